@@ -1,0 +1,121 @@
+//! 128-bit random identifiers. They carry no meaning and are never reused.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Rng;
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an identifier is 32 lower-case hexadecimal digits")]
+pub struct ParseIdError;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// Draws a fresh identifier.
+            pub fn random(rng: &dyn Rng) -> Self {
+                let mut bytes = [0; 16];
+                rng.fill(&mut bytes);
+                Self(bytes)
+            }
+
+            /// An identifier from its 16 bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 16 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                // `hex` takes upper case too; one identifier must have one spelling.
+                if text.bytes().any(|b| b.is_ascii_uppercase()) {
+                    return Err(ParseIdError);
+                }
+                let mut bytes = [0; 16];
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseIdError)?;
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
+id!(
+    /// A bucket, for ever: a bucket deleted and made again under the same name has another id.
+    BucketId
+);
+id!(
+    /// One sealed part: the unit that has its own data encryption key.
+    PartId
+);
+id!(
+    /// One body written under a name: a plain PUT, a copy, or a completed multipart upload.
+    /// Key wraps are bound to it; it doubles as the object's version id.
+    BodyId
+);
+id!(
+    /// One striped blob: a pack of small parts, or one large part.
+    BlobId
+);
+id!(
+    /// A multipart upload.
+    UploadId
+);
+
+impl From<UploadId> for BodyId {
+    /// A completed upload keeps its id as the body's, so that part wraps stay valid.
+    fn from(upload: UploadId) -> Self {
+        Self::from_bytes(*upload.as_bytes())
+    }
+}
+
+impl From<BodyId> for UploadId {
+    /// The reverse of the above: where a multipart body's part rows are.
+    fn from(body: BodyId) -> Self {
+        Self::from_bytes(*body.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeededRng;
+
+    #[test]
+    fn text_round_trip() {
+        let id = BlobId::random(&SeededRng::new(1));
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn one_spelling_only() {
+        for bad in ["", "00", "ABCDEF00112233445566778899aabbcc", "zz112233445566778899aabbccddeeff"] {
+            assert_eq!(bad.parse::<BlobId>(), Err(ParseIdError), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Words shared by every crate: identifiers, error kinds, limits, and the doors to time and chance.
+//!
+//! Pure: no async, no I/O. The two traits [`Clock`] and [`Rng`] are the only ways the rest of
+//! Holdfast learns the time or draws randomness, so that a simulation can own both.
+
+mod doors;
+mod error;
+mod id;
+pub mod limits;
+
+pub use doors::{Clock, Doors, ManualClock, Rng, SeededRng, SystemClock, SystemRng};
+pub use error::{Classify, ErrorKind};
+pub use id::{BlobId, BodyId, BucketId, ParseIdError, PartId, UploadId};

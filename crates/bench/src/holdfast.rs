@@ -1,0 +1,82 @@
+//! Holdfast itself: the release binary, five folder sites under one data folder.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::process::Server;
+use crate::target::{self, Credentials, Target};
+
+const HINT: &str = "build it: cargo build --release -p holdfast";
+/// The sites that `serve` makes without a configuration; the bench removes the first two.
+const SITES_TO_REMOVE: [&str; 2] = ["dc1", "dc2"];
+
+/// The binary and its folder.
+pub struct Holdfast {
+    binary: PathBuf,
+    data: PathBuf,
+    endpoint: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Holdfast {
+    /// Chooses ports and a data folder below `dir`.
+    pub fn new(binary: &Path, dir: &Path) -> Result<Self, Error> {
+        target::folder(dir)?;
+        Ok(Self {
+            binary: binary.to_owned(),
+            data: dir.join("data"),
+            endpoint: target::free_port()?,
+            admin: target::free_port()?,
+        })
+    }
+
+    /// Starts it, again or for the first time, and gives the time to its first answer.
+    pub fn start(&self, log: &Path) -> Result<(Target, Duration), Error> {
+        let credentials = Credentials {
+            access_key: "HOLDFASTBENCH".to_owned(),
+            secret_key: "bench/on-loopback-only/0123456789abcdef".to_owned(),
+        };
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(["--listen", &self.endpoint.to_string()])
+            .args(["--admin-listen", &self.admin.to_string()])
+            .env("HOLDFAST_ACCESS_KEY", &credentials.access_key)
+            .env("HOLDFAST_SECRET_KEY", &credentials.secret_key);
+        let start = Instant::now();
+        let mut server = Server::start(command, log, HINT)?;
+        let took = target::first_answer("holdfast", &mut server, self.endpoint, start)?;
+        let target = Target {
+            name: "holdfast",
+            terms: "five sites, 3+2, sealed, fsynced",
+            endpoint: self.endpoint,
+            credentials,
+            servers: vec![server],
+        };
+        Ok((target, took))
+    }
+
+    /// Deletes two site folders under the running server.
+    pub fn remove_two_sites(&self) -> Result<(), Error> {
+        for site in SITES_TO_REMOVE {
+            let path = self.data.join("sites").join(site);
+            // The server may still write into the folder while it goes: then it is not empty, so again.
+            let mut tries = 0;
+            while let Err(error) = std::fs::remove_dir_all(&path) {
+                tries += 1;
+                if error.kind() == std::io::ErrorKind::NotFound && tries > 1 {
+                    break;
+                }
+                if tries == 20 {
+                    return Err(Error::path("remove", &path)(error));
+                }
+            }
+        }
+        Ok(())
+    }
+}

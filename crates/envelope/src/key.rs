@@ -1,0 +1,162 @@
+//! Keys and their wraps. Plain keys cannot be printed, copied or serialised by accident; wrapped
+//! ones are another type and can.
+
+use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Prk};
+use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
+use base::Rng;
+use zeroize::Zeroizing;
+
+use crate::EnvelopeError;
+
+/// Bytes of every key.
+pub(crate) const KEY_LEN: usize = 32;
+/// A wrapped key: 8 bytes more than the key (RFC 5649).
+const WRAPPED_LEN: usize = KEY_LEN + 8;
+
+/// A data encryption key: seals one part. Zeroed when dropped.
+pub struct Dek(Zeroizing<[u8; KEY_LEN]>);
+
+/// A key encryption key: wraps other keys. Zeroed when dropped.
+pub struct Kek(Zeroizing<[u8; KEY_LEN]>);
+
+/// A key wrapped by a [`Kek`]; worthless without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrappedKey(pub [u8; WRAPPED_LEN]);
+
+impl Dek {
+    /// A fresh random key.
+    pub fn generate(rng: &dyn Rng) -> Self {
+        Self(random_key(rng))
+    }
+
+    /// A key from bytes: for test vectors.
+    pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+}
+
+impl Kek {
+    /// A fresh random key.
+    pub fn generate(rng: &dyn Rng) -> Self {
+        Self(random_key(rng))
+    }
+
+    /// A key from bytes: for keys kept outside (the root key file) and test vectors.
+    pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Wraps a data encryption key for a context: it unwraps under the same context only.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Refused`] never in practice; the primitive can report failure.
+    pub fn wrap_dek(&self, context: &[u8], dek: &Dek) -> Result<WrappedKey, EnvelopeError> {
+        self.wrap(context, &dek.0)
+    }
+
+    /// Reverses [`Self::wrap_dek`].
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Refused`] under another key or context, or when bytes were changed.
+    pub fn unwrap_dek(&self, context: &[u8], wrapped: &WrappedKey) -> Result<Dek, EnvelopeError> {
+        self.unwrap(context, wrapped).map(Dek)
+    }
+
+    /// Wraps a key encryption key.
+    ///
+    /// # Errors
+    /// As [`Self::wrap_dek`].
+    pub fn wrap_kek(&self, context: &[u8], kek: &Self) -> Result<WrappedKey, EnvelopeError> {
+        self.wrap(context, &kek.0)
+    }
+
+    /// Reverses [`Self::wrap_kek`].
+    ///
+    /// # Errors
+    /// As [`Self::unwrap_dek`].
+    pub fn unwrap_kek(&self, context: &[u8], wrapped: &WrappedKey) -> Result<Self, EnvelopeError> {
+        self.unwrap(context, wrapped).map(Self)
+    }
+
+    /// A key for one purpose and context. The context's length goes before it, so that purpose
+    /// and context cannot be cut in two ways.
+    pub(crate) fn derive(&self, purpose: &[u8], context: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, EnvelopeError> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        let len = (context.len() as u64).to_be_bytes();
+        expand(&self.0, &[purpose, &len, context], key.as_mut())?;
+        Ok(key)
+    }
+
+    fn wrap(&self, context: &[u8], key: &[u8; KEY_LEN]) -> Result<WrappedKey, EnvelopeError> {
+        let wrapping = self.derive(b"holdfast/wrap/v1", context)?;
+        let kek = AesKek::new(&AES_256, wrapping.as_ref()).map_err(|_| EnvelopeError::Refused)?;
+        let mut wrapped = [0; WRAPPED_LEN];
+        let written = kek.wrap_with_padding(key, &mut wrapped).map_err(|_| EnvelopeError::Refused)?.len();
+        if written == WRAPPED_LEN { Ok(WrappedKey(wrapped)) } else { Err(EnvelopeError::Refused) }
+    }
+
+    fn unwrap(&self, context: &[u8], wrapped: &WrappedKey) -> Result<Zeroizing<[u8; KEY_LEN]>, EnvelopeError> {
+        let wrapping = self.derive(b"holdfast/wrap/v1", context)?;
+        let kek = AesKek::new(&AES_256, wrapping.as_ref()).map_err(|_| EnvelopeError::Refused)?;
+        // The primitive wants room for the padded length.
+        let mut room = Zeroizing::new([0; WRAPPED_LEN]);
+        let plain = kek.unwrap_with_padding(&wrapped.0, room.as_mut()).map_err(|_| EnvelopeError::Refused)?;
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        if plain.len() != KEY_LEN {
+            return Err(EnvelopeError::Refused);
+        }
+        key.copy_from_slice(plain);
+        Ok(key)
+    }
+}
+
+fn random_key(rng: &dyn Rng) -> Zeroizing<[u8; KEY_LEN]> {
+    let mut bytes = Zeroizing::new([0; KEY_LEN]);
+    rng.fill(bytes.as_mut());
+    bytes
+}
+
+struct Len(usize);
+
+impl KeyType for Len {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// HKDF-Expand-SHA-512 (RFC 5869) from a uniformly random key.
+pub(crate) fn expand(key: &[u8; KEY_LEN], info: &[&[u8]], out: &mut [u8]) -> Result<(), EnvelopeError> {
+    let prk = Prk::new_less_safe(HKDF_SHA512, key);
+    let okm = prk.expand(info, Len(out.len())).map_err(|_| EnvelopeError::Refused)?;
+    okm.fill(out).map_err(|_| EnvelopeError::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::SeededRng;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn wraps_open_where_they_were_made(seed: u64, context: Vec<u8>, flip in 0usize..320) {
+            let rng = SeededRng::new(seed);
+            let (kek, dek) = (Kek::generate(&rng), Dek::generate(&rng));
+            let wrapped = kek.wrap_dek(&context, &dek).unwrap();
+            let opened = kek.unwrap_dek(&context, &wrapped).unwrap();
+            prop_assert_eq!(opened.bytes(), dek.bytes());
+
+            let mut other = context.clone();
+            other.push(0);
+            prop_assert!(kek.unwrap_dek(&other, &wrapped).is_err());
+            prop_assert!(Kek::generate(&rng).unwrap_dek(&context, &wrapped).is_err());
+            let mut bent = wrapped;
+            bent.0[flip / 8] ^= 1 << (flip % 8);
+            prop_assert!(kek.unwrap_dek(&context, &bent).is_err());
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The envelope around every part: a body sealed under a random key of its own, and that key
+//! wrapped under others.
+//!
+//! * Bodies: C2SP chunked-encryption (<https://c2sp.org/chunked-encryption>) with HKDF-SHA-512 and
+//!   AES-256-GCM: 16 KiB chunks, 32-byte key commitment, random access. See [`Sealer`], [`Opener`].
+//! * Keys: AES-256-KWP (RFC 5649) under a key derived for the one context. See [`Kek`].
+//!
+//! Pure: no I/O, no clock; randomness comes in through [`base::Rng`]. The formats are specified in
+//! `docs/spec/part.md`.
+
+mod body;
+mod error;
+mod key;
+mod small;
+#[cfg(test)]
+mod vectors;
+
+pub use body::{BodyHeader, HEADER_LEN, Opener, SALT_LEN, Sealer, chunk_count, plain_len, sealed_len};
+pub use error::EnvelopeError;
+pub use key::{Dek, Kek, WrappedKey};
+pub use small::{open_small, seal_small};

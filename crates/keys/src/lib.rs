@@ -1,0 +1,323 @@
+//! The keys above a part's DEK: a root key in a file, a bucket key under it.
+//!
+//! Today's hierarchy has two levels; portions, tenants, leases and policy will grow between them.
+//! Callers see only [`Keyring`]: they hand in wrapped keys and get DEKs wrapped and unwrapped.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::{BodyId, BucketId, Classify, ErrorKind, PartId, Rng};
+use envelope::{Dek, EnvelopeError, Kek, WrappedKey};
+use parking_lot::RwLock;
+use zeroize::Zeroizing;
+
+/// First line of a root key file.
+const FILE_MAGIC: &str = "holdfast root key v1";
+
+/// Unwrapped bucket keys kept in memory. Past it the map is emptied: unwrapping again costs
+/// microseconds, and a bound keeps memory bounded.
+const BUCKET_KEYS_MAX: usize = 10_000;
+
+/// Why a key is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The root key file cannot be read or made.
+    #[error("root key file {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The file is not a root key.
+    #[error("{path} is not a root key file; restore it from your backup")]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others than the owner may read the file.
+    #[error("{path} is open to others (mode {mode:o}); run: chmod 600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The wrapped key was made under another key or for something else, or is damaged.
+    #[error("a stored key does not open: the root key is another one, or the record is damaged")]
+    Wrong(#[from] EnvelopeError),
+}
+
+impl Classify for KeyError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::File { .. } => ErrorKind::Unavailable,
+            Self::NotAKey { .. } | Self::Wrong(_) => ErrorKind::Corrupt,
+            Self::Exposed { .. } => ErrorKind::Denied,
+        }
+    }
+}
+
+/// What a wrapped DEK is for. The wrap opens for exactly this name and body, so a record moved to
+/// another name by a hand in the metadata does not open there.
+#[derive(Debug, Clone, Copy)]
+pub struct DekPlace<'a> {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The object's key.
+    pub object: &'a str,
+    /// The body (version).
+    pub body: BodyId,
+    /// Part number; 0 for a body of one part.
+    pub number: u16,
+    /// The part.
+    pub part: PartId,
+}
+
+impl DekPlace<'_> {
+    /// Fixed-length fields first, the name last: no two places share an encoding.
+    fn context(&self) -> Vec<u8> {
+        let mut context = Vec::with_capacity(64 + self.object.len());
+        context.extend_from_slice(b"dek/1");
+        context.extend_from_slice(self.bucket.as_bytes());
+        context.extend_from_slice(self.body.as_bytes());
+        context.extend_from_slice(&self.number.to_be_bytes());
+        context.extend_from_slice(self.part.as_bytes());
+        context.extend_from_slice(self.object.as_bytes());
+        context
+    }
+}
+
+/// A bucket's key, unwrapped.
+pub struct BucketKey(Kek);
+
+impl BucketKey {
+    /// Wraps a part's DEK for its place.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice: wrapping a 32-byte key has no way to fail.
+    pub fn wrap(&self, place: &DekPlace<'_>, dek: &Dek) -> Result<WrappedKey, KeyError> {
+        Ok(self.0.wrap_dek(&place.context(), dek)?)
+    }
+
+    /// Unwraps a part's DEK.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] when the wrap was made for another place or under another key.
+    pub fn unwrap(&self, place: &DekPlace<'_>, wrapped: &[u8]) -> Result<Dek, KeyError> {
+        Ok(self.0.unwrap_dek(&place.context(), &wrapped_key(wrapped)?)?)
+    }
+}
+
+/// Holds the root key, gives bucket keys.
+pub struct Keyring {
+    root: Kek,
+    bucket_keys: RwLock<HashMap<BucketId, Arc<BucketKey>>>,
+}
+
+impl Keyring {
+    /// Opens the root key file, or makes it (mode 0600, durable before it is used).
+    ///
+    /// # Errors
+    /// [`KeyError`] when the file is unreadable, readable by others, or not a key.
+    pub fn open(path: &Path, rng: &dyn Rng) -> Result<Self, KeyError> {
+        let file_error = |source| KeyError::File { path: path.to_owned(), source };
+        match read_key_file(path) {
+            Ok(Some(root)) => Ok(Self::with_root(root)),
+            Ok(None) => {
+                let mut key = Zeroizing::new([0; 32]);
+                rng.fill(key.as_mut());
+                write_key_file(path, &key).map_err(file_error)?;
+                Ok(Self::with_root(Kek::from_bytes(*key)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A keyring whose root key lives in memory only: for tests and simulation.
+    pub fn ephemeral(rng: &dyn Rng) -> Self {
+        Self::with_root(Kek::generate(rng))
+    }
+
+    fn with_root(root: Kek) -> Self {
+        Self { root, bucket_keys: RwLock::default() }
+    }
+
+    /// A fresh key for a bucket, wrapped by the root key.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn new_bucket_key(&self, bucket: BucketId, rng: &dyn Rng) -> Result<Vec<u8>, KeyError> {
+        Ok(self.root.wrap_kek(&bucket_context(bucket), &Kek::generate(rng))?.0.to_vec())
+    }
+
+    /// The bucket's key, from memory where it was used before.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] when the root key is another one or the record is damaged.
+    pub fn bucket_key(&self, bucket: BucketId, wrapped: &[u8]) -> Result<Arc<BucketKey>, KeyError> {
+        if let Some(key) = self.bucket_keys.read().get(&bucket) {
+            return Ok(key.clone());
+        }
+        let key = self.root.unwrap_kek(&bucket_context(bucket), &wrapped_key(wrapped)?)?;
+        let key = Arc::new(BucketKey(key));
+        let mut keys = self.bucket_keys.write();
+        if keys.len() >= BUCKET_KEYS_MAX {
+            keys.clear();
+        }
+        keys.insert(bucket, key.clone());
+        Ok(key)
+    }
+
+    /// Forgets a bucket's key (the bucket is gone).
+    pub fn forget_bucket(&self, bucket: BucketId) {
+        self.bucket_keys.write().remove(&bucket);
+    }
+
+    /// Seals a small secret (a user's secret access key) under the root key.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn seal_secret(&self, name: &str, secret: &str, rng: &dyn Rng) -> Result<Vec<u8>, KeyError> {
+        Ok(envelope::seal_small(&self.root, &secret_context(name), secret.as_bytes(), rng)?)
+    }
+
+    /// Opens what [`Self::seal_secret`] sealed under the same name.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`].
+    pub fn open_secret(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<String>, KeyError> {
+        let bytes = envelope::open_small(&self.root, &secret_context(name), sealed)?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+            Err(_) => Err(KeyError::Wrong(EnvelopeError::Refused)),
+        }
+    }
+}
+
+fn wrapped_key(bytes: &[u8]) -> Result<WrappedKey, EnvelopeError> {
+    bytes.try_into().map(WrappedKey).map_err(|_| EnvelopeError::Refused)
+}
+
+fn bucket_context(bucket: BucketId) -> Vec<u8> {
+    [b"bucket/1".as_slice(), bucket.as_bytes()].concat()
+}
+
+fn secret_context(name: &str) -> Vec<u8> {
+    [b"secret/1".as_slice(), name.as_bytes()].concat()
+}
+
+fn read_key_file(path: &Path) -> Result<Option<Kek>, KeyError> {
+    let file_error = |source| KeyError::File { path: path.to_owned(), source };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(file_error(e)),
+    };
+    let mode = file.metadata().map_err(file_error)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed { path: path.to_owned(), mode });
+    }
+    let not_a_key = || KeyError::NotAKey { path: path.to_owned() };
+    let mut text = Zeroizing::new(String::with_capacity(256));
+    // A bound, so that a wrong path to a huge file is an error and not a full memory.
+    (&mut file).take(200).read_to_string(&mut text).map_err(|_| not_a_key())?;
+    let (magic, digits) = text.trim_end().split_once('\n').ok_or_else(not_a_key)?;
+    if magic != FILE_MAGIC || digits.len() != 64 {
+        return Err(not_a_key());
+    }
+    let mut key = Zeroizing::new([0; 32]);
+    for (byte, pair) in key.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|_| not_a_key())?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| not_a_key())?;
+    }
+    Ok(Some(Kek::from_bytes(*key)))
+}
+
+/// Written beside its final name and renamed: a crash leaves no half key behind.
+fn write_key_file(path: &Path, key: &[u8; 32]) -> std::io::Result<()> {
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    text.push_str(FILE_MAGIC);
+    text.push('\n');
+    for byte in key {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text.push('\n');
+    let fresh = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use base::SeededRng;
+
+    #[test]
+    fn a_root_key_file_opens_again_and_only_for_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.key");
+        let rng = SeededRng::new(1);
+        let bucket = BucketId::random(&rng);
+        let wrapped = Keyring::open(&path, &rng).unwrap().new_bucket_key(bucket, &rng).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        Keyring::open(&path, &rng).unwrap().bucket_key(bucket, &wrapped).unwrap();
+
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(Keyring::open(&path, &rng), Err(KeyError::Exposed { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn a_damaged_root_key_file_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.key");
+        for bad in ["", "holdfast root key v1\n", "holdfast root key v1\nzz\n", "something else\n\n"] {
+            std::fs::write(&path, bad).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let opened = Keyring::open(&path, &SeededRng::new(1));
+            assert!(matches!(opened, Err(KeyError::NotAKey { .. })), "{bad:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), bad);
+        }
+    }
+
+    #[test]
+    fn a_dek_opens_only_in_its_place() {
+        let rng = SeededRng::new(2);
+        let ring = Keyring::ephemeral(&rng);
+        let bucket = BucketId::random(&rng);
+        let key = ring.bucket_key(bucket, &ring.new_bucket_key(bucket, &rng).unwrap()).unwrap();
+        let place =
+            DekPlace { bucket, object: "a", body: BodyId::random(&rng), number: 0, part: PartId::random(&rng) };
+        let wrapped = key.wrap(&place, &Dek::generate(&rng)).unwrap();
+        assert!(key.unwrap(&place, &wrapped.0).is_ok());
+        let elsewhere = [
+            DekPlace { object: "b", ..place },
+            DekPlace { number: 1, ..place },
+            DekPlace { body: BodyId::random(&rng), ..place },
+            DekPlace { part: PartId::random(&rng), ..place },
+            DekPlace { bucket: BucketId::random(&rng), ..place },
+        ];
+        for other in elsewhere {
+            assert!(key.unwrap(&other, &wrapped.0).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_bound_to_their_name() {
+        let rng = SeededRng::new(3);
+        let ring = Keyring::ephemeral(&rng);
+        let sealed = ring.seal_secret("alice", "s3cret", &rng).unwrap();
+        assert_eq!(ring.open_secret("alice", &sealed).unwrap().as_str(), "s3cret");
+        assert!(ring.open_secret("bob", &sealed).is_err());
+    }
+}

@@ -1,0 +1,16 @@
+//! Metadata: small typed, versioned records over a transactional ordered [`Engine`].
+//!
+//! Engines know bytes only; [`record`] knows what they mean. Every engine passes the one
+//! [`conformance`] suite.
+
+pub mod conformance;
+mod embedded;
+mod engine;
+mod memory;
+pub mod record;
+
+pub use embedded::{Embedded, EmbeddedOptions};
+pub use engine::{
+    Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, prefix_end,
+};
+pub use memory::Memory;

@@ -1,0 +1,174 @@
+//! Sealed bytes at the sites: parts point to blobs, blobs to shards.
+//!
+//! A blob's shard of segment `s`, column `c` is at its *home* site, which follows from the blob's
+//! id, unless the blob's record names another. So the usual record says nothing of places, and a
+//! shard handed to another site costs a few bytes until it is moved home.
+
+use base::{BlobId, PartId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Record, join, under};
+
+/// Where one part's sealed bytes are: `len` bytes at `offset` of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// Bodies that use the part (copies share it).
+    pub refs: u32,
+    /// The blob.
+    pub blob: BlobId,
+    /// First byte in the blob.
+    pub offset: u64,
+    /// Sealed bytes.
+    pub len: u64,
+    /// The blob's total length, bytes.
+    pub blob_len: u64,
+    /// Bytes of the blob in each segment but the last.
+    pub segment: u64,
+    /// Bytes of a unit in full stripes.
+    pub unit: u32,
+    /// The last stripe's unit is a multiple of this.
+    pub align: u32,
+}
+
+impl Record for DataRecord {
+    const NAME: &'static str = "data";
+}
+
+/// What a blob holds, and which of its shards are not at home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRecord {
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Total bytes.
+    pub len: u64,
+    /// Bytes of the blob in each segment but the last.
+    pub segment: u64,
+    /// Bytes of a unit in full stripes.
+    pub unit: u32,
+    /// The last stripe's unit is a multiple of this.
+    pub align: u32,
+    /// Parts still in it. One for a large part, many for a pack.
+    pub parts: Vec<BlobPart>,
+    /// Segments with a shard away from home.
+    pub away: Vec<SegmentPlacement>,
+}
+
+/// A part in a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobPart {
+    /// The part.
+    pub id: PartId,
+    /// First byte in the blob.
+    pub offset: u64,
+    /// Sealed bytes.
+    pub len: u64,
+}
+
+/// Where the five shards of one segment are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentPlacement {
+    /// Segment number.
+    pub segment: u32,
+    /// Site slot of each column.
+    pub slots: [u8; 5],
+}
+
+impl BlobRecord {
+    /// Number of segments.
+    pub fn segments(&self) -> u32 {
+        u32::try_from(self.len.div_ceil(self.segment.max(1))).unwrap_or(u32::MAX)
+    }
+}
+
+impl Record for BlobRecord {
+    const NAME: &'static str = "blob";
+}
+
+/// The blob's shards need to be looked at: some are away, missing or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairRecord {
+    /// Milliseconds since the Unix epoch when it was first seen.
+    pub since_ms: u64,
+    /// Why.
+    pub reason: RepairReason,
+    /// How many columns are away or missing in the worst segment, as far as known: 1 to 5.
+    pub columns: u8,
+    /// Bytes of the blob, for telling how much is at risk.
+    pub bytes: u64,
+}
+
+/// Why a blob is queued for repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RepairReason {
+    /// A site was down or slow at the write; its shard went to another.
+    HandedOff,
+    /// A reader found a shard missing.
+    Missing,
+    /// A reader or scrub found a shard damaged.
+    Damaged,
+    /// A site was replaced by an empty one.
+    Replaced,
+}
+
+impl Record for RepairRecord {
+    const NAME: &'static str = "repair";
+}
+
+/// A part that nothing references any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GarbageRecord {
+    /// Milliseconds since the Unix epoch when the last reference went.
+    pub since_ms: u64,
+    /// The blob it lies in.
+    pub blob: BlobId,
+}
+
+impl Record for GarbageRecord {
+    const NAME: &'static str = "garbage";
+}
+
+/// `d/<part id>`.
+pub fn data_key(part: PartId) -> Bytes {
+    join(b"d/", &[part.as_bytes()])
+}
+
+/// `k/<blob id>`.
+pub fn blob_key(blob: BlobId) -> Bytes {
+    join(b"k/", &[blob.as_bytes()])
+}
+
+/// All blobs.
+pub fn blobs() -> (Bytes, Bytes) {
+    under(Bytes::from_static(b"k/"))
+}
+
+/// `r/<blob id>`.
+pub fn repair_key(blob: BlobId) -> Bytes {
+    join(b"r/", &[blob.as_bytes()])
+}
+
+/// The repair queue.
+pub fn repairs() -> (Bytes, Bytes) {
+    under(Bytes::from_static(b"r/"))
+}
+
+/// `g/<part id>`.
+pub fn garbage_key(part: PartId) -> Bytes {
+    join(b"g/", &[part.as_bytes()])
+}
+
+/// All garbage.
+pub fn garbage() -> (Bytes, Bytes) {
+    under(Bytes::from_static(b"g/"))
+}
+
+/// The blob in a key made by [`blob_key`], [`repair_key`].
+pub fn blob_of(key: &[u8]) -> Option<BlobId> {
+    Some(BlobId::from_bytes(key.get(2..)?.try_into().ok()?))
+}
+
+/// The part in a key made by [`garbage_key`].
+pub fn part_of(key: &[u8]) -> Option<PartId> {
+    Some(PartId::from_bytes(key.get(2..)?.try_into().ok()?))
+}

@@ -1,0 +1,153 @@
+//! What the bytes in an engine mean. One file a record: its key, its value, its versions.
+//!
+//! | key | record | lifetime |
+//! |---|---|---|
+//! | `b/<bucket name>` | [`BucketRecord`] | the bucket's |
+//! | `i/<bucket id>` | empty: the bucket with this id lives | the bucket's |
+//! | `o/<bucket id><object key>` | [`ObjectRecord`], the current version | until overwritten or deleted |
+//! | `u/<bucket id><escaped object key>00 00<upload id>` | [`UploadRecord`] | until completed or aborted |
+//! | `p/<upload id><part number>` | [`PartRecord`] | the upload's, then the object's |
+//! | `d/<part id>` | [`DataRecord`]: where a part's sealed bytes are | while referenced |
+//! | `k/<blob id>` | [`BlobRecord`]: what a blob holds and where its shards are | until collected |
+//! | `r/<blob id>` | [`RepairRecord`]: the blob's shards are not all at home | until mended |
+//! | `g/<part id>` | [`GarbageRecord`]: sealed bytes that nothing references | until collected |
+//! | `x/<body id>` | [`DropRecord`]: a multipart body to take apart | until taken apart |
+//! | `a/<access key>` | [`UserRecord`] | the user's |
+//! | `n/<user name>` | the access key of the user with this name | the user's |
+//! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
+//!
+//! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
+//! Every value starts with one version byte; an old version stays readable for ever.
+//! The layout is specified in `docs/spec/records.md`.
+
+mod blob;
+mod bucket;
+mod object;
+mod site;
+mod upload;
+mod user;
+
+use base::{Classify, ErrorKind};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use blob::{
+    BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement,
+};
+pub use bucket::BucketRecord;
+pub use object::{Body, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRun, SealedPart};
+pub use site::{Resync, SiteRecord};
+pub use upload::{PartRecord, UploadRecord};
+pub use user::{Grant, Right, UserRecord};
+
+pub mod key {
+    //! Keys of all records, in one place so that prefixes cannot collide.
+    pub use super::blob::{
+        blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs,
+    };
+    pub use super::bucket::{bucket_key, bucket_live_key, bucket_name_of, buckets};
+    pub use super::object::{
+        body_of, drop_key, drops, object_key, object_name_of, objects, objects_from,
+    };
+    pub use super::site::site_key;
+    pub use super::upload::{
+        part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key,
+    };
+    pub use super::user::{user_key, user_name_key, users};
+}
+
+/// Why stored bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by a newer Holdfast.
+    #[error("a {record} record has version {found}; this program knows up to {known}: upgrade it")]
+    Newer {
+        /// The record's name.
+        record: &'static str,
+        /// The version found.
+        found: u8,
+        /// The newest version known here.
+        known: u8,
+    },
+    /// Not the bytes that were written.
+    #[error("a {record} record is corrupt")]
+    Corrupt {
+        /// The record's name.
+        record: &'static str,
+    },
+}
+
+impl Classify for RecordError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Corrupt
+    }
+}
+
+/// A value that an engine keeps.
+pub trait Record: Serialize + DeserializeOwned {
+    /// For error messages.
+    const NAME: &'static str;
+    /// The version that this program writes.
+    const VERSION: u8 = 1;
+
+    /// The bytes to store: a version byte, then postcard.
+    fn encode(&self) -> Bytes {
+        let start = vec![Self::VERSION];
+        // Serialising plain data into a growing vector has no way to fail.
+        postcard::to_extend(self, start)
+            .expect("records serialise")
+            .into()
+    }
+
+    /// The record that `bytes` are.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the bytes are corrupt or newer than this program.
+    fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let (version, body) = bytes
+            .split_first()
+            .ok_or(RecordError::Corrupt { record: Self::NAME })?;
+        if *version > Self::VERSION {
+            return Err(RecordError::Newer {
+                record: Self::NAME,
+                found: *version,
+                known: Self::VERSION,
+            });
+        }
+        Self::decode_version(*version, body)
+    }
+
+    /// Reads the body of one known version. A record that has had more than one overrides this.
+    ///
+    /// # Errors
+    /// [`RecordError::Corrupt`].
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        let corrupt = RecordError::Corrupt { record: Self::NAME };
+        if version != Self::VERSION {
+            return Err(corrupt);
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((value, [])) => Ok(value),
+            _ => Err(corrupt),
+        }
+    }
+}
+
+fn join(prefix: &[u8], pieces: &[&[u8]]) -> Bytes {
+    let mut key = Vec::with_capacity(prefix.len() + pieces.iter().map(|p| p.len()).sum::<usize>());
+    key.extend_from_slice(prefix);
+    for piece in pieces {
+        key.extend_from_slice(piece);
+    }
+    key.into()
+}
+
+/// The interval of all keys that start with `prefix`.
+fn under(prefix: Bytes) -> (Bytes, Bytes) {
+    let end = crate::prefix_end(&prefix);
+    (prefix, end)
+}
+
+#[cfg(test)]
+mod tests;

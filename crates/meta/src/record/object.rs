@@ -1,0 +1,152 @@
+//! Objects: `o/<bucket id><object key>` holds the current version.
+
+use std::collections::BTreeMap;
+
+use base::{BodyId, BucketId, PartId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Record, RecordError, join, under};
+
+/// The current version of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRecord {
+    /// The body written; also the version id when versions come.
+    pub body_id: BodyId,
+    /// Milliseconds since the Unix epoch.
+    pub modified_ms: u64,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+    /// Standard headers to give back (`content-type`, `cache-control`, …), lower-case names.
+    pub headers: BTreeMap<String, String>,
+    /// `x-amz-meta-*`, names without the prefix.
+    pub user_metadata: BTreeMap<String, String>,
+    /// The checksum that the client sent or asked for, verified.
+    pub checksum: Option<Checksum>,
+    /// Where the bytes are.
+    pub body: Body,
+}
+
+/// Where an object's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// No bytes: nothing to seal or to store.
+    Empty,
+    /// One part.
+    Single(SealedPart),
+    /// Parts in rows `p/<body id><number>`. Sizes are here so that a range read goes straight
+    /// to its parts; runs keep 10,000 of them small.
+    Multipart(Vec<PartRun>),
+}
+
+/// Consecutive part numbers of equal size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRun {
+    /// First part number, 1 to 10,000.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+    /// Plaintext bytes of each.
+    pub size: u64,
+}
+
+/// A part's identity and key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedPart {
+    /// Names the `d/` row and binds the seal.
+    pub id: PartId,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// The data encryption key under the bucket's key (AES-256-KWP, 40 bytes).
+    pub wrapped_dek: Vec<u8>,
+    /// Salt and key commitment of the sealed body (56 bytes).
+    pub header: Vec<u8>,
+}
+
+impl std::fmt::Debug for SealedPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedPart")
+            .field("id", &self.id)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An S3 checksum of a whole object or part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checksum {
+    /// As S3 spells it: `CRC32`, `CRC32C`, `CRC64NVME`, `SHA1`, `SHA256`.
+    pub algorithm: String,
+    /// Over what.
+    pub kind: ChecksumKind,
+    /// Base64; composite ones end in `-<parts>`.
+    pub value: String,
+}
+
+/// What a checksum covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChecksumKind {
+    /// All bytes.
+    FullObject,
+    /// The parts' checksums.
+    Composite,
+}
+
+impl Record for ObjectRecord {
+    const NAME: &'static str = "object";
+}
+
+/// A multipart body whose object is gone: its part rows are to be released in steps, because
+/// 10,000 of them do not fit one batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropRecord {
+    /// Milliseconds since the Unix epoch when it was dropped.
+    pub dropped_ms: u64,
+}
+
+impl Record for DropRecord {
+    const NAME: &'static str = "drop";
+}
+
+/// `o/<bucket id><object key>`.
+pub fn object_key(bucket: BucketId, name: &str) -> Bytes {
+    join(b"o/", &[bucket.as_bytes(), name.as_bytes()])
+}
+
+/// All objects of a bucket whose names start with `prefix`.
+pub fn objects(bucket: BucketId, prefix: &str) -> (Bytes, Bytes) {
+    under(object_key(bucket, prefix))
+}
+
+/// The first key of a bucket at or after `name` given as raw bytes (for seeking past a prefix).
+pub fn objects_from(bucket: BucketId, name: &[u8]) -> Bytes {
+    join(b"o/", &[bucket.as_bytes(), name])
+}
+
+/// The object name in a key made by [`object_key`].
+///
+/// # Errors
+/// [`RecordError::Corrupt`] when it is none.
+pub fn object_name_of(key: &[u8]) -> Result<&str, RecordError> {
+    let corrupt = RecordError::Corrupt { record: "object" };
+    key.get(2 + 16..)
+        .and_then(|name| std::str::from_utf8(name).ok())
+        .ok_or(corrupt)
+}
+
+/// `x/<body id>`.
+pub fn drop_key(body: BodyId) -> Bytes {
+    join(b"x/", &[body.as_bytes()])
+}
+
+/// All bodies to take apart.
+pub fn drops() -> (Bytes, Bytes) {
+    under(Bytes::from_static(b"x/"))
+}
+
+/// The body in a key made by [`drop_key`].
+pub fn body_of(key: &[u8]) -> Option<BodyId> {
+    Some(BodyId::from_bytes(key.get(2..)?.try_into().ok()?))
+}

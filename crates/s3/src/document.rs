@@ -1,0 +1,134 @@
+//! XML documents in request bodies (DeleteObjects, CompleteMultipartUpload, CreateBucket).
+//!
+//! The framework reads them whole, does not look at their digests, and answers `InternalError`
+//! when their signature's hash is wrong. Here they are hashed on the way; what is wrong is noted
+//! for the endpoint, which answers with it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use md5::{Digest as _, Md5};
+use s3s::{S3Result, StdError};
+
+use crate::body::{BodyFault, content_md5, given_checksum};
+use crate::checksum::{Algorithm, Hasher};
+use crate::notes::Notes;
+
+/// A document's bytes, checked as they pass.
+pub(crate) struct Document<B> {
+    inner: B,
+    notes: Arc<Notes>,
+    left: Option<u64>,
+    checks: Option<Checks>,
+}
+
+struct Checks {
+    md5: Option<(Md5, [u8; 16])>,
+    checksum: Option<(Hasher, String)>,
+    sha256: Option<(Hasher, [u8; 32])>,
+}
+
+impl<B> Document<B> {
+    /// # Errors
+    /// `InvalidDigest`, `InvalidRequest` for promises that cannot be kept by any body.
+    pub(crate) fn new(inner: B, headers: &HeaderMap, notes: Arc<Notes>) -> S3Result<Self> {
+        let left = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let checks = Checks {
+            md5: content_md5(headers)?.map(|expected| (Md5::new(), expected)),
+            checksum: given_checksum(headers)?.map(|(algorithm, value)| (Hasher::new(algorithm), value)),
+            sha256: signed_hash(headers).map(|expected| (Hasher::new(Algorithm::Sha256), expected)),
+        };
+        Ok(Self { inner, notes, left, checks: Some(checks) })
+    }
+
+    /// Judges at the declared length, not at the end: the framework may not read on.
+    fn pass(&mut self, bytes: &Bytes) -> Result<(), BodyFault> {
+        let Some(checks) = &mut self.checks else { return Ok(()) };
+        checks.update(bytes);
+        self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+        if self.left == Some(0) { self.judge() } else { Ok(()) }
+    }
+
+    fn judge(&mut self) -> Result<(), BodyFault> {
+        self.checks.take().map_or(Ok(()), Checks::judge)
+    }
+
+    fn note<T>(&self, fault: BodyFault) -> Poll<Option<Result<T, StdError>>> {
+        let error = Box::new(fault.clone());
+        let _ = self.notes.fault.set(fault);
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Checks {
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some((md5, _)) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        if let Some((hasher, _)) = &mut self.checksum {
+            hasher.update(bytes);
+        }
+        if let Some((hasher, _)) = &mut self.sha256 {
+            hasher.update(bytes);
+        }
+    }
+
+    fn judge(self) -> Result<(), BodyFault> {
+        if self.sha256.is_some_and(|(hasher, expected)| hasher.finish() != expected) {
+            return Err(BodyFault::Sha256);
+        }
+        if self.md5.is_some_and(|(md5, expected)| md5.finalize().as_slice() != expected) {
+            return Err(BodyFault::Md5);
+        }
+        if let Some((hasher, expected)) = self.checksum {
+            let name = hasher.algorithm.name();
+            if hasher.finish_base64() != expected {
+                return Err(BodyFault::Checksum(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `x-amz-content-sha256` when it is a hash and not one of the words that stand for none.
+fn signed_hash(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let text = headers.get("x-amz-content-sha256")?;
+    hex::decode_to_slice(text.as_bytes(), &mut hash).ok()?;
+    Some(hash)
+}
+
+impl<B> Body for Document<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    StdError: From<B::Error>,
+{
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let checked = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            None => match self.judge() {
+                Ok(()) => return Poll::Ready(None),
+                Err(fault) => Err(fault),
+            },
+            Some(Err(_)) => Err(BodyFault::Lost),
+            Some(Ok(frame)) => match frame.data_ref().map_or(Ok(()), |bytes| self.pass(&bytes.clone())) {
+                Ok(()) => Ok(frame),
+                Err(fault) => Err(fault),
+            },
+        };
+        match checked {
+            Ok(frame) => Poll::Ready(Some(Ok(frame))),
+            Err(fault) => self.note(fault),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

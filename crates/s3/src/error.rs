@@ -1,0 +1,145 @@
+//! From what went wrong to what the client is told.
+//!
+//! | cause | answer | what clients do |
+//! |---|---|---|
+//! | too few sites, unreadable or contended metadata, outcome unknown | 503 `ServiceUnavailable`, `Retry-After` | SDKs, aws CLI and rclone retry |
+//! | many writers of one key | 409 `OperationAborted` | the caller decides |
+//! | no space at enough sites | 507 `InsufficientStorage` | not retried: waiting does not make room |
+//! | damaged beyond repair, key does not open | 500 `InternalError` | retried a few times, then shown |
+
+use base::{Classify, ErrorKind};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use s3s::{S3Error, S3ErrorCode, s3_error};
+use store::api::BodyError;
+
+use crate::body::BodyFault;
+use crate::limits::RETRY_AFTER_SECONDS;
+
+/// The answer to a store's error. Total: a new variant of the store's lands in `by_kind` with the
+/// kind that it says it has.
+pub(crate) fn answer(error: store::Error) -> S3Error {
+    use store::Error as E;
+    match &error {
+        E::NoSuchBucket(_) => with(S3ErrorCode::NoSuchBucket, &error),
+        E::BucketExists { .. } => with(S3ErrorCode::BucketAlreadyExists, &error),
+        E::BucketNotEmpty(_) => with(S3ErrorCode::BucketNotEmpty, &error),
+        E::NoSuchKey | E::ConditionOnAbsent => with(S3ErrorCode::NoSuchKey, &error),
+        E::NoSuchUpload => with(S3ErrorCode::NoSuchUpload, &error),
+        E::InvalidPart(_) => with(S3ErrorCode::InvalidPart, &error),
+        E::InvalidPartOrder => with(S3ErrorCode::InvalidPartOrder, &error),
+        E::PartTooSmall { .. } => with(S3ErrorCode::EntityTooSmall, &error),
+        E::BadDigest => with(S3ErrorCode::BadDigest, &error),
+        E::PreconditionFailed => with(S3ErrorCode::PreconditionFailed, &error),
+        E::Contended => with(S3ErrorCode::OperationAborted, &error),
+        E::TooLarge { what, .. } => with(too_large(what), &error),
+        E::Invalid(_) => with(S3ErrorCode::InvalidArgument, &error),
+        E::Body(error) => body(error),
+        E::TooFewSites { .. } | E::Unreadable(_) => unavailable(&error),
+        E::Full(_) => full(&error),
+        E::Corrupt(_) | E::Key(_) | E::Record(_) => internal(&error),
+        _ => by_kind(&error),
+    }
+}
+
+fn by_kind(error: &store::Error) -> S3Error {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Internal => internal(error),
+        ErrorKind::Conflict => with(S3ErrorCode::OperationAborted, error),
+        ErrorKind::Invalid => with(S3ErrorCode::InvalidArgument, error),
+        ErrorKind::Denied => s3_error!(AccessDenied),
+        // Whether an unknown outcome took place is for the retry to find out: S3's writes are
+        // idempotent.
+        ErrorKind::Unavailable | ErrorKind::Unknown => unavailable(error),
+        ErrorKind::Full => full(error),
+    }
+}
+
+fn with(code: S3ErrorCode, error: &store::Error) -> S3Error {
+    S3Error::with_message(code, error.to_string())
+}
+
+fn too_large(what: &str) -> S3ErrorCode {
+    match what {
+        "object key" | "an object key" => S3ErrorCode::KeyTooLongError,
+        "user metadata" => S3ErrorCode::MetadataTooLarge,
+        "the source of a copy" => S3ErrorCode::InvalidRequest,
+        _ => S3ErrorCode::EntityTooLarge,
+    }
+}
+
+/// Sites' own words are for the operator; the client learns that a retry may help.
+fn unavailable(error: &store::Error) -> S3Error {
+    tracing::debug!(%error, "answered unavailable");
+    let told = s3_error!(ServiceUnavailable, "not enough sites answer now; try again");
+    with_headers(told, [(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
+}
+
+fn full(error: &store::Error) -> S3Error {
+    tracing::warn!(%error, "a write was refused for want of space");
+    let mut told = custom("InsufficientStorage", "no space is left at enough sites");
+    told.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
+    told
+}
+
+fn internal(error: &store::Error) -> S3Error {
+    tracing::error!(error = %Chain(error), "a request failed");
+    s3_error!(InternalError, "the object store failed; its log says why")
+}
+
+/// An error and its sources on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+fn body(error: &BodyError) -> S3Error {
+    let (BodyError::Incomplete(source) | BodyError::Refused(source)) = error;
+    match source.downcast_ref::<BodyFault>() {
+        Some(fault) => refusal(fault),
+        None => s3_error!(IncompleteBody, "{}", error),
+    }
+}
+
+/// The answer to a body that is not what was promised.
+pub(crate) fn refusal(fault: &BodyFault) -> S3Error {
+    let text = fault.to_string();
+    match fault {
+        BodyFault::Length { .. } | BodyFault::Lost => S3Error::with_message(S3ErrorCode::IncompleteBody, text),
+        BodyFault::Timeout => S3Error::with_message(S3ErrorCode::RequestTimeout, text),
+        BodyFault::Md5 | BodyFault::Checksum(_) => S3Error::with_message(S3ErrorCode::BadDigest, text),
+        BodyFault::NoTrailer(_) => custom("MalformedTrailerError", text),
+        BodyFault::Sha256 => custom("XAmzContentSHA256Mismatch", text),
+        BodyFault::Signature => S3Error::with_message(S3ErrorCode::SignatureDoesNotMatch, text),
+        BodyFault::Chunks => S3Error::with_message(S3ErrorCode::InvalidRequest, text),
+    }
+}
+
+/// An error whose code the framework does not know, status 400 unless set.
+pub(crate) fn custom(code: &'static str, message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
+    error.set_status_code(StatusCode::BAD_REQUEST);
+    error
+}
+
+/// 501, naming what is missing.
+pub(crate) fn not_implemented(what: impl std::fmt::Display) -> S3Error {
+    s3_error!(NotImplemented, "{what} is not implemented")
+}
+
+/// Adds headers to an error's answer. The framework replaces its own with them, so the content
+/// type is among them.
+pub(crate) fn with_headers(mut error: S3Error, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> S3Error {
+    let mut map: HeaderMap = headers.into_iter().collect();
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    error.set_headers(map);
+    error
+}

@@ -1,0 +1,245 @@
+//! What is refused before the framework sees it, because the framework would take it.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Method, Request, header};
+use s3s::{S3Result, s3_error};
+
+use crate::chunked::Chunks;
+use crate::error::{custom, not_implemented};
+use crate::limits::{HEAD_MAX, PRESIGN_SECONDS_MAX};
+
+/// What kind of body a request has, and so who has to watch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// Object bytes as they are.
+    Plain,
+    /// `aws-chunked`.
+    Chunked(Chunks),
+    /// An XML document.
+    Document,
+}
+
+/// Refuses what must not reach the framework; says how to treat the body.
+///
+/// # Errors
+/// The answer to give.
+pub(crate) fn check<B>(request: &Request<B>) -> S3Result<BodyKind> {
+    let headers = request.headers();
+    check_size(request)?;
+    if headers.contains_key("x-amz-security-token") {
+        return Err(s3_error!(InvalidToken, "there are no temporary credentials here"));
+    }
+    // A form upload: the framework would hold its file, up to 5 GiB, in memory.
+    if request.method() == Method::POST && content_type(headers).starts_with("multipart/") {
+        return Err(not_implemented("upload by HTML form"));
+    }
+    let query = Query::read(request.uri().query().unwrap_or_default());
+    check_presigned(&query)?;
+    check_authorization(headers, &query)?;
+    Ok(body_kind(request))
+}
+
+fn check_size<B>(request: &Request<B>) -> S3Result<()> {
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = request.uri().path().len() + request.uri().query().map_or(0, str::len);
+    if headers + target > HEAD_MAX {
+        return Err(s3_error!(RequestHeaderSectionTooLarge, "the request head has more than {HEAD_MAX} bytes"));
+    }
+    Ok(())
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    value.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The query parameters that matter here, decoded as the framework decodes them: a name may be
+/// escaped, and must not slip by for that.
+#[derive(Default)]
+struct Query<'a> {
+    version_2: bool,
+    token: bool,
+    expires: Vec<Cow<'a, str>>,
+    credential: Option<Cow<'a, str>>,
+    signed_headers: Option<Cow<'a, str>>,
+}
+
+impl<'a> Query<'a> {
+    fn read(query: &'a str) -> Self {
+        let mut found = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match name.as_ref() {
+                "Signature" | "AWSAccessKeyId" => found.version_2 = true,
+                "X-Amz-Security-Token" => found.token = true,
+                "X-Amz-Expires" => found.expires.push(value),
+                "X-Amz-Credential" => found.credential = Some(value),
+                "X-Amz-SignedHeaders" => found.signed_headers = Some(value),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+fn version_2() -> s3s::S3Error {
+    s3_error!(InvalidRequest, "the authorization mechanism you have provided is not supported; use AWS4-HMAC-SHA256")
+}
+
+fn check_presigned(query: &Query<'_>) -> S3Result<()> {
+    if query.version_2 {
+        return Err(version_2());
+    }
+    if query.token {
+        return Err(s3_error!(InvalidToken, "there are no temporary credentials here"));
+    }
+    for expires in &query.expires {
+        match expires.parse::<u64>() {
+            Ok(1..=PRESIGN_SECONDS_MAX) => {}
+            _ => {
+                return Err(s3_error!(
+                    AuthorizationQueryParametersError,
+                    "X-Amz-Expires must be between 1 and {PRESIGN_SECONDS_MAX} seconds"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Version 4 only, for the service `s3` only, and with the host and every `x-amz-*` header
+/// signed: the framework checks the signature over whatever headers it names.
+fn check_authorization(headers: &HeaderMap, query: &Query<'_>) -> S3Result<()> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return match (&query.credential, &query.signed_headers) {
+            (Some(credential), Some(signed)) => {
+                check_scope(credential)?;
+                // A presigned URL says nothing of the body; its hash may come later.
+                check_signed(headers, signed, &["x-amz-content-sha256"])
+            }
+            _ => Ok(()),
+        };
+    };
+    let value = value.to_str().ok().and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256"));
+    let fields = value.ok_or_else(version_2)?;
+    let field = |name: &str| {
+        let found = fields.split([',', ' ', '\t']).find_map(|field| field.strip_prefix(name));
+        found.ok_or_else(|| malformed(name))
+    };
+    check_scope(field("Credential=")?)?;
+    check_signed(headers, field("SignedHeaders=")?, &[])
+}
+
+fn malformed(name: &str) -> s3s::S3Error {
+    s3_error!(AuthorizationHeaderMalformed, "the authorization header is malformed: {name} is missing or wrong")
+}
+
+/// `KEY/DATE/REGION/SERVICE/aws4_request`: the framework also takes the service `sts`, and then
+/// asks for no hash of the body.
+fn check_scope(credential: &str) -> S3Result<()> {
+    if credential.ends_with("/s3/aws4_request") { Ok(()) } else { Err(malformed("Credential=")) }
+}
+
+fn check_signed(headers: &HeaderMap, signed: &str, except: &[&str]) -> S3Result<()> {
+    let is_signed = |name: &str| signed.split(';').any(|known| known.eq_ignore_ascii_case(name));
+    if !is_signed("host") {
+        return Err(malformed("SignedHeaders="));
+    }
+    let loose = headers.keys().map(|name| name.as_str()).find(|name| {
+        name.starts_with("x-amz-") && !except.contains(name) && !is_signed(name)
+    });
+    match loose {
+        None => Ok(()),
+        Some(name) => Err(s3_error!(AccessDenied, "there were headers present in the request which were not signed: {name}")),
+    }
+}
+
+fn body_kind<B>(request: &Request<B>) -> BodyKind {
+    let hash = request.headers().get("x-amz-content-sha256").map_or(&b""[..], |value| value.as_bytes());
+    if hash.starts_with(b"STREAMING-UNSIGNED") {
+        return BodyKind::Chunked(Chunks::Unsigned);
+    }
+    if hash.starts_with(b"STREAMING-") {
+        return BodyKind::Chunked(Chunks::Signed);
+    }
+    let names_key = request.uri().path().trim_start_matches('/').contains('/');
+    match *request.method() {
+        Method::POST => BodyKind::Document,
+        Method::PUT if !names_key => BodyKind::Document,
+        _ => BodyKind::Plain,
+    }
+}
+
+/// The answer to a method that S3 does not have.
+pub(crate) fn known_method(method: &Method) -> S3Result<()> {
+    match *method {
+        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(()),
+        _ => {
+            let mut error = custom("MethodNotAllowed", "the method is not allowed against this resource");
+            error.set_status_code(http::StatusCode::METHOD_NOT_ALLOWED);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    const GOOD: &str = "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=00";
+
+    #[test]
+    fn refusals() {
+        let long = "a".repeat(HEAD_MAX);
+        let sts = GOOD.replace("/s3/", "/sts/");
+        let hostless = GOOD.replace("host;", "");
+        let table: &[(&str, Request<()>, Option<&str>)] = &[
+            ("anonymous goes on, to be denied", request("GET", "/b/k", &[]), None),
+            ("version 4", request("GET", "/b/k", &[("authorization", GOOD), ("x-amz-date", "x")]), None),
+            ("version 2 header", request("GET", "/b/k", &[("authorization", "AWS AK:sig")]), Some("InvalidRequest")),
+            ("bearer", request("GET", "/b/k", &[("authorization", "Bearer x")]), Some("InvalidRequest")),
+            ("version 2 query", request("GET", "/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[]), Some("InvalidRequest")),
+            ("escaped version 2 query", request("GET", "/b/k?%53ignature=b", &[]), Some("InvalidRequest")),
+            ("a week", request("GET", "/b/k?X-Amz-Expires=604800", &[]), None),
+            ("over a week", request("GET", "/b/k?X-Amz-Expires=604801", &[]), Some("AuthorizationQueryParametersError")),
+            ("escaped", request("GET", "/b/k?X%2DAmz-Expires=604801", &[]), Some("AuthorizationQueryParametersError")),
+            ("second one", request("GET", "/b/k?X-Amz-Expires=1&X-Amz-Expires=604801", &[]), Some("AuthorizationQueryParametersError")),
+            ("negative", request("GET", "/b/k?X-Amz-Expires=-1", &[]), Some("AuthorizationQueryParametersError")),
+            ("sts scope", request("GET", "/b/k", &[("authorization", &sts)]), Some("AuthorizationHeaderMalformed")),
+            ("host not signed", request("GET", "/b/k", &[("authorization", &hostless)]), Some("AuthorizationHeaderMalformed")),
+            ("loose header", request("PUT", "/b/k", &[("authorization", GOOD), ("x-amz-meta-a", "b")]), Some("AccessDenied")),
+            ("token", request("GET", "/b/k", &[("x-amz-security-token", "t")]), Some("InvalidToken")),
+            ("form", request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]), Some("NotImplemented")),
+            ("long head", request("GET", "/b/k", &[("x-filler", &long)]), Some("RequestHeaderSectionTooLarge")),
+        ];
+        for (story, request, expected) in table {
+            let told = check(request).err().map(|error| error.code().as_str().to_owned());
+            assert_eq!(told.as_deref(), *expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_bodies() {
+        let table = [
+            ("PUT", "/b/k", "UNSIGNED-PAYLOAD", BodyKind::Plain),
+            ("PUT", "/b/k", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", BodyKind::Chunked(Chunks::Unsigned)),
+            ("PUT", "/b/k", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", BodyKind::Chunked(Chunks::Signed)),
+            ("PUT", "/b/k", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", BodyKind::Chunked(Chunks::Signed)),
+            ("PUT", "/b", "00", BodyKind::Document),
+            ("POST", "/b?delete", "00", BodyKind::Document),
+            ("POST", "/b/k?uploadId=x", "00", BodyKind::Document),
+        ];
+        for (method, target, hash, expected) in table {
+            let request = request(method, target, &[("x-amz-content-sha256", hash)]);
+            assert_eq!(body_kind(&request), expected, "{method} {target} {hash}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The S3 endpoint: one wire protocol over [`store::Store`], one file per operation.
+//!
+//! The framework is the `s3s` crate, pinned. What it leaves open is closed around it: `guard`
+//! stands in front (signature version 2, over-long presigned URLs, unsigned headers, unbounded
+//! chunks), `access` decides who may do what, `unsupported` refuses what Holdfast does not do,
+//! `body` verifies what is uploaded. Its own log lines, under the target `s3s`, repeat every
+//! refused request as an error; subscribers leave that target out.
+
+mod access;
+mod auth;
+mod body;
+mod checksum;
+mod chunked;
+mod document;
+mod endpoint;
+mod error;
+mod guard;
+pub mod limits;
+mod metrics;
+mod notes;
+mod op;
+mod server;
+mod service;
+mod unsupported;
+mod wire;
+
+pub use endpoint::Endpoint;
+pub use server::{ServeError, bind, serve};
+
+/// What the operator chooses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Options {
+    /// The region that buckets say they are in. Requests signed for any region are taken, since
+    /// clients that know no better sign for `us-east-1`.
+    pub region: String,
+}
+
+impl Default for S3Options {
+    fn default() -> Self {
+        Self { region: "us-east-1".to_owned() }
+    }
+}
+
+/// The S3 service over a store, without a socket.
+pub fn service(store: store::Store, options: S3Options) -> Endpoint {
+    Endpoint::new(store, options)
+}

@@ -1,0 +1,319 @@
+//! What the edges ask of the store, and what it answers. No wire format knows of these types'
+//! insides and none of these types knows of a wire format.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use base::{BodyId, UploadId};
+use bytes::Bytes;
+pub use meta::record::{Checksum, ChecksumKind, Grant, Right};
+
+use crate::Error;
+
+/// A bucket as callers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketInfo {
+    /// The bucket's name.
+    pub name: String,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// User name of the creator.
+    pub owner: String,
+}
+
+/// What is stored beside an object's bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Standard headers to give back, lower-case names: `content-type`, `cache-control`,
+    /// `content-disposition`, `content-encoding`, `content-language`, `expires`.
+    pub headers: BTreeMap<String, String>,
+    /// `x-amz-meta-*`, names without the prefix, lower case.
+    pub user_metadata: BTreeMap<String, String>,
+}
+
+/// An object as callers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The object's key.
+    pub key: String,
+    /// The body written (room for the version id).
+    pub body_id: BodyId,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// Milliseconds since the Unix epoch.
+    pub modified_ms: u64,
+    /// Without quotes.
+    pub etag: String,
+    /// Headers and user metadata.
+    pub meta: ObjectMeta,
+    /// Verified checksum, if one was given or asked for.
+    pub checksum: Option<Checksum>,
+    /// Parts of a multipart object; `None` for an object put in one piece.
+    pub parts_count: Option<u16>,
+}
+
+/// What the reader of a request body knows once the body ended well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BodyFacts {
+    /// MD5 of the body as hex when the client asked to check one; becomes the ETag. Without it
+    /// the store makes an opaque tag.
+    pub md5_hex: Option<String>,
+    /// Verified checksum to store.
+    pub checksum: Option<Checksum>,
+}
+
+/// Why a request body could not be read to a good end. Nothing is stored then.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client went away, or sent fewer or more bytes than it declared.
+    #[error("the request body ended early or is malformed")]
+    Incomplete(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A digest or signature over the body does not match; the edge keeps its own error.
+    #[error("the request body fails verification")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A request body, streamed. `chunk` until `None`, then `finish` once.
+#[async_trait]
+pub trait BodySource: Send {
+    /// The next bytes; `None` at the end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError>;
+    /// Verifies what can be known only at the end (digests, trailers).
+    fn finish(&mut self) -> Result<BodyFacts, BodyError>;
+}
+
+/// Conditions on the object that stands under the key at the moment of commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteCondition {
+    /// `If-None-Match: *`: nothing may stand there.
+    pub absent: bool,
+    /// `If-Match`: the object must stand there with one of these ETags (`*` as any).
+    pub etag_is: Option<EtagSet>,
+}
+
+/// One side of `If-Match` / `If-None-Match`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EtagSet {
+    /// `*`.
+    Any,
+    /// ETags without quotes.
+    Of(Vec<String>),
+}
+
+impl EtagSet {
+    /// Whether `etag` (no quotes) is in the set.
+    pub fn contains(&self, etag: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(tags) => tags.iter().any(|tag| tag == etag),
+        }
+    }
+}
+
+/// Where a copy comes from, how, and on what conditions.
+#[derive(Debug, Clone)]
+pub struct CopySource {
+    /// Source bucket.
+    pub bucket: String,
+    /// Source key.
+    pub key: String,
+    /// Conditions on the source.
+    pub condition: ReadCondition,
+}
+
+/// Conditions of a read (RFC 9110 section 13; S3 evaluates them in that order).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadCondition {
+    /// `If-Match`.
+    pub if_match: Option<EtagSet>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<EtagSet>,
+    /// `If-Modified-Since`, seconds since the Unix epoch.
+    pub if_modified_since: Option<i64>,
+    /// `If-Unmodified-Since`, seconds since the Unix epoch.
+    pub if_unmodified_since: Option<i64>,
+}
+
+/// What a [`ReadCondition`] says of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Proceed,
+    /// 304.
+    NotModified,
+    /// 412.
+    Failed,
+}
+
+impl ReadCondition {
+    /// Judges an object.
+    pub fn judge(&self, etag: &str, modified_ms: u64) -> Verdict {
+        let modified_s = i64::try_from(modified_ms / 1000).unwrap_or(i64::MAX);
+        match (&self.if_match, self.if_unmodified_since) {
+            (Some(set), _) if !set.contains(etag) => return Verdict::Failed,
+            (None, Some(since)) if modified_s > since => return Verdict::Failed,
+            _ => {}
+        }
+        match (&self.if_none_match, self.if_modified_since) {
+            (Some(set), _) if set.contains(etag) => Verdict::NotModified,
+            (None, Some(since)) if modified_s <= since => Verdict::NotModified,
+            _ => Verdict::Proceed,
+        }
+    }
+}
+
+/// A listing of objects or uploads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListRequest {
+    /// Keys start with this.
+    pub prefix: String,
+    /// Keys that share what comes up to and including this after the prefix become one entry.
+    pub delimiter: Option<String>,
+    /// Entries sort after this key or common prefix.
+    pub after: Option<String>,
+    /// Most entries (keys and common prefixes together), at most 1,000; 0 answers an empty page.
+    pub limit: usize,
+}
+
+/// A page of objects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// In key order.
+    pub objects: Vec<ObjectInfo>,
+    /// In order; each ends with the delimiter.
+    pub common_prefixes: Vec<String>,
+    /// When there is more: the `after` that continues (the last key or common prefix told).
+    pub next: Option<String>,
+}
+
+/// An open upload, listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// Object key.
+    pub key: String,
+    /// Upload.
+    pub upload: UploadId,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// User name.
+    pub owner: String,
+    /// Checksum algorithm and kind asked for at creation.
+    pub checksum: Option<(String, ChecksumKind)>,
+}
+
+/// A page of uploads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadPage {
+    /// By key, then upload id.
+    pub uploads: Vec<UploadInfo>,
+    /// In order.
+    pub common_prefixes: Vec<String>,
+    /// When there is more: key and upload (or common prefix and `None`) to continue after.
+    pub next: Option<(String, Option<UploadId>)>,
+}
+
+/// An uploaded part, listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartInfo {
+    /// 1 to 10,000.
+    pub number: u16,
+    /// Plaintext bytes.
+    pub size: u64,
+    /// Without quotes.
+    pub etag: String,
+    /// Milliseconds since the Unix epoch.
+    pub modified_ms: u64,
+    /// Verified checksum.
+    pub checksum: Option<Checksum>,
+}
+
+/// A page of parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartPage {
+    /// The upload.
+    pub upload: UploadInfo,
+    /// By number.
+    pub parts: Vec<PartInfo>,
+    /// When there is more: the part number to continue after.
+    pub next: Option<u16>,
+}
+
+/// A part named by CompleteMultipartUpload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletePart {
+    /// 1 to 10,000, ascending.
+    pub number: u16,
+    /// Without quotes.
+    pub etag: String,
+    /// Base64 checksum that the client expects of the part.
+    pub checksum: Option<String>,
+}
+
+/// What DeleteObject did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// An object was removed.
+    Yes,
+    /// There was none.
+    Absent,
+}
+
+/// A user, without the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserInfo {
+    /// Unique name.
+    pub name: String,
+    /// Access key.
+    pub access_key: String,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Rights.
+    pub grants: Vec<Grant>,
+}
+
+/// Whom a request acts for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// The root credentials: may do everything.
+    Root,
+    /// A user with grants.
+    User {
+        /// Unique name.
+        name: String,
+        /// Rights.
+        grants: Vec<Grant>,
+    },
+}
+
+impl Principal {
+    /// The name that owns what this principal makes.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Root => "root",
+            Self::User { name, .. } => name,
+        }
+    }
+
+    /// Whether this principal has `right` on `bucket`.
+    pub fn may(&self, right: Right, bucket: &str) -> bool {
+        match self {
+            Self::Root => true,
+            Self::User { grants, .. } => grants
+                .iter()
+                .any(|grant| (grant.bucket == "*" || grant.bucket == bucket) && grant.right >= right),
+        }
+    }
+}
+
+/// A byte range of an object, never empty and inside the object; or all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadRange {
+    /// From the first byte to the last.
+    All,
+    /// A half-open interval.
+    Bytes(Range<u64>),
+}
+
+/// Object bodies stream out as these.
+pub type ReadStream = futures::stream::BoxStream<'static, Result<Bytes, Error>>;

@@ -1,0 +1,154 @@
+//! CopyObject: the new object shares the old one's sealed bytes; only the 40-byte key wraps are
+//! made anew.
+
+use base::{BodyId, UploadId};
+use keys::DekPlace;
+use meta::record::{
+    Body, BucketRecord, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart, key,
+};
+use meta::{Batch, Check, Write};
+
+use crate::api::{CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
+use crate::commit::{ObjectGoal, is};
+use crate::put::{check_name, info};
+use crate::{Error, Store};
+
+/// Largest object that one copy makes, bytes (S3: 5 GiB).
+const COPY_SIZE_MAX: u64 = 5 << 30;
+/// Parts re-wrapped in one batch: each is a check and two writes of at most a hundred.
+const PARTS_PER_BATCH: usize = 25;
+/// A staged copy that is not committed within this is taken apart.
+const STAGING_MS: u64 = 24 * 3600 * 1000;
+
+impl Store {
+    /// Copies an object within the store. `replace` gives the new object other metadata.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`] for the source, [`Error::PreconditionFailed`] for either side's
+    /// conditions, and as [`Self::put`].
+    pub async fn copy(
+        &self,
+        from: &CopySource,
+        bucket: &str,
+        key: &str,
+        replace: Option<ObjectMeta>,
+        condition: &WriteCondition,
+    ) -> Result<ObjectInfo, Error> {
+        check_name(key, replace.as_ref().unwrap_or(&ObjectMeta::default()))?;
+        let from_bucket = self.bucket_record(&from.bucket).await?;
+        let bucket = self.bucket_record(bucket).await?;
+        let from_key = key::object_key(from_bucket.id, &from.key);
+        self.until_won(|| async {
+            let (source, version) = self.record::<ObjectRecord>(from_key.clone()).await?.ok_or(Error::NoSuchKey)?;
+            if from.condition.judge(&source.etag, source.modified_ms) != Verdict::Proceed {
+                return Err(Error::PreconditionFailed);
+            }
+            if source.size > COPY_SIZE_MAX {
+                return Err(Error::TooLarge { what: "the source of a copy", max: COPY_SIZE_MAX });
+            }
+            let mut batch = Batch::default();
+            batch.checks.push(Check::Present(key::bucket_live_key(bucket.id)));
+            let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
+            let mut object = ObjectRecord { body_id, modified_ms: self.now_ms(), ..source.clone() };
+            if let Some(meta) = &replace {
+                object.headers.clone_from(&meta.headers);
+                object.user_metadata.clone_from(&meta.user_metadata);
+            }
+            let same = from_key == key::object_key(bucket.id, key);
+            if same {
+                // In place: only metadata changes, and the body must keep its wraps' identity.
+                object.body_id = source.body_id;
+                crate::commit::judge(condition, Some(&source.etag))?;
+                batch.checks.push(is(from_key.clone(), version));
+                batch.writes.push(Write::Put(from_key.clone(), object.encode()));
+                return Ok((batch, info(key, object)));
+            }
+            batch.checks.push(is(from_key.clone(), version));
+            let old = Side { bucket: &from_bucket, key: &from.key, body: source.body_id };
+            let new = Side { bucket: &bucket, key, body: body_id };
+            object.body = match &source.body {
+                Body::Empty => Body::Empty,
+                Body::Single(part) => Body::Single(self.share_part(&old, &new, 0, part, &mut batch).await?),
+                Body::Multipart(runs) => self.stage_parts(&old, &new, runs, &mut batch).await?,
+            };
+            let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
+            self.prepare_object(&goal, &mut batch).await?;
+            Ok((batch, info(key, goal.object)))
+        })
+        .await
+    }
+
+    /// Counts one more reference to a part, and wraps its DEK for the new place.
+    async fn share_part(
+        &self,
+        old: &Side<'_>,
+        new: &Side<'_>,
+        number: u16,
+        part: &SealedPart,
+        batch: &mut Batch,
+    ) -> Result<SealedPart, Error> {
+        let data_key = key::data_key(part.id);
+        let found = self.record::<DataRecord>(data_key.clone()).await?;
+        let (mut data, version) = found.ok_or_else(|| Error::Corrupt("a part's data record is gone".to_owned()))?;
+        data.refs = data.refs.checked_add(1).ok_or(Error::Contended)?;
+        batch.checks.push(is(data_key.clone(), version));
+        batch.writes.push(Write::Put(data_key, data.encode()));
+        let dek = self.bucket_key(old.bucket)?.unwrap(&old.place(number, part), &part.wrapped_dek)?;
+        let wrapped_dek = self.bucket_key(new.bucket)?.wrap(&new.place(number, part), &dek)?.0.to_vec();
+        Ok(SealedPart { wrapped_dek, ..part.clone() })
+    }
+
+    fn bucket_key(&self, bucket: &BucketRecord) -> Result<crate::part::BucketKeyRef, Error> {
+        Ok(self.0.keys.bucket_key(bucket.id, &bucket.wrapped_key)?)
+    }
+
+    /// Makes part rows for the new body, in batches, before anything refers to them. A drop
+    /// record goes first: if this process dies half-way, the collector takes the rows apart.
+    async fn stage_parts(
+        &self,
+        old: &Side<'_>,
+        new: &Side<'_>,
+        runs: &[PartRun],
+        batch: &mut Batch,
+    ) -> Result<Body, Error> {
+        let drop = DropRecord { dropped_ms: self.now_ms() + STAGING_MS };
+        let drop_key = key::drop_key(new.body);
+        let staged = Batch { checks: vec![], writes: vec![Write::Put(drop_key.clone(), drop.encode())] };
+        self.0.meta.commit(staged).await?;
+        let numbers: Vec<u16> =
+            runs.iter().flat_map(|run| (0..run.count).map(|i| run.first.saturating_add(i))).collect();
+        for numbers in numbers.chunks(PARTS_PER_BATCH) {
+            self.until_won(|| async {
+                let mut batch = Batch::default();
+                for &number in numbers {
+                    let from = key::part_key(UploadId::from(old.body), number);
+                    let found = self.record::<PartRecord>(from).await?;
+                    // The source was replaced and taken apart under us.
+                    let (mut part, _) = found.ok_or(Error::NoSuchKey)?;
+                    if let Some(sealed) = &part.sealed {
+                        part.sealed = Some(self.share_part(old, new, number, sealed, &mut batch).await?);
+                    }
+                    batch.writes.push(Write::Put(key::part_key(UploadId::from(new.body), number), part.encode()));
+                }
+                Ok((batch, ()))
+            })
+            .await?;
+        }
+        batch.checks.push(Check::Present(drop_key.clone()));
+        batch.writes.push(Write::Delete(drop_key));
+        Ok(Body::Multipart(runs.to_vec()))
+    }
+}
+
+/// One side of a copy.
+struct Side<'a> {
+    bucket: &'a BucketRecord,
+    key: &'a str,
+    body: BodyId,
+}
+
+impl Side<'_> {
+    fn place(&self, number: u16, part: &SealedPart) -> DekPlace<'_> {
+        DekPlace { bucket: self.bucket.id, object: self.key, body: self.body, number, part: part.id }
+    }
+}

@@ -1,0 +1,147 @@
+//! Why the store did not do what was asked.
+
+use base::{Classify, ErrorKind};
+
+use crate::api::BodyError;
+
+/// A store error. [`Classify::kind`] says what the caller does next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such bucket.
+    #[error("bucket {0} does not exist")]
+    NoSuchBucket(String),
+    /// The bucket exists already.
+    #[error("bucket {name} exists already")]
+    BucketExists {
+        /// Its name.
+        name: String,
+        /// User name of its owner.
+        owner: String,
+    },
+    /// The bucket still holds objects or open uploads.
+    #[error("bucket {0} is not empty")]
+    BucketNotEmpty(String),
+    /// No such object.
+    #[error("the object does not exist")]
+    NoSuchKey,
+    /// No such upload.
+    #[error("the multipart upload does not exist")]
+    NoSuchUpload,
+    /// CompleteMultipartUpload names a part that is missing or has another ETag.
+    #[error("part {0} is missing or was overwritten")]
+    InvalidPart(u16),
+    /// CompleteMultipartUpload's parts are not in ascending order.
+    #[error("part numbers are not in ascending order")]
+    InvalidPartOrder,
+    /// A part other than the last is smaller than 5 MiB.
+    #[error("part {number} has {size} bytes; only the last part may be smaller than 5 MiB")]
+    PartTooSmall {
+        /// Part number.
+        number: u16,
+        /// Bytes.
+        size: u64,
+    },
+    /// A composite or full checksum given at completion is not what the parts give.
+    #[error("the checksum of the completed object does not match")]
+    BadDigest,
+    /// A condition of the request does not hold.
+    #[error("a precondition of the request does not hold")]
+    PreconditionFailed,
+    /// `If-Match` on a key that has no object.
+    #[error("the object to match does not exist")]
+    ConditionOnAbsent,
+    /// Lost to other writers of the same key, repeatedly.
+    #[error("too many writers of the same key; try again")]
+    Contended,
+    /// Longer than the limits allow.
+    #[error("{what} is larger than {max} bytes")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Bytes.
+        max: u64,
+    },
+    /// Something in the request is not valid.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The request body could not be read to a good end.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// Not enough live sites for a promise that would hold.
+    #[error("only {live} of 5 sites take writes; {needed} are needed: {detail}")]
+    TooFewSites {
+        /// Sites that took the write.
+        live: usize,
+        /// Sites needed.
+        needed: usize,
+        /// The last site's own words.
+        detail: String,
+    },
+    /// Every site that could take a shard is full.
+    #[error("no space left at enough sites: {0}")]
+    Full(String),
+    /// Fewer than three good shards can be read now.
+    #[error("object data cannot be read now: {0}")]
+    Unreadable(String),
+    /// Enough shards answer, and no three of them give bytes that open.
+    #[error("object data is damaged beyond repair: {0}")]
+    Corrupt(String),
+    /// A user with that name or access key exists.
+    #[error("user {0} exists already")]
+    UserExists(String),
+    /// No such user.
+    #[error("user {0} does not exist")]
+    NoSuchUser(String),
+    /// No such site.
+    #[error("there is no site named {0}")]
+    NoSuchSite(String),
+    /// The metadata engine failed to read.
+    #[error(transparent)]
+    Meta(#[from] meta::MetaError),
+    /// The metadata engine failed to commit.
+    #[error(transparent)]
+    Commit(#[from] meta::CommitError),
+    /// A stored record is damaged or too new.
+    #[error(transparent)]
+    Record(#[from] meta::record::RecordError),
+    /// A key does not open what it should.
+    #[error(transparent)]
+    Key(#[from] keys::KeyError),
+    /// A site operation outside the data path failed.
+    #[error(transparent)]
+    Site(#[from] sites::SiteError),
+}
+
+impl Classify for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchBucket(_)
+            | Self::NoSuchKey
+            | Self::NoSuchUpload
+            | Self::ConditionOnAbsent
+            | Self::NoSuchUser(_)
+            | Self::NoSuchSite(_) => ErrorKind::NotFound,
+            Self::BucketExists { .. }
+            | Self::BucketNotEmpty(_)
+            | Self::PreconditionFailed
+            | Self::UserExists(_)
+            | Self::Contended => ErrorKind::Conflict,
+            Self::InvalidPart(_)
+            | Self::InvalidPartOrder
+            | Self::PartTooSmall { .. }
+            | Self::BadDigest
+            | Self::TooLarge { .. }
+            | Self::Invalid(_)
+            | Self::Body(_) => ErrorKind::Invalid,
+            Self::TooFewSites { .. } | Self::Unreadable(_) => ErrorKind::Unavailable,
+            Self::Full(_) => ErrorKind::Full,
+            Self::Corrupt(_) => ErrorKind::Corrupt,
+            Self::Meta(e) => e.kind(),
+            Self::Commit(e) => e.kind(),
+            Self::Record(e) => e.kind(),
+            Self::Key(e) => e.kind(),
+            Self::Site(e) => e.kind(),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The object store: buckets, objects, multipart uploads, users; packs, repair, scrub, collection.
+//!
+//! [`Store`] is what the edges talk to. Metadata goes to a [`meta::Engine`], sealed and erasure
+//! coded bytes to a [`sites::Pool`]; keys come from [`keys::Keyring`].
+
+pub mod api;
+mod blob;
+mod bucket;
+mod checksum;
+mod copy;
+mod copy_body;
+mod delete;
+mod error;
+mod list;
+mod multipart;
+mod commit;
+mod pack;
+mod part;
+mod pin;
+mod put;
+mod read;
+mod status;
+mod store;
+mod user;
+pub mod worker;
+
+pub use error::Error;
+pub use read::ObjectReader;
+pub use status::{ScrubProgress, ScrubSummary, SiteReport, State, Status, WorkerReport};
+pub use store::{Options, Store};
+pub use user::new_credentials;

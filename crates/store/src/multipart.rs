@@ -1,0 +1,454 @@
+//! Multipart uploads.
+
+use base::limits::{PART_SIZE_MIN, PARTS_MAX};
+use base::{BodyId, UploadId};
+use meta::record::{
+    Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, UploadRecord,
+    key,
+};
+use meta::{Batch, Check, CommitError, Range, Version, Write};
+
+use crate::api::{
+    BodySource, CompletePart, CopySource, ListRequest, ObjectInfo, ObjectMeta, PartInfo, PartPage, ReadRange,
+    UploadInfo, UploadPage, Verdict, WriteCondition,
+};
+use crate::bucket::after;
+use crate::checksum::combine;
+use crate::commit::{Goal, ObjectGoal, PartGoal, is};
+use crate::list::{after_marker, common_prefix};
+use crate::part::Target;
+use crate::put::{check_name, info, opaque_etag};
+use crate::read::part_info;
+use crate::{Error, Store};
+
+/// Times a completion starts over because a part was overwritten meanwhile.
+const COMPLETE_ATTEMPTS: usize = 20;
+
+fn upload_info(key: &str, upload: UploadId, record: UploadRecord) -> UploadInfo {
+    UploadInfo {
+        key: key.to_owned(),
+        upload,
+        created_ms: record.created_ms,
+        owner: record.owner,
+        checksum: record.checksum,
+    }
+}
+
+impl Store {
+    /// Opens an upload.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], or a metadata error.
+    pub async fn create_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        meta: ObjectMeta,
+        checksum: Option<(String, ChecksumKind)>,
+        owner: &str,
+    ) -> Result<UploadId, Error> {
+        check_name(key, &meta)?;
+        let record = self.bucket_record(bucket).await?;
+        let upload = UploadId::random(self.0.options.doors.rng.as_ref());
+        let row = UploadRecord {
+            created_ms: self.now_ms(),
+            owner: owner.to_owned(),
+            headers: meta.headers,
+            user_metadata: meta.user_metadata,
+            checksum,
+            staging: false,
+        };
+        let batch = Batch {
+            checks: vec![Check::Present(key::bucket_live_key(record.id))],
+            writes: vec![Write::Put(key::upload_key(record.id, key, upload), row.encode())],
+        };
+        match self.0.meta.commit(batch).await {
+            Ok(()) => Ok(upload),
+            Err(CommitError::Failed { .. }) => Err(Error::NoSuchBucket(bucket.to_owned())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn upload_row(
+        &self,
+        bucket: &BucketRecord,
+        key: &str,
+        upload: UploadId,
+    ) -> Result<(UploadRecord, Version), Error> {
+        let found = self.record(key::upload_key(bucket.id, key, upload)).await?;
+        found.ok_or(Error::NoSuchUpload)
+    }
+
+    /// An open upload.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], or a metadata error.
+    pub async fn upload(&self, bucket: &str, key: &str, upload: UploadId) -> Result<UploadInfo, Error> {
+        let bucket = self.bucket_record(bucket).await?;
+        let (record, _) = self.upload_row(&bucket, key, upload).await?;
+        Ok(upload_info(key, upload, record))
+    }
+
+    /// Stores a part of `size` bytes; an earlier part with the number is replaced.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUpload`], and as [`Self::put`].
+    pub async fn put_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: UploadId,
+        number: u16,
+        size: u64,
+        body: &mut dyn BodySource,
+    ) -> Result<PartInfo, Error> {
+        if !(1..=PARTS_MAX).contains(&number) {
+            return Err(Error::Invalid("a part number is between 1 and 10,000"));
+        }
+        let bucket = self.bucket_record(bucket).await?;
+        self.upload_row(&bucket, key, upload).await?;
+        let mut stored = None;
+        let target = Target { bucket: &bucket, key, body: BodyId::from(upload), number };
+        let tag = BodyId::random(self.0.options.doors.rng.as_ref());
+        let goal = |sealed, facts: crate::api::BodyFacts| {
+            let part = PartRecord {
+                sealed,
+                etag: facts.md5_hex.unwrap_or_else(|| opaque_etag(tag, 1)),
+                modified_ms: self.now_ms(),
+                checksum: facts.checksum,
+            };
+            stored = Some(part_info(number, part.clone()));
+            let bucket = bucket.clone();
+            Ok(Goal::Part(PartGoal { bucket, key: key.to_owned(), upload, number, part }))
+        };
+        self.store_body(target, size, body, goal).await?;
+        stored.ok_or(Error::Invalid("a body without an end"))
+    }
+
+    /// Stores a range of an object as a part.
+    ///
+    /// # Errors
+    /// As [`Self::copy`] and [`Self::put_part`].
+    pub async fn copy_part(
+        &self,
+        from: &CopySource,
+        range: ReadRange,
+        bucket: &str,
+        key: &str,
+        upload: UploadId,
+        number: u16,
+    ) -> Result<PartInfo, Error> {
+        let source = self.open_object(&from.bucket, &from.key).await?;
+        if from.condition.judge(&source.info.etag, source.info.modified_ms) != Verdict::Proceed {
+            return Err(Error::PreconditionFailed);
+        }
+        let size = match &range {
+            ReadRange::All => source.info.size,
+            ReadRange::Bytes(range) if range.end <= source.info.size && !range.is_empty() => range.end - range.start,
+            ReadRange::Bytes(_) => return Err(Error::Invalid("the range to copy is outside the source object")),
+        };
+        let mut body = crate::copy_body::CopyBody(source.read(range).await?);
+        self.put_part(bucket, key, upload, number, size, &mut body).await
+    }
+
+    /// Lists an upload's parts with numbers above `after_number`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], or a metadata error.
+    pub async fn parts(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: UploadId,
+        after_number: u16,
+        limit: usize,
+    ) -> Result<PartPage, Error> {
+        let bucket = self.bucket_record(bucket).await?;
+        let (record, _) = self.upload_row(&bucket, key, upload).await?;
+        let (_, to) = key::parts(upload);
+        let from = key::part_key(upload, after_number.saturating_add(1));
+        let page = self.0.meta.range(Range { from, to, limit: limit.min(1000) }).await?;
+        let mut parts = Vec::with_capacity(page.rows.len());
+        for (row_key, row) in &page.rows {
+            parts.push(part_info(key::part_number_of(row_key)?, PartRecord::decode(&row.value)?));
+        }
+        let next = if page.more { parts.last().map(|part| part.number) } else { None };
+        Ok(PartPage { upload: upload_info(key, upload, record), parts, next })
+    }
+
+    /// Lists a bucket's open uploads. `request.after` is the key marker, `after_upload` the
+    /// upload marker under that key.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], or a metadata error.
+    pub async fn uploads(
+        &self,
+        bucket: &str,
+        request: &ListRequest,
+        after_upload: Option<UploadId>,
+    ) -> Result<UploadPage, Error> {
+        let id = self.bucket_record(bucket).await?.id;
+        let (mut from, to) = key::uploads(id, &request.prefix);
+        if let Some(marker) = &request.after {
+            let start = match after_upload {
+                Some(upload) => after(&key::upload_key(id, marker, upload)),
+                // Behind all uploads of the marker's key, or behind its common prefix.
+                None if common_prefix(request, marker) == Some(marker) => {
+                    after_marker(request, marker, |name| key::uploads(id, &String::from_utf8_lossy(name)).0)
+                }
+                None => key::uploads_of_key(id, marker).1,
+            };
+            from = from.max(start);
+        }
+        let mut page = UploadPage::default();
+        let mut last = None;
+        while request.limit > 0 {
+            let rows = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 64 }).await?;
+            let mut seek = None;
+            for (row_key, row) in &rows.rows {
+                if page.uploads.len() + page.common_prefixes.len() == request.limit {
+                    page.next = last;
+                    return Ok(page);
+                }
+                let (name, upload) = key::upload_of(row_key)?;
+                if let Some(common) = common_prefix(request, &name) {
+                    page.common_prefixes.push(common.to_owned());
+                    last = Some((common.to_owned(), None));
+                    seek = Some(key::uploads(id, common).1);
+                    break;
+                }
+                page.uploads.push(upload_info(&name, upload, UploadRecord::decode(&row.value)?));
+                last = Some((name, Some(upload)));
+            }
+            from = match (seek, rows.rows.last()) {
+                (Some(seek), _) => seek,
+                (None, Some((last, _))) if rows.more => after(last),
+                _ => break,
+            };
+        }
+        Ok(page)
+    }
+
+    /// Gives an upload up; its parts are collected.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchUpload`], or a metadata error.
+    pub async fn abort_upload(&self, bucket: &str, key: &str, upload: UploadId) -> Result<(), Error> {
+        let bucket = self.bucket_record(bucket).await?;
+        let row_key = key::upload_key(bucket.id, key, upload);
+        self.until_won(|| async {
+            let (_, version) = self.upload_row(&bucket, key, upload).await?;
+            let drop = DropRecord { dropped_ms: self.now_ms() };
+            let batch = Batch {
+                checks: vec![is(row_key.clone(), version)],
+                writes: vec![
+                    Write::Delete(row_key.clone()),
+                    Write::Put(key::drop_key(BodyId::from(upload)), drop.encode()),
+                ],
+            };
+            Ok((batch, ()))
+        })
+        .await
+    }
+
+    /// Makes an upload's parts the object. `expected` is the client's checksum of the whole.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPart`], [`Error::InvalidPartOrder`], [`Error::PartTooSmall`],
+    /// [`Error::BadDigest`], [`Error::NoSuchUpload`], a condition's error, or a metadata error.
+    pub async fn complete_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: UploadId,
+        parts: &[CompletePart],
+        expected: Option<Checksum>,
+        condition: &WriteCondition,
+    ) -> Result<ObjectInfo, Error> {
+        if parts.is_empty() {
+            return Err(Error::Invalid("a completion names at least one part"));
+        }
+        if !parts.is_sorted_by(|a, b| a.number < b.number) {
+            return Err(Error::InvalidPartOrder);
+        }
+        let bucket = self.bucket_record(bucket).await?;
+        let upload_key = key::upload_key(bucket.id, key, upload);
+        for _ in 0..COMPLETE_ATTEMPTS {
+            // Mark the upload, so that a part stored from here on changes its row: the final
+            // batch then fails, and what was read here is read again.
+            let (mut row, version) = self.upload_row(&bucket, key, upload).await?;
+            row.staging = true;
+            let mark = Batch {
+                checks: vec![is(upload_key.clone(), version)],
+                writes: vec![Write::Put(upload_key.clone(), row.encode())],
+            };
+            match self.0.meta.commit(mark).await {
+                Ok(()) => {}
+                Err(CommitError::Failed { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let (row, version) = self.upload_row(&bucket, key, upload).await?;
+            if !row.staging {
+                continue;
+            }
+            let stored = self.all_parts(upload).await?;
+            let chosen = choose(parts, &stored)?;
+            let checksum = whole_checksum(&row, &chosen, expected.as_ref())?;
+            let object = ObjectRecord {
+                body_id: BodyId::from(upload),
+                modified_ms: self.now_ms(),
+                size: chosen.iter().map(|(_, part)| part.size()).sum(),
+                etag: opaque_etag(BodyId::from(upload), chosen.len()),
+                headers: row.headers,
+                user_metadata: row.user_metadata,
+                checksum,
+                body: Body::Multipart(runs(&chosen)),
+            };
+            let told = info(key, object.clone());
+            let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
+            let mut batch = Batch {
+                checks: vec![Check::Present(key::bucket_live_key(bucket.id)), is(upload_key.clone(), version)],
+                writes: vec![Write::Delete(upload_key.clone())],
+            };
+            self.prepare_object(&goal, &mut batch).await?;
+            match self.0.meta.commit(batch).await {
+                Ok(()) => {
+                    self.release_unused(upload, parts, &stored).await;
+                    return Ok(told);
+                }
+                Err(CommitError::Failed { check: 0 }) => return Err(Error::NoSuchBucket(key.to_owned())),
+                Err(CommitError::Failed { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    pub(crate) async fn all_parts(&self, upload: UploadId) -> Result<Vec<(u16, PartRecord)>, Error> {
+        let mut parts = Vec::new();
+        let (mut from, to) = key::parts(upload);
+        loop {
+            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
+            for (row_key, row) in &page.rows {
+                parts.push((key::part_number_of(row_key)?, PartRecord::decode(&row.value)?));
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => from = after(last),
+                _ => return Ok(parts),
+            }
+        }
+    }
+
+    /// Parts that the completion did not name. Whatever of this fails is done when the object
+    /// itself is dropped, since its rows carry the same upload id.
+    async fn release_unused(&self, upload: UploadId, used: &[CompletePart], stored: &[(u16, PartRecord)]) {
+        for (number, part) in stored {
+            if used.binary_search_by_key(number, |part| part.number).is_ok() {
+                continue;
+            }
+            let row_key = key::part_key(upload, *number);
+            let released = self.until_won(|| async {
+                let mut batch = Batch { checks: vec![Check::Present(row_key.clone())], writes: vec![Write::Delete(row_key.clone())] };
+                if let Some(sealed) = &part.sealed {
+                    self.release_part(sealed, &mut batch).await?;
+                }
+                Ok((batch, ()))
+            });
+            if let Err(error) = released.await {
+                tracing::debug!(%error, "an unused part stays until its object goes");
+            }
+        }
+    }
+}
+
+/// The stored parts that a completion names, checked.
+fn choose<'a>(
+    named: &[CompletePart],
+    stored: &'a [(u16, PartRecord)],
+) -> Result<Vec<(u16, &'a PartRecord)>, Error> {
+    let mut chosen = Vec::with_capacity(named.len());
+    for (position, part) in named.iter().enumerate() {
+        let found = stored.binary_search_by_key(&part.number, |(number, _)| *number);
+        let record = found.ok().and_then(|at| stored.get(at)).map(|(_, record)| record);
+        let record = record.filter(|record| record.etag == part.etag).ok_or(Error::InvalidPart(part.number))?;
+        if let (Some(expected), stored) = (&part.checksum, &record.checksum)
+            && stored.as_ref().is_none_or(|stored| stored.value != *expected)
+        {
+            return Err(Error::InvalidPart(part.number));
+        }
+        if record.size() < PART_SIZE_MIN && position + 1 < named.len() {
+            return Err(Error::PartTooSmall { number: part.number, size: record.size() });
+        }
+        chosen.push((part.number, record));
+    }
+    Ok(chosen)
+}
+
+fn runs(parts: &[(u16, &PartRecord)]) -> Vec<PartRun> {
+    let mut runs: Vec<PartRun> = Vec::new();
+    for (number, part) in parts {
+        match runs.last_mut() {
+            Some(run) if run.size == part.size() && run.first.checked_add(run.count) == Some(*number) => run.count += 1,
+            _ => runs.push(PartRun { first: *number, count: 1, size: part.size() }),
+        }
+    }
+    runs
+}
+
+/// The checksum of the whole from its parts', and whether it is what the client expects.
+fn whole_checksum(
+    row: &UploadRecord,
+    parts: &[(u16, &PartRecord)],
+    expected: Option<&Checksum>,
+) -> Result<Option<Checksum>, Error> {
+    let asked = row.checksum.clone().or_else(|| expected.map(|sum| (sum.algorithm.clone(), sum.kind)));
+    let Some((algorithm, kind)) = asked else { return Ok(None) };
+    let sums = parts.iter().map(|(_, part)| part.checksum.as_ref().map(|sum| (sum, part.size())));
+    let whole = combine(&algorithm, kind, sums);
+    match (whole, expected) {
+        (Some(whole), Some(expected)) if !same_sum(&whole.value, &expected.value) => Err(Error::BadDigest),
+        (None, Some(_)) => Err(Error::BadDigest),
+        (whole, _) => Ok(whole),
+    }
+}
+
+/// Clients send a composite checksum with or without its `-<parts>`.
+fn same_sum(ours: &str, theirs: &str) -> bool {
+    ours == theirs || ours.split_once('-').is_some_and(|(sum, _)| sum == theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{PartId, SeededRng};
+    use meta::record::SealedPart;
+
+    fn part(size: u64, etag: &str) -> PartRecord {
+        let id = PartId::random(&SeededRng::new(size));
+        let sealed = SealedPart { id, size, wrapped_dek: vec![], header: vec![] };
+        PartRecord { sealed: Some(sealed), etag: etag.to_owned(), modified_ms: 0, checksum: None }
+    }
+
+    fn named(number: u16, etag: &str) -> CompletePart {
+        CompletePart { number, etag: etag.to_owned(), checksum: None }
+    }
+
+    #[test]
+    fn choosing_parts() {
+        let stored = [(1, part(PART_SIZE_MIN, "a")), (2, part(10, "b")), (4, part(PART_SIZE_MIN, "d"))];
+        let ok = |named: &[CompletePart]| choose(named, &stored).map(|chosen| chosen.len());
+        assert_eq!(ok(&[named(1, "a"), named(2, "b")]).unwrap(), 2);
+        assert_eq!(ok(&[named(2, "b")]).unwrap(), 1);
+        assert!(matches!(ok(&[named(1, "x")]), Err(Error::InvalidPart(1))));
+        assert!(matches!(ok(&[named(3, "c")]), Err(Error::InvalidPart(3))));
+        assert!(matches!(ok(&[named(2, "b"), named(4, "d")]), Err(Error::PartTooSmall { number: 2, size: 10 })));
+    }
+
+    #[test]
+    fn runs_stay_small() {
+        let (five, six) = (part(5, ""), part(6, ""));
+        let parts = [(1, &five), (2, &five), (4, &five), (5, &six)];
+        let told: Vec<_> = runs(&parts).iter().map(|run| (run.first, run.count, run.size)).collect();
+        assert_eq!(told, [(1, 2, 5), (4, 1, 5), (5, 1, 6)]);
+    }
+}

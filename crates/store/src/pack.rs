@@ -1,0 +1,258 @@
+//! Packs: small parts of all connections written together. One striped write, one metadata flush.
+//!
+//! Group commit as in a log: while packs are being written, arriving parts queue; the next pack
+//! takes all that wait. An idle store writes a pack of one at once.
+
+use base::limits::COLUMNS;
+use base::{BlobId, PartId};
+use bytes::{Bytes, BytesMut};
+use meta::record::{BlobPart, BlobRecord, DataRecord, Record, RepairReason, key};
+use meta::{Batch, Write};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::blob::{SegmentBuilder, Shape};
+use crate::commit::Goal;
+use crate::pin::Held;
+use crate::{Error, Store};
+
+/// Sealed bytes up to which a part goes into a pack. Above it, a part alone fills shards that
+/// are worth files of their own.
+pub(crate) const PACKED_MAX: u64 = 1100 * 1024;
+/// Parts in a pack: keeps the blob's record and its metadata batches small.
+const PARTS_MAX: usize = 128;
+/// Bytes in a pack, unless one part is larger.
+const BYTES_MAX: usize = 8 << 20;
+/// Packs being written at once: one fills while others wait for their flush.
+const IN_FLIGHT_MAX: usize = 2;
+/// Units of packs are multiples of this: what SIMD likes.
+const ALIGN: u32 = 64;
+
+/// A sealed small part on its way, and what it becomes.
+pub(crate) struct Job {
+    pub(crate) part: PartId,
+    pub(crate) sealed: Bytes,
+    pub(crate) goal: Goal,
+    pub(crate) memory: OwnedSemaphorePermit,
+    pub(crate) answer: oneshot::Sender<Result<(), Error>>,
+}
+
+/// Parts waiting for a pack.
+#[derive(Default)]
+pub(crate) struct Packer(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    jobs: std::collections::VecDeque<Job>,
+    in_flight: usize,
+}
+
+impl Packer {
+    /// Takes the jobs of the next pack; with none waiting, gives the writer's place back.
+    fn take(&self) -> Vec<Job> {
+        let mut waiting = self.0.lock();
+        let mut jobs = Vec::new();
+        let mut bytes = 0;
+        while let Some(job) = waiting.jobs.front() {
+            if !jobs.is_empty() && (jobs.len() >= PARTS_MAX || bytes + job.sealed.len() > BYTES_MAX) {
+                break;
+            }
+            bytes += job.sealed.len();
+            jobs.extend(waiting.jobs.pop_front());
+        }
+        if jobs.is_empty() {
+            waiting.in_flight -= 1;
+        }
+        jobs
+    }
+}
+
+impl Store {
+    /// Queues a job. The pack is written by a task of its own, so that a client that goes away
+    /// takes nobody else's write with it.
+    pub(crate) fn pack(&self, job: Job) {
+        let mut waiting = self.0.packer.0.lock();
+        waiting.jobs.push_back(job);
+        if waiting.in_flight < IN_FLIGHT_MAX {
+            waiting.in_flight += 1;
+            let store = self.clone();
+            self.0.tasks.spawn(async move {
+                loop {
+                    let jobs = store.0.packer.take();
+                    if jobs.is_empty() {
+                        return;
+                    }
+                    store.write_pack(jobs).await;
+                }
+            });
+        }
+    }
+
+    async fn write_pack(&self, jobs: Vec<Job>) {
+        metrics::histogram!("holdfast_pack_parts").record(jobs.len() as f64);
+        let plan = Plan::of(&jobs, BlobId::random(self.0.options.doors.rng.as_ref()));
+        // Held until the row is committed, so that the sweep does not take it for an orphan.
+        let _pin = self.0.pins.hold(Held::Blob(plan.shape.blob));
+        let shards = match plan.shards(&jobs) {
+            Ok(shards) => shards,
+            Err(error) => return fail(jobs, &error),
+        };
+        let away = match self.put_segment(&plan.shape, 0, shards).await {
+            Ok(away) => away,
+            Err(error) => {
+                let shape = plan.shape;
+                let store = self.clone();
+                self.0.tasks.spawn(async move { store.discard_blob(shape).await });
+                return fail(jobs, &error);
+            }
+        };
+        let record = BlobRecord {
+            created_ms: self.now_ms(),
+            len: plan.shape.len,
+            segment: plan.shape.segment,
+            unit: plan.shape.unit,
+            align: plan.shape.align,
+            parts: plan.parts.clone(),
+            away: away.into_iter().collect(),
+        };
+        self.commit_pack(jobs, &plan, &record).await;
+    }
+
+    /// One group: the blob first, then every part's own batch, judged on its own conditions.
+    async fn commit_pack(&self, jobs: Vec<Job>, plan: &Plan, record: &BlobRecord) {
+        let prepare = jobs.iter().zip(&plan.parts).map(|(job, place)| async move {
+            let data = plan.data(place);
+            self.prepare(&job.goal, Some((job.part, &data))).await
+        });
+        let prepared = futures::future::join_all(prepare).await;
+        let mut group = vec![self.blob_batch(plan.shape.blob, record)];
+        group.extend(prepared.iter().flatten().map(|prepared| prepared.batch.clone()));
+        let mut answers = self.0.meta.commit_group(group).await.into_iter();
+        let blob_answer = answers.next().unwrap_or(Ok(()));
+        if let Err(error) = blob_answer {
+            // Without the blob's row its parts must not be used: whatever of the group went
+            // through is told as a failure of unknown outcome.
+            return fail(jobs, &Error::from(error));
+        }
+        for ((job, place), prepared) in jobs.into_iter().zip(&plan.parts).zip(prepared) {
+            let Job { part, goal, memory, answer, .. } = job;
+            drop(memory);
+            let result = match prepared {
+                Err(error) => Err(error),
+                Ok(prepared) => match answers.next() {
+                    Some(Ok(())) => Ok(()),
+                    Some(Err(error)) => match prepared.explain(&goal, error) {
+                        Some(error) => Err(error),
+                        // Lost to another writer: the bytes are durable, only the batch is redone.
+                        None => self.commit_goal(&goal, Some((part, &plan.data(place)))).await,
+                    },
+                    None => Err(Error::Contended),
+                },
+            };
+            if result.is_err() {
+                self.leave_garbage(part, plan.shape.blob);
+            }
+            let _ = answer.send(result);
+        }
+    }
+
+    /// The batch that makes a blob known; a blob with shards away from home is queued for repair
+    /// in the same step.
+    pub(crate) fn blob_batch(&self, blob: BlobId, record: &BlobRecord) -> Batch {
+        let mut writes = vec![Write::Put(key::blob_key(blob), record.encode())];
+        if !record.away.is_empty() {
+            let repair = self.repair_record(RepairReason::HandedOff, away_columns(blob, record), record.len);
+            writes.push(Write::Put(key::repair_key(blob), repair.encode()));
+        }
+        Batch { checks: Vec::new(), writes }
+    }
+}
+
+/// Columns away from home in the worst segment.
+pub(crate) fn away_columns(blob: BlobId, record: &BlobRecord) -> u8 {
+    let shape = Shape::of_blob(blob, record);
+    let away = record.away.iter().map(|placement| {
+        let home = shape.home(placement.segment);
+        (0..COLUMNS).filter(|column| home[*column] != placement.slots[*column]).count() as u8
+    });
+    away.max().unwrap_or(0)
+}
+
+/// Tells every waiting client. Errors do not clone: each gets one of the same kind and words.
+fn fail(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        let same = match error {
+            Error::Full(detail) => Error::Full(detail.clone()),
+            Error::TooFewSites { live, needed, detail } => {
+                Error::TooFewSites { live: *live, needed: *needed, detail: detail.clone() }
+            }
+            Error::Commit(error) => Error::Commit(error.clone()),
+            other => Error::Unreadable(other.to_string()),
+        };
+        let _ = job.answer.send(Err(same));
+    }
+}
+
+/// Where each part lies in a new pack. Pure.
+struct Plan {
+    shape: Shape,
+    parts: Vec<BlobPart>,
+}
+
+impl Plan {
+    fn of(jobs: &[Job], blob: BlobId) -> Self {
+        Self::of_parts(jobs.iter().map(|job| (job.part, job.sealed.len() as u64)), blob)
+    }
+
+    fn of_parts(parts: impl Iterator<Item = (PartId, u64)>, blob: BlobId) -> Self {
+        let mut len = 0;
+        let parts = parts
+            .map(|(id, part_len)| {
+                let offset = len;
+                len += part_len;
+                BlobPart { id, offset, len: part_len }
+            })
+            .collect();
+        Self { shape: pack_shape(blob, len), parts }
+    }
+
+    fn data(&self, place: &BlobPart) -> DataRecord {
+        DataRecord {
+            refs: 1,
+            blob: self.shape.blob,
+            offset: place.offset,
+            len: place.len,
+            blob_len: self.shape.len,
+            segment: self.shape.segment,
+            unit: self.shape.unit,
+            align: self.shape.align,
+        }
+    }
+
+    fn shards(&self, jobs: &[Job]) -> Result<[Vec<Bytes>; COLUMNS], Error> {
+        pack_shards(&self.shape, jobs.iter().map(|job| &job.sealed))
+    }
+}
+
+/// A pack is one segment of one stripe.
+pub(crate) fn pack_shape(blob: BlobId, len: u64) -> Shape {
+    let unit = u32::try_from(len.div_ceil(3)).unwrap_or(u32::MAX - ALIGN).next_multiple_of(ALIGN).max(ALIGN);
+    Shape { blob, len, segment: len.max(1), unit, align: ALIGN }
+}
+
+/// The shards of a pack with these bodies.
+pub(crate) fn pack_shards<'a>(
+    shape: &Shape,
+    bodies: impl Iterator<Item = &'a Bytes>,
+) -> Result<[Vec<Bytes>; COLUMNS], Error> {
+    let geometry = shape.geometry(0);
+    let stripe = 3 * geometry.last_unit().max(if geometry.full_stripes() > 0 { geometry.unit } else { 0 }) as usize;
+    let mut data = BytesMut::with_capacity(stripe);
+    for body in bodies {
+        data.extend_from_slice(body);
+    }
+    data.resize(stripe, 0);
+    let mut builder = SegmentBuilder::new(shape.blob, 0, geometry);
+    builder.stripe(data.freeze())?;
+    Ok(builder.finish())
+}

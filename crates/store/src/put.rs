@@ -1,0 +1,103 @@
+//! PutObject.
+
+use base::BodyId;
+use base::limits::{KEY_LEN_MAX, USER_METADATA_MAX};
+use meta::record::{Body, ObjectRecord};
+
+use crate::api::{BodySource, ObjectInfo, ObjectMeta, WriteCondition};
+use crate::commit::{Goal, ObjectGoal, judge};
+use crate::part::Target;
+use crate::{Error, Store};
+
+/// An opaque ETag. The dash tells clients that it is no MD5, as with multipart and SSE-KMS.
+pub(crate) fn opaque_etag(body: BodyId, parts: usize) -> String {
+    format!("{body}-{parts}")
+}
+
+pub(crate) fn check_name(key: &str, meta: &ObjectMeta) -> Result<(), Error> {
+    if key.is_empty() {
+        return Err(Error::Invalid("an object key must not be empty"));
+    }
+    if key.len() > KEY_LEN_MAX {
+        return Err(Error::TooLarge { what: "the object key", max: KEY_LEN_MAX as u64 });
+    }
+    let metadata: usize = meta.user_metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if metadata > USER_METADATA_MAX {
+        return Err(Error::TooLarge { what: "user metadata", max: USER_METADATA_MAX as u64 });
+    }
+    Ok(())
+}
+
+pub(crate) fn info(key: &str, record: ObjectRecord) -> ObjectInfo {
+    let parts_count = match &record.body {
+        Body::Multipart(runs) => Some(runs.iter().map(|run| run.count).sum()),
+        _ => None,
+    };
+    ObjectInfo {
+        key: key.to_owned(),
+        body_id: record.body_id,
+        size: record.size,
+        modified_ms: record.modified_ms,
+        etag: record.etag,
+        meta: ObjectMeta { headers: record.headers, user_metadata: record.user_metadata },
+        checksum: record.checksum,
+        parts_count,
+    }
+}
+
+impl Store {
+    /// Stores an object of `size` bytes. `Ok` means: five shards are durable and the object is
+    /// visible. Dropping the future stores nothing, or the whole object.
+    ///
+    /// # Errors
+    /// See [`Error`]; on any of them the object that stood before stands still, except
+    /// after an error of kind `Unknown`, where either may stand.
+    pub async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        meta: ObjectMeta,
+        size: u64,
+        condition: &WriteCondition,
+        body: &mut dyn BodySource,
+    ) -> Result<ObjectInfo, Error> {
+        check_name(key, &meta)?;
+        let bucket = self.bucket_record(bucket).await?;
+        self.judge_early(&bucket, key, condition).await?;
+        let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
+        let mut stored = None;
+        let target = Target { bucket: &bucket, key, body: body_id, number: 0 };
+        let goal = |part, facts: crate::api::BodyFacts| {
+            let object = ObjectRecord {
+                body_id,
+                modified_ms: self.now_ms(),
+                size,
+                etag: facts.md5_hex.unwrap_or_else(|| opaque_etag(body_id, 1)),
+                headers: meta.headers,
+                user_metadata: meta.user_metadata,
+                checksum: facts.checksum,
+                body: part.map_or(Body::Empty, Body::Single),
+            };
+            stored = Some(info(key, object.clone()));
+            let bucket = bucket.clone();
+            Ok(Goal::Object(ObjectGoal { bucket, key: key.to_owned(), condition: condition.clone(), object }))
+        };
+        self.store_body(target, size, body, goal).await?;
+        stored.ok_or(Error::Invalid("a body without an end"))
+    }
+
+    /// Refuses a write whose condition fails already, before its body is read. The commit judges
+    /// again.
+    pub(crate) async fn judge_early(
+        &self,
+        bucket: &meta::record::BucketRecord,
+        key: &str,
+        condition: &WriteCondition,
+    ) -> Result<(), Error> {
+        if *condition == WriteCondition::default() {
+            return Ok(());
+        }
+        let found = self.record::<ObjectRecord>(meta::record::key::object_key(bucket.id, key)).await?;
+        judge(condition, found.as_ref().map(|(record, _)| record.etag.as_str()))
+    }
+}

@@ -1,0 +1,182 @@
+//! The store itself: what it holds, how it starts and stops.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base::limits::COLUMNS;
+use base::Doors;
+use keys::Keyring;
+use meta::record::{Record, SiteRecord, key};
+use meta::{Batch, Check, Engine, Row, Version, Write};
+use parking_lot::Mutex;
+use sites::{Marker, Pool, SiteError, read_marker, write_marker};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Error;
+use crate::api::Principal;
+use crate::pack::Packer;
+use crate::pin::Pins;
+use crate::worker::Workers;
+
+/// How the store behaves.
+#[derive(Clone)]
+pub struct Options {
+    /// Time and chance.
+    pub doors: Doors,
+    /// Milliseconds that unreferenced data stays before it is collected.
+    pub gc_grace_ms: u64,
+    /// Bytes of memory for bodies in flight, all uploads together. A body waits for room.
+    pub buffer_bytes: usize,
+    /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
+    /// drives them by hand.
+    pub background: bool,
+}
+
+impl Options {
+    /// The defaults of `holdfast serve`.
+    pub fn new(doors: Doors) -> Self {
+        Self { doors, gc_grace_ms: 60_000, buffer_bytes: 160 << 20, background: true }
+    }
+}
+
+/// The object store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(pub(crate) Arc<Inner>);
+
+pub(crate) struct CachedUser {
+    pub(crate) version: Version,
+    pub(crate) secret: String,
+    pub(crate) principal: Principal,
+}
+
+pub(crate) struct Inner {
+    pub(crate) meta: Arc<dyn Engine>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) keys: Keyring,
+    pub(crate) root: (String, String),
+    pub(crate) options: Options,
+    pub(crate) started_ms: u64,
+    /// One permit per KiB of body memory.
+    pub(crate) buffers: Arc<Semaphore>,
+    pub(crate) pins: Pins,
+    pub(crate) packer: Packer,
+    pub(crate) users: Mutex<HashMap<String, CachedUser>>,
+    pub(crate) workers: Workers,
+    /// Work that outlives the request that began it.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Store {
+    /// Opens the store: checks or makes the sites' markers, starts the workers.
+    ///
+    /// On the very first start every site must answer, because all five get their markers then.
+    /// Later any site may be missing.
+    ///
+    /// # Errors
+    /// [`Error::Meta`], [`Error::Commit`] when metadata fails; [`Error::Site`] when a site cannot
+    /// be set up on the first start.
+    pub async fn open(
+        meta: Arc<dyn Engine>,
+        pool: Arc<Pool>,
+        keys: Keyring,
+        root: (String, String),
+        options: Options,
+    ) -> Result<Self, Error> {
+        let inner = Inner {
+            meta,
+            pool,
+            keys,
+            root,
+            started_ms: options.doors.clock.now_ms(),
+            buffers: Arc::new(Semaphore::new((options.buffer_bytes / 1024).max(1))),
+            pins: Pins::default(),
+            packer: Packer::default(),
+            users: Mutex::default(),
+            workers: Workers::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            options,
+        };
+        let store = Self(Arc::new(inner));
+        store.check_markers().await?;
+        store.0.pool.probe_all().await;
+        if store.0.options.background {
+            store.spawn_workers();
+        }
+        Ok(store)
+    }
+
+    /// Stops the workers and waits for what is under way. The caller bounds the wait.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.options.doors.clock.now_ms()
+    }
+
+    pub(crate) async fn row(&self, key: meta::Key) -> Result<Option<Row>, Error> {
+        Ok(self.0.meta.get(&[key]).await?.pop().flatten())
+    }
+
+    /// A record and its row's version.
+    pub(crate) async fn record<R: Record>(&self, key: meta::Key) -> Result<Option<(R, Version)>, Error> {
+        let Some(row) = self.row(key).await? else { return Ok(None) };
+        Ok(Some((R::decode(&row.value)?, row.version)))
+    }
+
+    async fn check_markers(&self) -> Result<(), Error> {
+        for slot in 0..COLUMNS as u8 {
+            let marker = match self.record::<SiteRecord>(key::site_key(slot)).await? {
+                Some((record, _)) => self.marker(slot, &record),
+                None => self.adopt_site(slot).await?,
+            };
+            self.0.pool.expect(slot, marker);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn marker(&self, slot: u8, record: &SiteRecord) -> Marker {
+        Marker { cluster: record.cluster.clone(), slot, name: record.name.clone(), created_ms: record.since_ms }
+    }
+
+    /// First start: gives the slot's site its marker and remembers it. A site that carries a
+    /// marker already belongs to another installation (or to this one, whose metadata is lost)
+    /// and is refused rather than overwritten.
+    async fn adopt_site(&self, slot: u8) -> Result<Marker, Error> {
+        let site = self.0.pool.site(slot);
+        let name = self.0.pool.view(slot).name;
+        if let Some(found) = read_marker(site.as_ref()).await? {
+            return Err(Error::Site(SiteError::Denied(format!(
+                "site {name} already belongs to cluster {}, slot {}; point it at an empty place, or restore the metadata that knows it",
+                found.cluster, found.slot
+            ))));
+        }
+        let record = SiteRecord { cluster: self.cluster_id().await?, name, since_ms: self.now_ms(), resync: None };
+        let marker = self.marker(slot, &record);
+        // The record first: a crash between the two leaves a site that says "empty", which an
+        // operator can replace; the other order would leave one that refuses to start.
+        let batch = Batch {
+            checks: vec![Check::Absent(key::site_key(slot))],
+            writes: vec![Write::Put(key::site_key(slot), record.encode())],
+        };
+        self.0.meta.commit(batch).await?;
+        write_marker(site.as_ref(), &marker).await?;
+        Ok(marker)
+    }
+
+    /// The cluster's id: the first slot's record has it, or a fresh one is drawn for it.
+    async fn cluster_id(&self) -> Result<String, Error> {
+        for slot in 0..COLUMNS as u8 {
+            if let Some((record, _)) = self.record::<SiteRecord>(key::site_key(slot)).await? {
+                return Ok(record.cluster);
+            }
+        }
+        Ok(base::BlobId::random(self.0.options.doors.rng.as_ref()).to_string())
+    }
+}

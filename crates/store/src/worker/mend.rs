@@ -1,0 +1,344 @@
+//! Mending one blob: every shard whole and at home, as far as live sites allow.
+
+use base::BlobId;
+use base::limits::{COLUMNS, DATA_COLUMNS};
+use bytes::{Bytes, BytesMut};
+use erasure::Geometry;
+use meta::record::{BlobRecord, Record, SegmentPlacement, key};
+use meta::{Batch, Write};
+use sites::SiteError;
+
+use crate::blob::{Shape, shard_name};
+use crate::commit::is;
+use crate::pin::Held;
+use crate::{Error, Store};
+
+/// How closely to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Shards are where they should be and have the right size.
+    Sizes,
+    /// Every byte agrees with its checksum, and the columns with each other.
+    Bytes,
+}
+
+/// What mending a blob found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Shards looked at.
+    pub shards: u64,
+    /// Bytes read to verify.
+    pub bytes: u64,
+    /// Shards missing at a live site.
+    pub missing: u64,
+    /// Shards with wrong bytes.
+    pub damaged: u64,
+    /// Shards rebuilt or moved home.
+    pub mended: u64,
+    /// Shards that could not be rebuilt: fewer than three good ones are in reach.
+    pub hopeless: u64,
+    /// Shards that wait for a site.
+    pub waiting: u64,
+}
+
+impl Mended {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.shards += other.shards;
+        self.bytes += other.bytes;
+        self.missing += other.missing;
+        self.damaged += other.damaged;
+        self.mended += other.mended;
+        self.hopeless += other.hopeless;
+        self.waiting += other.waiting;
+    }
+}
+
+/// What is known of one shard.
+enum Shard {
+    /// There, as far as was looked.
+    Good,
+    /// Its site does not answer.
+    Unreachable,
+    /// Not at its site.
+    Missing,
+    /// There with wrong bytes.
+    Damaged,
+}
+
+impl Store {
+    /// Brings a blob's shards home and replaces bad ones. The blob's repair record goes when
+    /// nothing is left to do.
+    pub(crate) async fn mend(&self, blob: BlobId, look: Look) -> Result<Mended, Error> {
+        let _pin = self.0.pins.hold(Held::Blob(blob));
+        let blob_key = key::blob_key(blob);
+        let mut done = Mended::default();
+        let Some((mut record, version)) = self.record::<BlobRecord>(blob_key.clone()).await? else {
+            self.0.meta.commit(Batch { checks: vec![], writes: vec![Write::Delete(key::repair_key(blob))] }).await?;
+            return Ok(done);
+        };
+        let shape = Shape::of_blob(blob, &record);
+        let mut away = Vec::new();
+        let mut stale = Vec::new();
+        for segment in 0..shape.segments() {
+            let slots = shape.slots(segment, &record.away);
+            let mender = Mender { store: self, shape, segment, geometry: shape.geometry(segment), slots };
+            let placed = mender.run(look, &mut done).await?;
+            for column in 0..COLUMNS {
+                if placed[column] != slots[column] {
+                    stale.push((slots[column], shard_name(blob, segment, column)));
+                }
+            }
+            if placed != shape.home(segment) {
+                away.push(SegmentPlacement { segment, slots: placed });
+            }
+        }
+        let whole = away.is_empty() && done.waiting == 0 && done.hopeless == 0;
+        let mut batch = Batch { checks: vec![is(blob_key.clone(), version)], writes: vec![] };
+        if away != record.away {
+            record.away = away;
+            batch.writes.push(Write::Put(blob_key, record.encode()));
+        }
+        if whole {
+            batch.writes.push(Write::Delete(key::repair_key(blob)));
+        }
+        if !batch.writes.is_empty() {
+            match self.0.meta.commit(batch).await {
+                Ok(()) => {}
+                // Collected or compacted meanwhile: what was written again is found by the sweep.
+                Err(meta::CommitError::Failed { .. }) => return Err(Error::Contended),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Only now that the record no longer names them.
+        for (slot, name) in stale {
+            let _ = self.0.pool.delete(slot, &name).await;
+        }
+        Ok(done)
+    }
+
+    /// A segment's data bytes from shards whose checksums hold.
+    pub(crate) async fn verified_data(&self, blob: BlobId, record: &BlobRecord, segment: u32) -> Result<Bytes, Error> {
+        let shape = Shape::of_blob(blob, record);
+        let geometry = shape.geometry(segment);
+        let mender = Mender { store: self, shape, segment, geometry, slots: shape.slots(segment, &record.away) };
+        let mut shards: [Option<Bytes>; COLUMNS] = Default::default();
+        for column in 0..COLUMNS {
+            if shards.iter().flatten().count() < DATA_COLUMNS {
+                shards[column] = mender.read_verified(column).await.ok();
+            }
+        }
+        let mut data = BytesMut::with_capacity(geometry.len as usize);
+        for stripe in 0..geometry.stripes() {
+            let units = units(&shards, &geometry, stripe);
+            let missing: Vec<usize> = (0..DATA_COLUMNS).filter(|column| units[*column].is_none()).collect();
+            let rebuilt = erasure::reconstruct(&units, &missing).map_err(|e| Error::Unreadable(e.to_string()))?;
+            let mut rebuilt = rebuilt.iter();
+            for unit in &units[..DATA_COLUMNS] {
+                match unit {
+                    Some(unit) => data.extend_from_slice(unit),
+                    None => data.extend_from_slice(rebuilt.next().map_or(&[], Vec::as_slice)),
+                }
+            }
+        }
+        data.truncate(geometry.len as usize);
+        Ok(data.freeze())
+    }
+}
+
+/// The units of one stripe in the shards at hand.
+fn units<'a>(shards: &'a [Option<Bytes>; COLUMNS], geometry: &Geometry, stripe: u64) -> [Option<&'a [u8]>; COLUMNS] {
+    let range = erasure::unit_range(geometry, stripe);
+    shards.each_ref().map(|shard| shard.as_ref().and_then(|shard| shard.get(range.clone())))
+}
+
+/// Mends one segment.
+struct Mender<'a> {
+    store: &'a Store,
+    shape: Shape,
+    segment: u32,
+    geometry: Geometry,
+    slots: [u8; COLUMNS],
+}
+
+impl Mender<'_> {
+    /// Returns where the columns are afterwards.
+    async fn run(&self, look: Look, done: &mut Mended) -> Result<[u8; COLUMNS], Error> {
+        let pool = &self.store.0.pool;
+        let home = self.shape.home(self.segment);
+        let mut shards: [Option<Bytes>; COLUMNS] = Default::default();
+        let mut known: [Shard; COLUMNS] = std::array::from_fn(|_| Shard::Unreachable);
+        for column in 0..COLUMNS {
+            known[column] = self.look_at(column, look, &mut shards[column], done).await;
+        }
+        if look == Look::Bytes
+            && let Some(liar) = find_liar(&shards, &self.geometry)
+        {
+            // Its checksums hold and its bytes do not fit: forged, or damaged before they were
+            // summed.
+            shards[liar] = None;
+            known[liar] = Shard::Damaged;
+            done.damaged += 1;
+        }
+        let mut placed = self.slots;
+        for column in 0..COLUMNS {
+            let at = self.slots[column];
+            let home_open = pool.state(home[column]).writable();
+            let bad = match known[column] {
+                Shard::Good if at == home[column] => continue,
+                Shard::Good if !home_open => {
+                    done.waiting += 1;
+                    continue;
+                }
+                Shard::Good => false,
+                // Away on a dead site while home lives again: rebuild it at home.
+                Shard::Unreachable if at != home[column] && home_open => false,
+                Shard::Unreachable => {
+                    done.waiting += 1;
+                    continue;
+                }
+                Shard::Missing | Shard::Damaged => true,
+            };
+            let Some(target) = self.target(column, home_open, bad, &placed) else {
+                done.waiting += 1;
+                continue;
+            };
+            match self.shard(column, &mut shards).await {
+                Ok(bytes) => match pool.put(target, &self.name(column), &[bytes]).await {
+                    Ok(()) => {
+                        placed[column] = target;
+                        done.mended += 1;
+                    }
+                    Err(_) => done.waiting += 1,
+                },
+                Err(_) if bad => done.hopeless += 1,
+                Err(_) => done.waiting += 1,
+            }
+        }
+        Ok(placed)
+    }
+
+    fn name(&self, column: usize) -> String {
+        shard_name(self.shape.blob, self.segment, column)
+    }
+
+    /// Home when it takes writes; else, for a shard that is bad where it is, another site.
+    fn target(&self, column: usize, home_open: bool, bad: bool, placed: &[u8; COLUMNS]) -> Option<u8> {
+        let pool = &self.store.0.pool;
+        if home_open {
+            return Some(self.shape.home(self.segment)[column]);
+        }
+        let load = |slot: u8| (0..COLUMNS).filter(|c| *c != column && placed[*c] == slot).count();
+        let open = (0..COLUMNS as u8).filter(|slot| pool.state(*slot).writable() && load(*slot) < 2);
+        if bad { open.min_by_key(|slot| load(*slot)) } else { None }
+    }
+
+    async fn look_at(&self, column: usize, look: Look, keep: &mut Option<Bytes>, done: &mut Mended) -> Shard {
+        let pool = &self.store.0.pool;
+        let (slot, name) = (self.slots[column], self.name(column));
+        done.shards += 1;
+        let size = match pool.size(slot, &name).await {
+            Ok(size) => size,
+            Err(SiteError::NotFound { .. }) => {
+                done.missing += 1;
+                return Shard::Missing;
+            }
+            Err(_) => return Shard::Unreachable,
+        };
+        if size != erasure::shard_len(&self.geometry) {
+            done.damaged += 1;
+            return Shard::Damaged;
+        }
+        if look == Look::Sizes {
+            return Shard::Good;
+        }
+        done.bytes += size;
+        match self.read_verified(column).await {
+            Ok(bytes) => {
+                *keep = Some(bytes);
+                Shard::Good
+            }
+            Err(Error::Corrupt(_)) => {
+                done.damaged += 1;
+                Shard::Damaged
+            }
+            Err(_) => Shard::Unreachable,
+        }
+    }
+
+    /// A whole shard, its checksums verified.
+    async fn read_verified(&self, column: usize) -> Result<Bytes, Error> {
+        let len = erasure::shard_len(&self.geometry);
+        let bytes = self.store.0.pool.get(self.slots[column], &self.name(column), 0..len).await?;
+        let header = erasure::check(&bytes).map_err(|error| Error::Corrupt(error.to_string()))?;
+        let expected = (self.shape.blob, self.segment, column);
+        if (header.blob, header.segment, usize::from(header.column)) != expected || header.geometry != self.geometry {
+            return Err(Error::Corrupt("the shard belongs elsewhere".to_owned()));
+        }
+        Ok(bytes)
+    }
+
+    /// A whole good shard: read if it is there, else rebuilt from three verified others.
+    async fn shard(&self, column: usize, shards: &mut [Option<Bytes>; COLUMNS]) -> Result<Bytes, Error> {
+        if let Some(bytes) = &shards[column] {
+            return Ok(bytes.clone());
+        }
+        if let Ok(bytes) = self.read_verified(column).await
+            && find_liar_among(shards, column, &bytes, &self.geometry).is_none()
+        {
+            return Ok(bytes);
+        }
+        for other in (0..COLUMNS).filter(|other| *other != column) {
+            if shards.iter().flatten().count() >= DATA_COLUMNS {
+                break;
+            }
+            if shards[other].is_none() {
+                shards[other] = self.read_verified(other).await.ok();
+            }
+        }
+        let mut sources = shards.clone();
+        sources[column] = None;
+        let mut builder = erasure::ShardBuilder::new(&erasure::ShardHeader {
+            blob: self.shape.blob,
+            segment: self.segment,
+            column: column as u8,
+            geometry: self.geometry,
+        });
+        for stripe in 0..self.geometry.stripes() {
+            let units = units(&sources, &self.geometry, stripe);
+            let rebuilt = erasure::reconstruct(&units, &[column]).map_err(|e| Error::Unreadable(e.to_string()))?;
+            builder.push(rebuilt.first().map_or(&[], Vec::as_slice));
+        }
+        Ok(builder.finish().into())
+    }
+}
+
+/// With five columns at hand whose checksums hold but which do not fit together: the one whose
+/// leaving makes the other four fit. `None` when all fit, or when no single one is to blame.
+fn find_liar(shards: &[Option<Bytes>; COLUMNS], geometry: &Geometry) -> Option<usize> {
+    if shards.iter().any(Option::is_none) {
+        return None;
+    }
+    let fits = |left_out: Option<usize>| {
+        let members: Vec<usize> = (0..COLUMNS).filter(|column| Some(*column) != left_out).collect();
+        let (base, rest) = members.split_at(DATA_COLUMNS);
+        (0..geometry.stripes()).all(|stripe| {
+            let all = units(shards, geometry, stripe);
+            let sources = std::array::from_fn(|column| if base.contains(&column) { all[column] } else { None });
+            erasure::reconstruct(&sources, rest)
+                .is_ok_and(|rebuilt| rest.iter().zip(rebuilt).all(|(column, unit)| all[*column] == Some(unit.as_slice())))
+        })
+    };
+    if fits(None) { None } else { (0..COLUMNS).find(|column| fits(Some(*column))) }
+}
+
+/// Whether `bytes` as `column` makes the five disagree; only asked when all five are at hand.
+fn find_liar_among(
+    shards: &[Option<Bytes>; COLUMNS],
+    column: usize,
+    bytes: &Bytes,
+    geometry: &Geometry,
+) -> Option<usize> {
+    let mut all = shards.clone();
+    all[column] = Some(bytes.clone());
+    find_liar(&all, geometry)
+}

@@ -1,0 +1,111 @@
+//! Background work: probes, repair, collection, sweep, scrub. Each worker has a name, a state and
+//! a last error that operators can list.
+
+mod collect;
+mod mend;
+mod repair;
+mod scrub;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use collect::Collected;
+pub use mend::Mended;
+pub use sweep::Swept;
+
+use crate::status::WorkerReport;
+use crate::{Error, Store};
+
+/// Pause between repair passes when nothing wakes the worker.
+const REPAIR_EVERY: Duration = Duration::from_secs(5);
+/// Pause between collections.
+const COLLECT_EVERY: Duration = Duration::from_secs(5);
+/// Pause between sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// The first sweep comes this long after the start, so that it finds what a crash left.
+const SWEEP_FIRST: Duration = Duration::from_secs(60);
+
+/// What the workers share and tell.
+#[derive(Default)]
+pub(crate) struct Workers {
+    pub(crate) reports: Mutex<BTreeMap<&'static str, WorkerReport>>,
+    pub(crate) repair: repair::Repairs,
+    pub(crate) scrub: scrub::Scrub,
+    pub(crate) wake_repair: Notify,
+}
+
+impl Workers {
+    /// Changes a worker's report.
+    pub(crate) fn report(&self, name: &'static str, change: impl FnOnce(&mut WorkerReport)) {
+        let mut reports = self.reports.lock();
+        change(reports.entry(name).or_insert_with(|| WorkerReport::idle(name)));
+    }
+}
+
+impl Store {
+    pub(crate) fn spawn_workers(&self) {
+        self.spawn_loop("probe", |store| async move {
+            store.0.pool.probe_all().await;
+            tokio::time::sleep(store.0.pool.options().probe_every).await;
+            Ok(())
+        });
+        self.spawn_loop("repair", |store| async move {
+            let changed = store.0.pool.changed();
+            let done = store.repair_pass().await;
+            tokio::select! {
+                () = changed => {}
+                () = store.0.workers.wake_repair.notified() => {}
+                () = tokio::time::sleep(REPAIR_EVERY) => {}
+            }
+            done
+        });
+        self.spawn_loop("collect", |store| async move {
+            let done = store.collect_garbage().await.map(drop);
+            tokio::time::sleep(COLLECT_EVERY).await;
+            done
+        });
+        self.spawn_loop("sweep", |store| async move {
+            tokio::time::sleep(SWEEP_FIRST).await;
+            let done = store.sweep(sweep::ORPHAN_AGE_MS).await.map(drop);
+            tokio::time::sleep(SWEEP_EVERY).await;
+            done
+        });
+    }
+
+    /// Runs `step` again and again until shutdown; an error is reported and the loop goes on.
+    fn spawn_loop<F>(&self, name: &'static str, step: impl Fn(Store) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.0.workers.report(name, |_| {});
+        let store = self.clone();
+        self.0.tasks.spawn(async move {
+            let stop = store.0.stop.clone();
+            loop {
+                // Dropping a step half-way is safe: each commits in whole batches.
+                let done = tokio::select! {
+                    () = stop.cancelled() => break,
+                    done = step(store.clone()) => done,
+                };
+                if let Err(error) = done {
+                    tracing::warn!(worker = name, %error, "worker failed; it goes on");
+                    store.0.workers.report(name, |report| report.last_error = Some(error.to_string()));
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    }
+                }
+            }
+            store.0.workers.report(name, |report| report.state = "stopped".to_owned());
+        });
+    }
+
+    /// What the workers are doing.
+    pub fn workers(&self) -> Vec<WorkerReport> {
+        self.0.workers.reports.lock().values().cloned().collect()
+    }
+}
