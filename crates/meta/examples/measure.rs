@@ -178,6 +178,34 @@ fn embedded(folder: &Path) -> Outcome<()> {
             )
             .await?;
         }
+        // As a small PUT does: the object's row anywhere, two rows after the ones before.
+        for tasks in [1, 16, 64] {
+            let next = AtomicU64::new(0);
+            measured(
+                &engine,
+                &format!("1 scattered row and 2 in sequence, {tasks} tasks"),
+                tasks,
+                1,
+                async |engine: Arc<Embedded>| {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let put = |key: Vec<u8>| Write::Put(key.into(), Bytes::from_static(&VALUE));
+                    let in_sequence = |kind| put(format!("{kind}/{number:038}").into_bytes());
+                    let writes = vec![
+                        put(key(number * 7919 % ROWS)),
+                        in_sequence("d"),
+                        in_sequence("k"),
+                    ];
+                    engine
+                        .commit(Batch {
+                            checks: vec![],
+                            writes,
+                        })
+                        .await
+                        .is_ok()
+                },
+            )
+            .await?;
+        }
         let next = AtomicU64::new(0);
         measured(
             &engine,

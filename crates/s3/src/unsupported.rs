@@ -17,15 +17,13 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 39] = [
+const HEADERS: [(&str, Values); 33] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
     ("x-amz-decoded-content-length", Values::Any),
     ("x-amz-trailer", Values::Any),
     ("x-amz-user-agent", Values::Any),
-    ("x-amz-api-version", Values::Any),
-    ("x-amz-te", Values::Only(&["append-md5"])),
     // Checksums.
     ("x-amz-sdk-checksum-algorithm", Values::Any),
     ("x-amz-checksum-algorithm", Values::Any),
@@ -60,10 +58,6 @@ const HEADERS: [(&str, Values); 39] = [
     ("x-amz-cf-id", Values::Any),
     ("x-amz-id-2", Values::Any),
     ("x-amz-request-id", Values::Any),
-    ("x-amz-expires", Values::Any),
-    ("x-amz-algorithm", Values::Any),
-    ("x-amz-credential", Values::Any),
-    ("x-amz-signature", Values::Any),
 ];
 
 /// Query parameters that any request may have: of presigning, and what SDKs add.

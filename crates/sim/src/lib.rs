@@ -1,0 +1,14 @@
+//! Five sites in one process, with failure drawn from a seed, and an auditor that knows what was
+//! acknowledged.
+//!
+//! The store is the real one, over in-memory metadata and in-memory sites, on a paused clock and
+//! a single thread: the same seed gives the same run. At any moment at most two sites may fail,
+//! lose or damage data; within that promise no request may fail and no acknowledged byte may be
+//! lost. A failing seed names the command that repeats it.
+
+mod auditor;
+mod chance;
+mod run;
+mod site;
+
+pub use run::{Outcome, run_seed};

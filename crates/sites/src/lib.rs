@@ -7,6 +7,7 @@ pub mod conformance;
 mod folder;
 mod health;
 mod memory;
+mod name;
 mod object;
 mod open;
 mod pool;

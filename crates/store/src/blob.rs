@@ -242,6 +242,7 @@ impl BlobReader {
         metrics::counter!("holdfast_hedged_reads_total").increment(1);
         let mut rebuilt = std::pin::pin!(self.rebuild(segment, piece, lost));
         tokio::select! {
+            biased;
             direct = &mut direct => match direct {
                 Ok(bytes) => Ok(bytes),
                 Err(_) => rebuilt.await,

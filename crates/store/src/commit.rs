@@ -141,6 +141,13 @@ impl Store {
     /// Adds to `batch` what gives up one reference to a part.
     pub(crate) async fn release_part(&self, part: &SealedPart, batch: &mut Batch) -> Result<(), Error> {
         let data_key = key::data_key(part.id);
+        // A copy over an earlier copy of the same source counts the part up and down in one batch.
+        if let Some(counted) = pending(batch, &data_key) {
+            let mut data = DataRecord::decode(counted)?;
+            data.refs -= 1;
+            *counted = data.encode();
+            return Ok(());
+        }
         // Without a row there is nothing left to give up; deleting must never need old bytes.
         let Some((mut data, version)) = self.record::<DataRecord>(data_key.clone()).await? else { return Ok(()) };
         batch.checks.push(Check::Is(data_key.clone(), version));
@@ -199,6 +206,14 @@ pub(crate) fn judge(condition: &WriteCondition, etag: Option<&str>) -> Result<()
         (_, Some(set), Some(etag)) if !set.contains(etag) => Err(Error::PreconditionFailed),
         _ => Ok(()),
     }
+}
+
+/// The value that a batch is about to put under a key.
+fn pending<'a>(batch: &'a mut Batch, key: &[u8]) -> Option<&'a mut bytes::Bytes> {
+    batch.writes.iter_mut().find_map(|write| match write {
+        Write::Put(put, value) if put == key => Some(value),
+        _ => None,
+    })
 }
 
 /// Names a row's version for a later batch.

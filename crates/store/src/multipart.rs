@@ -110,7 +110,7 @@ impl Store {
         let mut stored = None;
         let target = Target { bucket: &bucket, key, body: BodyId::from(upload), number };
         let tag = BodyId::random(self.0.options.doors.rng.as_ref());
-        let goal = |sealed, facts: crate::api::BodyFacts| {
+        let goal = |sealed: Option<meta::record::SealedPart>, facts: crate::api::BodyFacts| {
             let part = PartRecord {
                 sealed,
                 etag: facts.md5_hex.unwrap_or_else(|| opaque_etag(tag, 1)),

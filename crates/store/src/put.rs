@@ -67,7 +67,7 @@ impl Store {
         let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
         let mut stored = None;
         let target = Target { bucket: &bucket, key, body: body_id, number: 0 };
-        let goal = |part, facts: crate::api::BodyFacts| {
+        let goal = |part: Option<meta::record::SealedPart>, facts: crate::api::BodyFacts| {
             let object = ObjectRecord {
                 body_id,
                 modified_ms: self.now_ms(),

@@ -116,6 +116,11 @@ impl Store {
         self.0.tasks.wait().await;
     }
 
+    /// Looks at every site now, instead of waiting for the next probe.
+    pub async fn probe(&self) {
+        self.0.pool.probe_all().await;
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.0.options.doors.clock.now_ms()
     }

@@ -14,6 +14,11 @@ use crate::{Batch, Check, CommitError, Write};
 
 /// Batches in one transaction: bounds its memory and the wait of the first one in it.
 const TRANSACTION_BATCHES_MAX: usize = 512;
+/// How much of the last transaction's time the next one may wait for company: the callers just
+/// answered are about to ask again, and a flush for the first of them alone is a flush wasted.
+const GATHER_FRACTION: u32 = 8;
+/// Most time to wait for company.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 /// Pauses between attempts to use a failed file, doubling from the first to the last.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -36,6 +41,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// What stops commits at the moment.
     trouble: Option<Trouble>,
+    /// Batches in the last transaction, and how long it took.
+    last: (usize, Duration),
 }
 
 /// A failure that is being waited out.
@@ -69,13 +76,16 @@ impl Writer {
             opened: Some(opened),
             shared,
             trouble: None,
+            last: (0, Duration::ZERO),
         }
     }
 
     /// Works until every sender is gone and everything sent is answered.
     pub(super) fn run(mut self, inbox: &mpsc::Receiver<Group>) {
         while let Some(groups) = self.next(inbox) {
+            let began = Instant::now();
             let answers = self.commit(&groups);
+            self.last = (answers.iter().map(Vec::len).sum(), began.elapsed());
             for (group, answers) in groups.into_iter().zip(answers) {
                 // A caller that was cancelled no longer listens.
                 let _ = group.answer.send(answers);
@@ -83,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// Everything pending, waiting for the first; `None` at the end. While the file is closed, it
+    /// Everything pending, and what comes shortly, waiting for the first; `None` at the end. While the file is closed, it
     /// is tried again in the pauses, so that reads heal without a commit.
     fn next(&mut self, inbox: &mpsc::Receiver<Group>) -> Option<Vec<Group>> {
         let first = loop {
@@ -98,8 +108,17 @@ impl Writer {
         };
         let mut count = first.batches.len();
         let mut groups = vec![first];
+        let (expected, took) = self.last;
+        let deadline = Instant::now() + (took / GATHER_FRACTION).min(GATHER_MAX);
         while count < TRANSACTION_BATCHES_MAX {
-            let Ok(group) = inbox.try_recv() else { break };
+            let patience = if count < expected {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
+            let Ok(group) = inbox.recv_timeout(patience) else {
+                break;
+            };
             count += group.batches.len();
             groups.push(group);
         }

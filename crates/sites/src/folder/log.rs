@@ -80,13 +80,13 @@ pub(super) struct Log {
 
 impl Log {
     /// Replays the logs in the folder, if there are any, and starts the writer.
-    pub fn start(root: &Arc<Root>) -> Result<Self, SiteError> {
+    ///
+    /// # Errors
+    /// `WOULDBLOCK`: another process, or an earlier handle that is still in use, has the logs.
+    pub fn start(root: &Arc<Root>) -> Result<Self, Errno> {
         let journal = match Journal::open(root, false) {
             Ok(journal) => journal,
-            Err(Errno::WOULDBLOCK) => {
-                let why = "the folder is in use by another process; stop that one first";
-                return Err(SiteError::Down(why.to_owned()));
-            }
+            Err(Errno::WOULDBLOCK) => return Err(Errno::WOULDBLOCK),
             // Reads can go on without. Puts will find the same and say so.
             Err(errno) => {
                 tracing::warn!(%errno, "the log of a site folder cannot be opened; small writes will be slower");
@@ -96,7 +96,7 @@ impl Log {
         let shared = Arc::new(Shared::default());
         let mut writer = Writer { root: root.clone(), shared: shared.clone(), journal, without: 0 };
         let thread = std::thread::Builder::new().name("site-log".to_owned());
-        let thread = thread.spawn(move || writer.run()).map_err(|error| SiteError::Down(error.to_string()))?;
+        let thread = thread.spawn(move || writer.run()).map_err(|_| Errno::AGAIN)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -178,7 +178,10 @@ impl Writer {
         }
         let puts = ops.iter().any(|op| matches!(op, Op::Put { .. }));
         if self.journal.is_none() && puts && self.without.is_multiple_of(RETRY_EVERY) {
-            self.journal = Journal::open(&self.root, true).unwrap_or_default();
+            self.journal = Journal::open(&self.root, true).unwrap_or_else(|errno| {
+                tracing::warn!(%errno, "no log in a site folder; small writes will be slower");
+                None
+            });
         }
         let Some(journal) = &mut self.journal else {
             self.without = self.without.wrapping_add(1);
@@ -291,8 +294,9 @@ impl Journal {
                     }
                     match root.file(&name, &body) {
                         Ok(true) => {
-                            self.waiting.push(reply);
                             done = self.put_down(root, &name, &body);
+                            // Only now: making room answers those who wait.
+                            self.waiting.push(reply);
                         }
                         // Whole or torn, it must be replaced with care.
                         Ok(false) => drop(reply.send(Ok(Kept::NotHere))),

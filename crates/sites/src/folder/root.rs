@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::buffers::Buffers;
@@ -60,6 +60,7 @@ pub(super) struct Root {
     buffers: Arc<Buffers>,
     replacing: Mutex<()>,
     gone: AtomicBool,
+    again: bool,
 }
 
 /// The folder of a name (empty for the root) and the last segment.
@@ -76,7 +77,9 @@ fn open_max() -> usize {
 
 impl Root {
     /// Opens an existing folder; never creates it: a deleted folder must be noticed.
-    pub fn open(path: &Path) -> Result<Self, SiteError> {
+    ///
+    /// `again`: this process had it open before and gave it up, perhaps for a failed flush.
+    pub fn open(path: &Path, again: bool) -> Result<Self, SiteError> {
         let doing = || format!("opening {}", path.display());
         let fd = rustix::fs::open(path, DIR_FLAGS, Mode::empty()).map_err(|errno| site_error(errno, &doing()))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| site_error(errno, &doing()))?;
@@ -89,6 +92,7 @@ impl Root {
             buffers: Arc::default(),
             replacing: Mutex::new(()),
             gone: AtomicBool::new(false),
+            again,
         })
     }
 
@@ -245,6 +249,10 @@ impl Root {
     /// Makes the file of a replayed put hold exactly `body`. Not synced.
     pub fn restore(&self, name: &str, body: Bytes) -> Result<bool, Errno> {
         if let Ok(file) = rustix::fs::openat(&self.top.fd, name, READ_FLAGS, Mode::empty()) {
+            if self.again {
+                // After a failed flush the kernel may hold, as clean, pages that it never wrote.
+                rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+            }
             let size = rustix::fs::fstat(&file)?.st_size;
             if u64::try_from(size).is_ok_and(|size| size == body.len() as u64)
                 && read_exact(&file, 0, body.len())? == Some(body.to_vec())

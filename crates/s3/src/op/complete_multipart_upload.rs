@@ -1,0 +1,107 @@
+//! CompleteMultipartUpload.
+
+use http::{HeaderMap, header};
+use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use store::api::{Checksum, ChecksumKind, CompletePart};
+
+use crate::checksum::Algorithm;
+use crate::error::answer;
+use crate::service::Service;
+use crate::wire::{self, Sums};
+
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    let mut input = req.input;
+    let upload = wire::upload_id(&input.upload_id)?;
+    let expected = expected(&input)?;
+    let condition = wire::write_condition(input.if_match.take(), input.if_none_match.take())?;
+    let listed = input.multipart_upload.and_then(|listed| listed.parts).unwrap_or_default();
+    if listed.is_empty() || listed.len() > usize::from(base::limits::PARTS_MAX) {
+        return Err(s3_error!(MalformedXML, "a completion names between 1 and {} parts", base::limits::PARTS_MAX));
+    }
+    let parts = listed.into_iter().map(part).collect::<S3Result<Vec<_>>>()?;
+    if let Some(size) = input.mpu_object_size {
+        check_size(at, &input.bucket, &input.key, upload, &parts, size).await?;
+    }
+    let done = at.store.complete_upload(&input.bucket, &input.key, upload, &parts, expected, &condition).await;
+    let info = done.map_err(answer)?;
+    let sums = Sums::of(info.checksum.as_ref());
+    Ok(S3Response::new(CompleteMultipartUploadOutput {
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        checksum_type: sums.kind,
+        e_tag: Some(wire::etag(info.etag)),
+        location: Some(location(&req.headers, &input.bucket, &input.key)),
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        server_side_encryption: wire::aes256(),
+        ..Default::default()
+    }))
+}
+
+fn part(part: CompletedPart) -> S3Result<CompletePart> {
+    let missing = || s3_error!(MalformedXML, "a part needs a PartNumber and an ETag");
+    let given = [part.checksum_crc32, part.checksum_crc32c, part.checksum_crc64nvme, part.checksum_sha1, part.checksum_sha256];
+    let number = wire::part_number(part.part_number.ok_or_else(missing)?)?;
+    let etag = part.e_tag.ok_or_else(missing)?.into_value();
+    Ok(CompletePart { number, etag, checksum: given.into_iter().flatten().next() })
+}
+
+/// The checksum that the client expects of the whole object: a composite one ends in the number
+/// of its parts.
+fn expected(input: &CompleteMultipartUploadInput) -> S3Result<Option<Checksum>> {
+    let given = [
+        (Algorithm::Crc32, &input.checksum_crc32),
+        (Algorithm::Crc32c, &input.checksum_crc32c),
+        (Algorithm::Crc64Nvme, &input.checksum_crc64nvme),
+        (Algorithm::Sha1, &input.checksum_sha1),
+        (Algorithm::Sha256, &input.checksum_sha256),
+    ];
+    let mut given = given.into_iter().filter_map(|(algorithm, value)| Some((algorithm, value.as_ref()?)));
+    let Some((algorithm, value)) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(s3_error!(InvalidRequest, "expecting a single x-amz-checksum- header"));
+    }
+    let (raw, kind) = match value.rsplit_once('-') {
+        Some((raw, _)) => (raw, ChecksumKind::Composite),
+        None => (value.as_str(), ChecksumKind::FullObject),
+    };
+    if !algorithm.is_value(raw) {
+        return Err(s3_error!(InvalidRequest, "value for {} header is invalid", algorithm.header()));
+    }
+    Ok(Some(Checksum { algorithm: algorithm.name().to_owned(), kind, value: value.clone() }))
+}
+
+/// `x-amz-mp-object-size`: what the client believes the parts add up to.
+async fn check_size(
+    at: &Service,
+    bucket: &str,
+    key: &str,
+    upload: base::UploadId,
+    parts: &[CompletePart],
+    expected: i64,
+) -> S3Result<()> {
+    let mut found: u64 = 0;
+    let mut after = 0;
+    loop {
+        let page = at.store.parts(bucket, key, upload, after, base::limits::PAGE_MAX).await.map_err(answer)?;
+        let named = |number| parts.iter().any(|part| part.number == number);
+        found += page.parts.iter().filter(|part| named(part.number)).map(|part| part.size).sum::<u64>();
+        match page.next {
+            Some(next) => after = next,
+            None if u64::try_from(expected) == Ok(found) => return Ok(()),
+            None => return Err(s3_error!(InvalidRequest, "the parts have {found} bytes, not the {expected} of x-amz-mp-object-size")),
+        }
+    }
+}
+
+fn location(headers: &HeaderMap, bucket: &str, key: &str) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("http://{host}/{bucket}/{}", wire::url_encode(key))
+}

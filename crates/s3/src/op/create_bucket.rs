@@ -1,0 +1,29 @@
+//! CreateBucket.
+
+use s3s::dto::{CreateBucketInput, CreateBucketOutput};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use store::Error;
+
+use crate::error::{answer, not_implemented};
+use crate::service::Service;
+use crate::{access, wire};
+
+/// Any location constraint is taken: the bucket is where the five sites are.
+pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+    if let Some(configuration) = &req.input.create_bucket_configuration
+        && (configuration.bucket.is_some() || configuration.location.is_some())
+    {
+        return Err(not_implemented("a directory bucket"));
+    }
+    let owner = access::principal(&req)?.name();
+    match at.store.create_bucket(&req.input.bucket, owner).await {
+        Ok(bucket) => {
+            let location = Some(format!("/{}", wire::url_encode(&bucket.name)));
+            Ok(S3Response::new(CreateBucketOutput { location }))
+        }
+        Err(Error::BucketExists { owner: other, .. }) if other == owner => {
+            Err(s3_error!(BucketAlreadyOwnedByYou, "you own a bucket of this name already"))
+        }
+        Err(error) => Err(answer(error)),
+    }
+}

@@ -1,0 +1,69 @@
+//! DeleteObjects: up to 1,000 at once, each with its own outcome.
+
+use base::limits::{KEY_LEN_MAX, PAGE_MAX};
+use futures::StreamExt;
+use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use store::api::EtagSet;
+
+use crate::error::{answer, not_implemented};
+use crate::service::Service;
+
+/// Deletes under way at once for one request; they share metadata commits.
+const AT_ONCE: usize = 16;
+
+pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let DeleteObjectsInput { bucket, delete, .. } = req.input;
+    if delete.objects.is_empty() || delete.objects.len() > PAGE_MAX {
+        return Err(s3_error!(MalformedXML, "between 1 and {PAGE_MAX} objects are deleted at once"));
+    }
+    // A bucket that does not exist fails the request, not each key.
+    at.store.bucket(&bucket).await.map_err(answer)?;
+    let outcomes = futures::stream::iter(delete.objects)
+        .map(|object| async {
+            let key = object.key.clone();
+            (key, one(at, &bucket, object).await)
+        })
+        .buffered(AT_ONCE);
+    let mut output = DeleteObjectsOutput::default();
+    let quiet = delete.quiet.unwrap_or(false);
+    let mut outcomes = std::pin::pin!(outcomes);
+    while let Some((key, outcome)) = outcomes.next().await {
+        match outcome {
+            Ok(()) if quiet => {}
+            Ok(()) => {
+                let deleted = DeletedObject { key: Some(key), ..Default::default() };
+                output.deleted.get_or_insert_default().push(deleted);
+            }
+            Err(error) => output.errors.get_or_insert_default().push(told(key, &error)),
+        }
+    }
+    Ok(S3Response::new(output))
+}
+
+async fn one(at: &Service, bucket: &str, object: ObjectIdentifier) -> S3Result<()> {
+    if object.version_id.is_some_and(|version| version != "null") {
+        return Err(not_implemented("deleting a version"));
+    }
+    if object.last_modified_time.is_some() || object.size.is_some() {
+        return Err(not_implemented("deleting on a condition other than the ETag"));
+    }
+    if object.key.is_empty() || object.key.len() > KEY_LEN_MAX {
+        return Err(s3_error!(KeyTooLongError, "a key has between 1 and {KEY_LEN_MAX} bytes"));
+    }
+    let condition = object.e_tag.map(|tag| match tag.into_value() {
+        any if any == "*" => EtagSet::Any,
+        tag => EtagSet::Of(vec![tag]),
+    });
+    at.store.delete(bucket, &object.key, condition.as_ref()).await.map(|_| ()).map_err(answer)
+}
+
+fn told(key: String, error: &S3Error) -> s3s::dto::Error {
+    let code: &S3ErrorCode = error.code();
+    s3s::dto::Error {
+        code: Some(code.as_str().to_owned()),
+        key: Some(key),
+        message: error.message().map(str::to_owned),
+        version_id: None,
+    }
+}

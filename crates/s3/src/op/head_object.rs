@@ -1,0 +1,73 @@
+//! HeadObject.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use s3s::dto::{HeadObjectInput, HeadObjectOutput};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use store::api::Verdict;
+
+use super::get_object::View;
+use crate::error::answer;
+use crate::service::Service;
+use crate::wire::{self, ObjectHeaders, Sums};
+
+pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+    let overrides = overrides(&req.input)?;
+    let input = req.input;
+    let condition =
+        wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
+    let object = at.store.open_object(&input.bucket, &input.key).await.map_err(answer)?;
+    match condition.judge(&object.info.etag, object.info.modified_ms) {
+        Verdict::Proceed => {}
+        Verdict::NotModified => return Err(wire::not_modified(&object.info)),
+        Verdict::Failed => return Err(s3_error!(PreconditionFailed)),
+    }
+    let view = View::of(&object, input.range, input.part_number, input.checksum_mode.as_ref()).await?;
+    let info = object.info.clone();
+    let headers = ObjectHeaders::of(info.meta);
+    let sums = Sums::of(view.checksum.as_ref());
+    let output = HeadObjectOutput {
+        accept_ranges: Some("bytes".to_owned()),
+        cache_control: headers.cache_control,
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        checksum_type: sums.kind,
+        content_disposition: headers.content_disposition,
+        content_encoding: headers.content_encoding,
+        content_language: headers.content_language,
+        content_length: Some(wire::signed(view.len())),
+        content_range: view.content_range(),
+        content_type: headers.content_type,
+        e_tag: Some(wire::etag(info.etag)),
+        expires: headers.expires,
+        last_modified: Some(wire::timestamp(info.modified_ms)),
+        metadata: headers.metadata,
+        parts_count: view.parts_count,
+        server_side_encryption: wire::aes256(),
+        ..Default::default()
+    };
+    Ok(S3Response { status: view.status(), headers: overrides, ..S3Response::new(output) })
+}
+
+/// `response-*` parameters; for GetObject the framework does this.
+fn overrides(input: &HeadObjectInput) -> S3Result<HeaderMap> {
+    let expires = input.response_expires.as_ref().and_then(wire::http_date);
+    let asked: [(HeaderName, Option<&str>); 6] = [
+        (header::CACHE_CONTROL, input.response_cache_control.as_deref()),
+        (header::CONTENT_DISPOSITION, input.response_content_disposition.as_deref()),
+        (header::CONTENT_ENCODING, input.response_content_encoding.as_deref()),
+        (header::CONTENT_LANGUAGE, input.response_content_language.as_deref()),
+        (header::CONTENT_TYPE, input.response_content_type.as_deref()),
+        (header::EXPIRES, expires.as_deref()),
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in asked {
+        if let Some(value) = value {
+            let value = HeaderValue::try_from(value);
+            headers.insert(name, value.map_err(|_| s3_error!(InvalidArgument, "a response header is not text"))?);
+        }
+    }
+    Ok(headers)
+}

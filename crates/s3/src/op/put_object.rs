@@ -1,0 +1,31 @@
+//! PutObject.
+
+use s3s::dto::{PutObjectInput, PutObjectOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use crate::body::Upload;
+use crate::error::answer;
+use crate::service::Service;
+use crate::wire::{self, Sums};
+
+pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    let input = req.input;
+    let condition = wire::write_condition(input.if_match, input.if_none_match)?;
+    let meta = wire::object_meta(&req.headers, input.metadata)?;
+    let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
+    let size = body.size;
+    let info =
+        at.store.put(&input.bucket, &input.key, meta, size, &condition, &mut body).await.map_err(answer)?;
+    let sums = Sums::of(info.checksum.as_ref());
+    Ok(S3Response::new(PutObjectOutput {
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        checksum_type: sums.kind,
+        e_tag: Some(wire::etag(info.etag)),
+        server_side_encryption: wire::aes256(),
+        ..Default::default()
+    }))
+}

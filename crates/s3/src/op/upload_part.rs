@@ -1,0 +1,42 @@
+//! UploadPart.
+
+use s3s::dto::{UploadPartInput, UploadPartOutput};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use crate::body::Upload;
+use crate::checksum::Algorithm;
+use crate::error::answer;
+use crate::service::Service;
+use crate::wire::{self, Sums};
+
+pub(crate) async fn run(at: &Service, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+    let input = req.input;
+    let upload = wire::upload_id(&input.upload_id)?;
+    let number = wire::part_number(input.part_number)?;
+    let open = at.store.upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
+    let wanted = open.checksum.as_ref().and_then(|(name, _)| Algorithm::by_name(name));
+    let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, wanted)?;
+    if let (Some(wanted), Some(given)) = (wanted, body.algorithm())
+        && wanted != given
+    {
+        return Err(s3_error!(
+            InvalidRequest,
+            "checksum type mismatch occurred, expected checksum type: {}, actual checksum type: {}",
+            wanted.name(),
+            given.name()
+        ));
+    }
+    let size = body.size;
+    let part = at.store.put_part(&input.bucket, &input.key, upload, number, size, &mut body).await.map_err(answer)?;
+    let sums = Sums::of(part.checksum.as_ref());
+    Ok(S3Response::new(UploadPartOutput {
+        checksum_crc32: sums.crc32,
+        checksum_crc32c: sums.crc32c,
+        checksum_crc64nvme: sums.crc64nvme,
+        checksum_sha1: sums.sha1,
+        checksum_sha256: sums.sha256,
+        e_tag: Some(wire::etag(part.etag)),
+        server_side_encryption: wire::aes256(),
+        ..Default::default()
+    }))
+}
