@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
-use base::limits::{CHUNK, SEALED_CHUNK};
 use base::SystemRng;
+use base::limits::{CHUNK, SEALED_CHUNK};
 use envelope::{Dek, Opener, Sealer};
 use serde::Serialize;
 
@@ -120,7 +120,9 @@ pub fn disk(dir: &Path, random: &[u8]) -> Result<Vec<Component>, Error> {
 
     let mut file = OpenOptions::new().write(true).open(&path).map_err(what())?;
     let overwrite = milliseconds(|turn| {
-        file.seek(SeekFrom::Start(turn % 4096 * 4096)).and_then(|_| file.write_all(small)).and_then(|()| file.sync_data())
+        file.seek(SeekFrom::Start(turn % 4096 * 4096))
+            .and_then(|_| file.write_all(small))
+            .and_then(|()| file.sync_data())
     });
     let overwrite = overwrite.map_err(what())?;
     std::fs::remove_file(&path).map_err(what())?;

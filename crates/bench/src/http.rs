@@ -43,11 +43,8 @@ impl Connection {
     pub fn send(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Response, Error> {
         let request = || format!("{method} http://{}{}", self.address, path.split('?').next().unwrap_or(path));
         let request = request();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.address, body.len());
         let stream = self.reader.get_mut();
         let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
         sent.map_err(Error::io(format!("cannot send {request}")))?;
@@ -143,7 +140,10 @@ mod tests {
         let table = [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Some((200, "hello"))),
             ("HTTP/1.1 204 No Content\r\n\r\n", Some((204, ""))),
-            ("HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", Some((403, "abcde"))),
+            (
+                "HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+                Some((403, "abcde")),
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", None),
             ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", None),
             ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", None),

@@ -96,7 +96,8 @@ fn main() -> ExitCode {
 fn bench(arguments: &Arguments) -> Result<u64, Error> {
     let build = build_folder()?;
     let parent = arguments.dir.clone().unwrap_or_else(|| build.clone());
-    let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&parent).map_err(Error::path("write into", &parent))?;
+    let dir =
+        tempfile::Builder::new().prefix("bench-").tempdir_in(&parent).map_err(Error::path("write into", &parent))?;
     let workloads = chosen(&arguments.only);
     let pressure = Pressure { connections: arguments.connections, seconds: arguments.seconds };
     let mut random = vec![0; wrk::random_len(&workloads)];
@@ -215,7 +216,8 @@ fn print(report: &Report, json: bool) -> Result<(), Error> {
         println!("{}", report.table());
         return Ok(());
     }
-    let text = serde_json::to_string_pretty(report).map_err(|error| Error::Unreadable(format!("the report: {error}")))?;
+    let text =
+        serde_json::to_string_pretty(report).map_err(|error| Error::Unreadable(format!("the report: {error}")))?;
     println!("{text}");
     Ok(())
 }

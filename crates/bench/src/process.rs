@@ -56,10 +56,11 @@ impl Drop for Server {
 /// Runs `command` to its end and gives back what it printed on stdout.
 pub fn run(mut command: Command, hint: &str) -> Result<String, Error> {
     let program = PathBuf::from(command.get_program());
-    let said = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| Error::Program { program, hint: hint.to_owned(), source })?;
+    let said = command.stdin(Stdio::null()).output().map_err(|source| Error::Program {
+        program,
+        hint: hint.to_owned(),
+        source,
+    })?;
     let stdout = String::from_utf8_lossy(&said.stdout).into_owned();
     if said.status.success() {
         return Ok(stdout);

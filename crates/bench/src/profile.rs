@@ -56,7 +56,10 @@ impl Profiler {
         report.args(["--stdio", "--no-children", "--no-inline"]).args(how);
         let printed = process::run(report, HINT)?;
         // The columns of branch counters, which a virtual machine does not have, are dashes.
-        let lines = printed.lines().map(|line| line.trim_end_matches([' ', '-'])).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = printed
+            .lines()
+            .map(|line| line.trim_end_matches([' ', '-']))
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         Ok(lines.fold(String::new(), |text, line| text + line + "\n"))
     }
 }

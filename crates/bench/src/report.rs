@@ -138,7 +138,10 @@ impl Report {
     }
 
     fn write_details(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "| server | workload | p50 ms | p99 ms | CPU us/request | server cores | wrk cores | other cores | failed |")?;
+        writeln!(
+            out,
+            "| server | workload | p50 ms | p99 ms | CPU us/request | server cores | wrk cores | other cores | failed |"
+        )?;
         writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
         for m in &self.measurements {
             writeln!(
@@ -188,10 +191,13 @@ impl Report {
 }
 
 fn cell(measurement: Option<&Measurement>) -> String {
-    measurement.map_or_else(|| "-".to_owned(), |m| {
-        let failed = if m.failed() == 0 { String::new() } else { format!(" **{} failed**", m.failed()) };
-        format!("{}{failed}", rate(m.rate, Some(m.cpu_per_gb), m.workload.unit))
-    })
+    measurement.map_or_else(
+        || "-".to_owned(),
+        |m| {
+            let failed = if m.failed() == 0 { String::new() } else { format!(" **{} failed**", m.failed()) };
+            format!("{}{failed}", rate(m.rate, Some(m.cpu_per_gb), m.workload.unit))
+        },
+    )
 }
 
 fn rate(rate: f64, cpu_per_gb: Option<f64>, unit: Unit) -> String {

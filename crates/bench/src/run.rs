@@ -165,7 +165,6 @@ impl Bench {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,7 +205,8 @@ mod tests {
 
     #[test]
     fn bodies_differ_and_have_the_workloads_size() {
-        let random: Vec<u8> = (0..ALL[0].size + 100_000).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+        let random: Vec<u8> =
+            (0..ALL[0].size + 100_000).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
         let pressure = Pressure { connections: 1, seconds: 1 };
         let bench = Bench { work: PathBuf::new(), random, pressure, profiles: None };
         let bodies: std::collections::BTreeSet<&[u8]> = (0..20).map(|i| bench.body(&ALL[0], i)).collect();

@@ -1,1 +1,53 @@
-fn main() {}
+//! Holdfast: one binary, server and command line.
+
+mod cli;
+mod command;
+mod config;
+mod credentials;
+mod exit;
+mod render;
+mod serve;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Failure};
+
+// Bodies are a few large, short-lived buffers per request; the system allocator gives such pages
+// back and faults them in again each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come as errors too; neither a full disk nor a closed pipe behind
+            // them is worth another error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::io("the runtime"))?;
+    let json = cli.json;
+    match cli.command {
+        Command::Serve(args) => runtime.block_on(serve::serve(args)),
+        Command::Config(args) => command::config::run(args, json),
+        Command::Completions { shell } => command::completions::run(shell),
+        Command::Status(args) => runtime.block_on(command::status::run(&cli.admin, args, json)),
+        Command::User(args) => runtime.block_on(command::user::run(&cli.admin, args, json)),
+        Command::Site(args) => runtime.block_on(command::site::run(&cli.admin, args, json)),
+        Command::Scrub(args) => runtime.block_on(command::scrub::run(&cli.admin, args, json)),
+        Command::Worker(args) => runtime.block_on(command::worker::run(&cli.admin, args, json)),
+    }
+}

@@ -40,7 +40,11 @@ const RESPONSE: &[&str] = &[
 ];
 
 const OPERATIONS: [Operation; 21] = [
-    Operation { name: "ListBuckets", right: None, query: &["prefix", "max-buckets", "continuation-token", "bucket-region"] },
+    Operation {
+        name: "ListBuckets",
+        right: None,
+        query: &["prefix", "max-buckets", "continuation-token", "bucket-region"],
+    },
     op("CreateBucket", Right::Admin, &[]),
     op("DeleteBucket", Right::Admin, &[]),
     op("HeadBucket", Right::Read, &[]),
@@ -50,7 +54,16 @@ const OPERATIONS: [Operation; 21] = [
     op(
         "ListObjectsV2",
         Right::Read,
-        &["list-type", "prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "fetch-owner"],
+        &[
+            "list-type",
+            "prefix",
+            "delimiter",
+            "start-after",
+            "continuation-token",
+            "max-keys",
+            "encoding-type",
+            "fetch-owner",
+        ],
     ),
     op("GetObject", Right::Read, RESPONSE),
     op("HeadObject", Right::Read, RESPONSE),

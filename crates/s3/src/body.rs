@@ -9,6 +9,7 @@ use futures::StreamExt;
 use http::HeaderMap;
 use md5::{Digest as _, Md5};
 use s3s::dto::StreamingBlob;
+use s3s::stream::ByteStream;
 use s3s::{S3Result, StdError, TrailingHeaders, s3_error};
 use store::api::{BodyError, BodyFacts, BodySource, Checksum, ChecksumKind};
 
@@ -102,7 +103,7 @@ impl Upload {
         wanted: Option<Algorithm>,
     ) -> S3Result<Self> {
         let stream = stream.unwrap_or_else(|| StreamingBlob::from(s3s::Body::empty()));
-        let size = declared_size(headers)?;
+        let size = declared_size(headers, &stream)?;
         let md5 = content_md5(headers)?.map(|expected| (Md5::new(), expected));
         let checksum = match promised(headers)? {
             Some((algorithm, expected)) => Some((Hasher::new(algorithm), expected)),
@@ -182,10 +183,14 @@ impl BodySource for Upload {
     }
 }
 
-/// Decoded bytes of the body: of an `aws-chunked` one its own header, else `Content-Length`.
-fn declared_size(headers: &HeaderMap) -> S3Result<u64> {
+/// Decoded bytes of the body: of an `aws-chunked` one its own header, else `Content-Length`. A
+/// request with neither that is not chunked has no body (RFC 9112 section 6.3).
+fn declared_size(headers: &HeaderMap, stream: &StreamingBlob) -> S3Result<u64> {
     let value = headers.get("x-amz-decoded-content-length").or_else(|| headers.get(http::header::CONTENT_LENGTH));
     let Some(value) = value else {
+        if stream.remaining_length().exact() == Some(0) {
+            return Ok(0);
+        }
         return Err(s3_error!(MissingContentLength, "a Content-Length is needed"));
     };
     let size = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());

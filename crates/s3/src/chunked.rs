@@ -168,7 +168,8 @@ impl Parser {
 
 /// The size in a chunk's header line, `HEX CRLF` or `HEX;chunk-signature=... CRLF`.
 fn chunk_size(line: &[u8], chunks: Chunks) -> Result<u64, ChunkError> {
-    let text = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix("\r\n")).ok_or(ChunkError::Malformed)?;
+    let text =
+        std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix("\r\n")).ok_or(ChunkError::Malformed)?;
     let size = match (chunks, text.split_once(';')) {
         (Chunks::Unsigned, None) => text,
         (Chunks::Signed, Some((size, _))) => size,

@@ -35,11 +35,15 @@ struct Checks {
 impl<B> Document<B> {
     /// # Errors
     /// `InvalidDigest`, `InvalidRequest` for promises that cannot be kept by any body.
-    pub(crate) fn new(inner: B, headers: &HeaderMap, notes: Arc<Notes>) -> S3Result<Self> {
+    pub(crate) fn new(inner: B, head: &http::request::Parts, notes: Arc<Notes>) -> S3Result<Self> {
+        let headers = &head.headers;
+        // A completion's checksum is of the object that it makes.
+        let of_object = head.uri.query().is_some_and(|query| query.contains("uploadId"));
+        let checksum = if of_object { None } else { given_checksum(headers)? };
         let left = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
         let checks = Checks {
             md5: content_md5(headers)?.map(|expected| (Md5::new(), expected)),
-            checksum: given_checksum(headers)?.map(|(algorithm, value)| (Hasher::new(algorithm), value)),
+            checksum: checksum.map(|(algorithm, value)| (Hasher::new(algorithm), value)),
             sha256: signed_hash(headers).map(|expected| (Hasher::new(Algorithm::Sha256), expected)),
         };
         Ok(Self { inner, notes, left, checks: Some(checks) })

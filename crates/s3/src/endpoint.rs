@@ -58,6 +58,10 @@ impl Endpoint {
         if let Ok(id) = HeaderValue::try_from(&notes.id) {
             response.headers_mut().insert("x-amz-request-id", id);
         }
+        // The framework has no way to say this of a HeadObject with a range.
+        if is_head && response.headers().contains_key(header::CONTENT_RANGE) && response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED || (is_head && !status.is_success()) {
             *response.body_mut() = Body::empty();
@@ -75,7 +79,7 @@ impl Endpoint {
         let body = match kind {
             BodyKind::Plain => Body::from(body),
             BodyKind::Chunked(chunks) => Body::http_body(Chunked::new(body, chunks)),
-            BodyKind::Document => Body::http_body(Document::new(body, &parts.headers, notes.clone())?),
+            BodyKind::Document => Body::http_body(Document::new(body, &parts, notes.clone())?),
         };
         let response = self.s3.call(Request::from_parts(parts, body)).await;
         match (notes.fault.get(), response) {

@@ -137,7 +137,10 @@ pub(crate) fn not_implemented(what: impl std::fmt::Display) -> S3Error {
 
 /// Adds headers to an error's answer. The framework replaces its own with them, so the content
 /// type is among them.
-pub(crate) fn with_headers(mut error: S3Error, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> S3Error {
+pub(crate) fn with_headers(
+    mut error: S3Error,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> S3Error {
     let mut map: HeaderMap = headers.into_iter().collect();
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     error.set_headers(map);

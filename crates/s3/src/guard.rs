@@ -145,12 +145,15 @@ fn check_signed(headers: &HeaderMap, signed: &str, except: &[&str]) -> S3Result<
     if !is_signed("host") {
         return Err(malformed("SignedHeaders="));
     }
-    let loose = headers.keys().map(|name| name.as_str()).find(|name| {
-        name.starts_with("x-amz-") && !except.contains(name) && !is_signed(name)
-    });
+    let loose = headers
+        .keys()
+        .map(|name| name.as_str())
+        .find(|name| name.starts_with("x-amz-") && !except.contains(name) && !is_signed(name));
     match loose {
         None => Ok(()),
-        Some(name) => Err(s3_error!(AccessDenied, "there were headers present in the request which were not signed: {name}")),
+        Some(name) => {
+            Err(s3_error!(AccessDenied, "there were headers present in the request which were not signed: {name}"))
+        }
     }
 }
 
@@ -206,18 +209,42 @@ mod tests {
             ("version 4", request("GET", "/b/k", &[("authorization", GOOD), ("x-amz-date", "x")]), None),
             ("version 2 header", request("GET", "/b/k", &[("authorization", "AWS AK:sig")]), Some("InvalidRequest")),
             ("bearer", request("GET", "/b/k", &[("authorization", "Bearer x")]), Some("InvalidRequest")),
-            ("version 2 query", request("GET", "/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[]), Some("InvalidRequest")),
+            (
+                "version 2 query",
+                request("GET", "/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[]),
+                Some("InvalidRequest"),
+            ),
             ("escaped version 2 query", request("GET", "/b/k?%53ignature=b", &[]), Some("InvalidRequest")),
             ("a week", request("GET", "/b/k?X-Amz-Expires=604800", &[]), None),
-            ("over a week", request("GET", "/b/k?X-Amz-Expires=604801", &[]), Some("AuthorizationQueryParametersError")),
+            (
+                "over a week",
+                request("GET", "/b/k?X-Amz-Expires=604801", &[]),
+                Some("AuthorizationQueryParametersError"),
+            ),
             ("escaped", request("GET", "/b/k?X%2DAmz-Expires=604801", &[]), Some("AuthorizationQueryParametersError")),
-            ("second one", request("GET", "/b/k?X-Amz-Expires=1&X-Amz-Expires=604801", &[]), Some("AuthorizationQueryParametersError")),
+            (
+                "second one",
+                request("GET", "/b/k?X-Amz-Expires=1&X-Amz-Expires=604801", &[]),
+                Some("AuthorizationQueryParametersError"),
+            ),
             ("negative", request("GET", "/b/k?X-Amz-Expires=-1", &[]), Some("AuthorizationQueryParametersError")),
             ("sts scope", request("GET", "/b/k", &[("authorization", &sts)]), Some("AuthorizationHeaderMalformed")),
-            ("host not signed", request("GET", "/b/k", &[("authorization", &hostless)]), Some("AuthorizationHeaderMalformed")),
-            ("loose header", request("PUT", "/b/k", &[("authorization", GOOD), ("x-amz-meta-a", "b")]), Some("AccessDenied")),
+            (
+                "host not signed",
+                request("GET", "/b/k", &[("authorization", &hostless)]),
+                Some("AuthorizationHeaderMalformed"),
+            ),
+            (
+                "loose header",
+                request("PUT", "/b/k", &[("authorization", GOOD), ("x-amz-meta-a", "b")]),
+                Some("AccessDenied"),
+            ),
             ("token", request("GET", "/b/k", &[("x-amz-security-token", "t")]), Some("InvalidToken")),
-            ("form", request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]), Some("NotImplemented")),
+            (
+                "form",
+                request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]),
+                Some("NotImplemented"),
+            ),
             ("long head", request("GET", "/b/k", &[("x-filler", &long)]), Some("RequestHeaderSectionTooLarge")),
         ];
         for (story, request, expected) in table {

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{BACKLOG, CONNECTIONS_MAX, DRAIN_TIMEOUT, FRAME_MAX, HEAD_TIMEOUT, HEADERS_MAX};
+use crate::limits::{BACKLOG, CONNECTIONS_MAX, DRAIN_TIMEOUT, FRAME_MAX, HEAD_MAX, HEAD_TIMEOUT, HEADERS_MAX};
 use crate::{Endpoint, S3Options, metrics};
 
 /// Why the endpoint stopped serving.
@@ -36,7 +36,9 @@ pub enum ServeError {
 impl base::Classify for ServeError {
     fn kind(&self) -> base::ErrorKind {
         match self {
-            Self::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => base::ErrorKind::Denied,
+            Self::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                base::ErrorKind::Denied
+            }
             Self::Bind { .. } => base::ErrorKind::Conflict,
             Self::Accept(_) => base::ErrorKind::Unavailable,
         }
@@ -124,6 +126,7 @@ async fn connection(stream: TcpStream, endpoint: Endpoint, shutdown: Cancellatio
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEADERS_MAX)
+        .max_header_size(2 * HEAD_MAX)
         .max_buf_size(FRAME_MAX)
         .writev(true)
         .serve_connection(TokioIo::new(stream), endpoint);

@@ -31,12 +31,18 @@ fn named(mut error: S3Error, notes: Option<Arc<Notes>>) -> S3Error {
 
 #[async_trait::async_trait]
 impl S3 for Service {
-    async fn abort_multipart_upload(&self, req: S3Request<AbortMultipartUploadInput>) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let notes = notes(&req);
         op::abort_multipart_upload::run(self, req).await.map_err(|error| named(error, notes))
     }
 
-    async fn complete_multipart_upload(&self, req: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let notes = notes(&req);
         op::complete_multipart_upload::run(self, req).await.map_err(|error| named(error, notes))
     }
@@ -51,7 +57,10 @@ impl S3 for Service {
         op::create_bucket::run(self, req).await.map_err(|error| named(error, notes))
     }
 
-    async fn create_multipart_upload(&self, req: S3Request<CreateMultipartUploadInput>) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let notes = notes(&req);
         op::create_multipart_upload::run(self, req).await.map_err(|error| named(error, notes))
     }
@@ -71,12 +80,18 @@ impl S3 for Service {
         op::delete_objects::run(self, req).await.map_err(|error| named(error, notes))
     }
 
-    async fn get_bucket_location(&self, req: S3Request<GetBucketLocationInput>) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    async fn get_bucket_location(
+        &self,
+        req: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         let notes = notes(&req);
         op::get_bucket_location::run(self, req).await.map_err(|error| named(error, notes))
     }
 
-    async fn get_bucket_versioning(&self, req: S3Request<GetBucketVersioningInput>) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+    async fn get_bucket_versioning(
+        &self,
+        req: S3Request<GetBucketVersioningInput>,
+    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
         let notes = notes(&req);
         op::get_bucket_versioning::run(self, req).await.map_err(|error| named(error, notes))
     }
@@ -101,7 +116,10 @@ impl S3 for Service {
         op::list_buckets::run(self, req).await.map_err(|error| named(error, notes))
     }
 
-    async fn list_multipart_uploads(&self, req: S3Request<ListMultipartUploadsInput>) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+    async fn list_multipart_uploads(
+        &self,
+        req: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let notes = notes(&req);
         op::list_multipart_uploads::run(self, req).await.map_err(|error| named(error, notes))
     }
@@ -131,7 +149,10 @@ impl S3 for Service {
         op::upload_part::run(self, req).await.map_err(|error| named(error, notes))
     }
 
-    async fn upload_part_copy(&self, req: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    async fn upload_part_copy(
+        &self,
+        req: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let notes = notes(&req);
         op::upload_part_copy::run(self, req).await.map_err(|error| named(error, notes))
     }

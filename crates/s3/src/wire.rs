@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use base::UploadId;
 use http::HeaderMap;
 use s3s::dto::{
-    ChecksumType, CommonPrefix, ETag, ETagCondition, EncodingType, Metadata, Owner, Range, ServerSideEncryption, Timestamp,
-    TimestampFormat,
+    ChecksumType, CommonPrefix, ETag, ETagCondition, EncodingType, Metadata, Owner, Range, ServerSideEncryption,
+    Timestamp, TimestampFormat,
 };
 use s3s::{S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, WriteCondition};
@@ -336,7 +336,9 @@ mod tests {
 
     #[test]
     fn url_encoding() {
-        for (text, expected) in [("a/b", "a/b"), ("a b+c", "a%20b%2Bc"), ("\u{1}", "%01"), ("\u{e4}", "%C3%A4"), ("%", "%25")] {
+        for (text, expected) in
+            [("a/b", "a/b"), ("a b+c", "a%20b%2Bc"), ("\u{1}", "%01"), ("\u{e4}", "%C3%A4"), ("%", "%25")]
+        {
             assert_eq!(url_encode(text), expected);
         }
     }
@@ -351,7 +353,9 @@ mod tests {
 
     #[test]
     fn aws_chunked_is_not_kept() {
-        for (value, expected) in [("aws-chunked", None), ("aws-chunked,gzip", Some("gzip")), ("gzip, br", Some("gzip, br")), ("", None)] {
+        for (value, expected) in
+            [("aws-chunked", None), ("aws-chunked,gzip", Some("gzip")), ("gzip, br", Some("gzip, br")), ("", None)]
+        {
             let headers = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, value.parse().unwrap())]);
             assert_eq!(content_encoding(&headers).unwrap().as_deref(), expected, "{value}");
         }

@@ -143,10 +143,26 @@ async fn many_at_once(site: &dyn Site) {
     assert_eq!(site.get("many/same", 0..50_000).await.unwrap_or_else(|e| panic!("{e}")), same);
 }
 
-/// The order is that of the whole names: `a-b` and `a.b` sort before `a/b`, `a0` after.
+/// Where a folder's name begins that of a sibling, the order is still that of the whole names:
+/// `a-b` and `a.b` sort before `a/b`. S3 promises it and some servers that speak S3 do not keep
+/// it, so it is no part of [`suite`] and Holdfast's own names never need it.
+///
+/// # Panics
+/// When the order is another.
+pub async fn whole_name_order(site: &dyn Site) {
+    let names = ["order/a-b", "order/a.b", "order/a/b", "order/a/c-d", "order/a/c/d", "order/a0"];
+    for name in names {
+        put(site, name, &pattern(1)).await;
+    }
+    for (at, after) in names.iter().enumerate() {
+        let rest = site.list("order/", Some(after), 100).await.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(rest.into_iter().map(|entry| entry.name).collect::<Vec<_>>(), names[at + 1..], "after {after}");
+    }
+}
+
 async fn listings(site: &dyn Site) {
     let mut names = BTreeSet::new();
-    for name in ["a-b", "a.b", "a/b", "a/c/d", "a/c-d", "a0", "b/x.0.1", "b/x.0.2", "b/y.0.1", "zz"] {
+    for name in ["a/b", "a/c/d", "a/e-d", "b/x.0.1", "b/x.0.2", "b/y.0.1", "zz"] {
         names.insert(format!("listed/{name}"));
     }
     for i in 0..60 {
@@ -162,7 +178,8 @@ async fn listings(site: &dyn Site) {
     for limit in [1, 7, 1000] {
         let mut seen: Vec<String> = Vec::new();
         loop {
-            let page = site.list("listed/", seen.last().map(String::as_str), limit).await.unwrap_or_else(|e| panic!("{e}"));
+            let page =
+                site.list("listed/", seen.last().map(String::as_str), limit).await.unwrap_or_else(|e| panic!("{e}"));
             assert!(page.len() <= limit);
             if page.is_empty() {
                 break;
@@ -183,7 +200,8 @@ async fn listings(site: &dyn Site) {
         ("listed/a/", "listed/zz"),
         ("listed/none/", ""),
     ] {
-        let some = site.list(prefix, Some(after).filter(|a| !a.is_empty()), 1000).await.unwrap_or_else(|e| panic!("{e}"));
+        let some =
+            site.list(prefix, Some(after).filter(|a| !a.is_empty()), 1000).await.unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(some.into_iter().map(|e| e.name).collect::<Vec<_>>(), under(prefix, after), "{prefix} {after}");
     }
     assert_eq!(site.list("listed/", None, 0).await.unwrap_or_else(|e| panic!("{e}")), []);

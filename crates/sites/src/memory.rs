@@ -91,7 +91,8 @@ impl Site for Memory {
         };
         let blobs = self.blobs.lock();
         let found = blobs.range::<str, _>((from, Bound::Unbounded)).take_while(|(name, _)| name.starts_with(prefix));
-        let entry = |(name, blob): (&String, &Bytes)| Entry { name: name.clone(), size: blob.len() as u64, modified_ms: 0 };
+        let entry =
+            |(name, blob): (&String, &Bytes)| Entry { name: name.clone(), size: blob.len() as u64, modified_ms: 0 };
         Ok(found.take(limit).map(entry).collect())
     }
 }
@@ -102,7 +103,9 @@ mod tests {
 
     #[tokio::test]
     async fn passes_the_suite() {
-        crate::conformance::suite(&Memory::new()).await;
+        let site = Memory::new();
+        crate::conformance::suite(&site).await;
+        crate::conformance::whole_name_order(&site).await;
     }
 
     #[tokio::test]

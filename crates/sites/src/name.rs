@@ -33,7 +33,11 @@ pub(crate) fn check_name(name: &str) -> Result<(), SiteError> {
 
 /// Refuses what is not a prefix.
 pub(crate) fn check_prefix(prefix: &str) -> Result<(), SiteError> {
-    if is_prefix(prefix) { Ok(()) } else { Err(SiteError::Denied(format!("{prefix:?} is not a prefix of whole segments"))) }
+    if is_prefix(prefix) {
+        Ok(())
+    } else {
+        Err(SiteError::Denied(format!("{prefix:?} is not a prefix of whole segments")))
+    }
 }
 
 #[cfg(test)]

@@ -85,7 +85,8 @@ impl Classify for OpenError {
 /// [`OpenError`] for what no waiting will mend.
 pub fn open(url: &str, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, OpenError> {
     let wrong = |why: String| OpenError::Url { url: redact(url), why };
-    let parsed = Url::parse(url).map_err(|error| wrong(format!("{error}; write file:///path or s3://bucket/prefix")))?;
+    let parsed =
+        Url::parse(url).map_err(|error| wrong(format!("{error}; write file:///path or s3://bucket/prefix")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() {
         return Err(wrong("credentials and parameters belong in the site's options, not in its URL".to_owned()));
     }
@@ -115,7 +116,11 @@ fn redact(url: &str) -> String {
 
 fn folder(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, OpenError> {
     if let Some(option) = options.keys().next() {
-        return Err(OpenError::Option { url: url.to_string(), option: option.clone(), hint: "a folder has no options" });
+        return Err(OpenError::Option {
+            url: url.to_string(),
+            option: option.clone(),
+            hint: "a folder has no options",
+        });
     }
     let path: PathBuf = url.to_file_path().map_err(|()| OpenError::Url {
         url: url.to_string(),
@@ -150,7 +155,9 @@ fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, retry_timeout: REQUEST_TIMEOUT, ..RetryConfig::default() }
 }
 
-fn provider<'a, S: object_store::ObjectStore>(url: &'a Url) -> impl Fn(object_store::Result<S>) -> Result<Arc<dyn Site>, OpenError> + 'a {
+fn provider<'a, S: object_store::ObjectStore>(
+    url: &'a Url,
+) -> impl Fn(object_store::Result<S>) -> Result<Arc<dyn Site>, OpenError> + 'a {
     move |store| {
         let store = store.map_err(|source| OpenError::Provider { url: url.to_string(), source })?;
         Ok(Arc::new(Object::new(Arc::new(store), url.path())))
@@ -179,8 +186,10 @@ fn s3(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, Op
 
 fn gs(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, OpenError> {
     let (client, rest) = client(options);
-    let mut builder =
-        GoogleCloudStorageBuilder::new().with_bucket_name(bucket(url)?).with_client_options(client).with_retry(no_retries());
+    let mut builder = GoogleCloudStorageBuilder::new()
+        .with_bucket_name(bucket(url)?)
+        .with_client_options(client)
+        .with_retry(no_retries());
     for (name, value) in rest {
         let hint = "Google has service_account, service_account_key and application_credentials, among others";
         let key: GoogleConfigKey = name.parse().map_err(|_| unknown(url, name, hint))?;
@@ -191,8 +200,10 @@ fn gs(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, Op
 
 fn az(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, OpenError> {
     let (client, rest) = client(options);
-    let mut builder =
-        MicrosoftAzureBuilder::new().with_container_name(bucket(url)?).with_client_options(client).with_retry(no_retries());
+    let mut builder = MicrosoftAzureBuilder::new()
+        .with_container_name(bucket(url)?)
+        .with_client_options(client)
+        .with_retry(no_retries());
     for (name, value) in rest {
         let hint = "Azure has account_name, access_key, sas_key and endpoint, among others";
         let key: AzureConfigKey = name.parse().map_err(|_| unknown(url, name, hint))?;
@@ -259,7 +270,13 @@ mod tests {
 
     #[tokio::test]
     async fn urls() {
-        let s3_options = [("endpoint", "http://127.0.0.1:1"), ("region", "r"), ("access_key_id", "k"), ("secret_access_key", "s"), ("allow_http", "true")];
+        let s3_options = [
+            ("endpoint", "http://127.0.0.1:1"),
+            ("region", "r"),
+            ("access_key_id", "k"),
+            ("secret_access_key", "s"),
+            ("allow_http", "true"),
+        ];
         assert!(open("s3://bucket/prefix", &options(&s3_options)).is_ok());
         assert!(open("gs://bucket", &options(&[("skip_signature", "true")])).is_ok());
         assert!(open("az://container/p", &options(&[("account_name", "a"), ("access_key", "c2VjcmV0")])).is_ok());

@@ -202,7 +202,10 @@ impl Store {
         }
         let mut page = UploadPage::default();
         let mut last = None;
-        while request.limit > 0 {
+        if request.limit == 0 {
+            return Ok(page);
+        }
+        loop {
             let rows = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 64 }).await?;
             let mut seek = None;
             for (row_key, row) in &rows.rows {
@@ -223,10 +226,9 @@ impl Store {
             from = match (seek, rows.rows.last()) {
                 (Some(seek), _) => seek,
                 (None, Some((last, _))) if rows.more => after(last),
-                _ => break,
+                _ => return Ok(page),
             };
         }
-        Ok(page)
     }
 
     /// Gives an upload up; its parts are collected.

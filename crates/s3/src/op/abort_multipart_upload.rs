@@ -1,6 +1,5 @@
 //! AbortMultipartUpload.
 
-use http::StatusCode;
 use s3s::dto::{AbortMultipartUploadInput, AbortMultipartUploadOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -15,5 +14,5 @@ pub(crate) async fn run(
     let input = req.input;
     let upload = wire::upload_id(&input.upload_id)?;
     at.store.abort_upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
-    Ok(S3Response::with_status(AbortMultipartUploadOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }

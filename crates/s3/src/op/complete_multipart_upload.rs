@@ -47,7 +47,8 @@ pub(crate) async fn run(
 
 fn part(part: CompletedPart) -> S3Result<CompletePart> {
     let missing = || s3_error!(MalformedXML, "a part needs a PartNumber and an ETag");
-    let given = [part.checksum_crc32, part.checksum_crc32c, part.checksum_crc64nvme, part.checksum_sha1, part.checksum_sha256];
+    let given =
+        [part.checksum_crc32, part.checksum_crc32c, part.checksum_crc64nvme, part.checksum_sha1, part.checksum_sha256];
     let number = wire::part_number(part.part_number.ok_or_else(missing)?)?;
     let etag = part.e_tag.ok_or_else(missing)?.into_value();
     Ok(CompletePart { number, etag, checksum: given.into_iter().flatten().next() })
@@ -96,7 +97,12 @@ async fn check_size(
         match page.next {
             Some(next) => after = next,
             None if u64::try_from(expected) == Ok(found) => return Ok(()),
-            None => return Err(s3_error!(InvalidRequest, "the parts have {found} bytes, not the {expected} of x-amz-mp-object-size")),
+            None => {
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "the parts have {found} bytes, not the {expected} of x-amz-mp-object-size"
+                ));
+            }
         }
     }
 }

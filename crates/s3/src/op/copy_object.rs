@@ -30,7 +30,10 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     }
     let info = at.store.head(&from.bucket, &from.key).await.map_err(answer)?;
     if info.size > PART_SIZE_MAX {
-        return Err(s3_error!(InvalidRequest, "the copy source is larger than {PART_SIZE_MAX} bytes; copy it by parts"));
+        return Err(s3_error!(
+            InvalidRequest,
+            "the copy source is larger than {PART_SIZE_MAX} bytes; copy it by parts"
+        ));
     }
     if let Some(asked) = &input.checksum_algorithm
         && info.checksum.as_ref().is_none_or(|known| known.algorithm != asked.as_str())

@@ -1,6 +1,5 @@
 //! DeleteBucket.
 
-use http::StatusCode;
 use s3s::dto::{DeleteBucketInput, DeleteBucketOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -9,5 +8,5 @@ use crate::service::Service;
 
 pub(crate) async fn run(at: &Service, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
     at.store.delete_bucket(&req.input.bucket).await.map_err(answer)?;
-    Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(DeleteBucketOutput::default()))
 }

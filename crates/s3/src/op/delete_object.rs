@@ -1,6 +1,5 @@
 //! DeleteObject: deleting what is not there is a success.
 
-use http::StatusCode;
 use s3s::dto::{DeleteObjectInput, DeleteObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -12,5 +11,5 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectInput>) -> S3Re
     let input = req.input;
     let condition = wire::delete_condition(input.if_match);
     at.store.delete(&input.bucket, &input.key, condition.as_ref()).await.map_err(answer)?;
-    Ok(S3Response::with_status(DeleteObjectOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(DeleteObjectOutput::default()))
 }

@@ -53,7 +53,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         server_side_encryption: wire::aes256(),
         ..Default::default()
     };
-    Ok(S3Response { status: view.status(), ..S3Response::new(output) })
+    Ok(S3Response::new(output))
 }
 
 /// What of an object a request looks at.
@@ -81,7 +81,10 @@ impl View {
         let mut view = Self { size: info.size, bytes: None, parts_count: None, checksum: None };
         match (range, part) {
             (Some(_), Some(_)) => {
-                return Err(s3_error!(InvalidRequest, "cannot specify both Range header and partNumber query parameter"));
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "cannot specify both Range header and partNumber query parameter"
+                ));
             }
             (Some(range), None) => view.bytes = Some(wire::resolve_range(range, info.size)?),
             (None, None) => view.checksum = info.checksum.clone().filter(|_| wants_sum),
@@ -108,10 +111,6 @@ impl View {
 
     pub(crate) fn content_range(&self) -> Option<String> {
         self.bytes.as_ref().map(|bytes| wire::content_range(bytes, self.size))
-    }
-
-    pub(crate) fn status(&self) -> Option<StatusCode> {
-        self.bytes.as_ref().map(|_| StatusCode::PARTIAL_CONTENT)
     }
 
     fn read_range(&self) -> ReadRange {

@@ -48,7 +48,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
         server_side_encryption: wire::aes256(),
         ..Default::default()
     };
-    Ok(S3Response { status: view.status(), headers: overrides, ..S3Response::new(output) })
+    Ok(S3Response::with_headers(output, overrides))
 }
 
 /// `response-*` parameters; for GetObject the framework does this.

@@ -14,8 +14,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
     let size = body.size;
-    let info =
-        at.store.put(&input.bucket, &input.key, meta, size, &condition, &mut body).await.map_err(answer)?;
+    let info = at.store.put(&input.bucket, &input.key, meta, size, &condition, &mut body).await.map_err(answer)?;
     let sums = Sums::of(info.checksum.as_ref());
     Ok(S3Response::new(PutObjectOutput {
         checksum_crc32: sums.crc32,

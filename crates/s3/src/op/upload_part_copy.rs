@@ -10,7 +10,10 @@ use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
-pub(crate) async fn run(at: &Service, req: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let input = req.input;
     let upload = wire::upload_id(&input.upload_id)?;
     let number = wire::part_number(input.part_number)?;
@@ -27,7 +30,11 @@ pub(crate) async fn run(at: &Service, req: S3Request<UploadPartCopyInput>) -> S3
         None if info.size > PART_SIZE_MAX => return Err(too_large()),
         None => ReadRange::All,
         Some(range) if range.end > info.size => {
-            return Err(s3_error!(InvalidArgument, "range specified is not valid for source object of size: {}", info.size));
+            return Err(s3_error!(
+                InvalidArgument,
+                "range specified is not valid for source object of size: {}",
+                info.size
+            ));
         }
         Some(range) if range.end - range.start > PART_SIZE_MAX => return Err(too_large()),
         Some(range) => ReadRange::Bytes(range),

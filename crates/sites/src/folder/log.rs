@@ -305,7 +305,7 @@ impl Journal {
                 }
             }
         }
-        let done = done.and_then(|()| self.put_down_deletes(root)).and_then(|()| self.commit());
+        let done = done.and_then(|()| self.put_down_deletes(root)).and_then(|()| self.commit(root));
         for reply in self.waiting.drain(..) {
             let answer = match done {
                 Ok(()) => Ok(Kept::Durable),
@@ -341,7 +341,7 @@ impl Journal {
     fn make_room(&mut self, root: &Arc<Root>, len: usize) -> Result<(), Errno> {
         let end = self.position + (self.batch.len() + len) as u64;
         if self.batch.len() + len > BATCH_MAX || end > LOG_SIZE {
-            self.commit()?;
+            self.commit(root)?;
         }
         if end > LOG_SIZE {
             self.switch(root)?;
@@ -350,13 +350,13 @@ impl Journal {
     }
 
     /// Writes the batch and makes it durable.
-    fn commit(&mut self) -> Result<(), Errno> {
+    fn commit(&mut self, root: &Root) -> Result<(), Errno> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let file = &*self.files[self.active];
         let batch = Bytes::from(std::mem::take(&mut self.batch));
-        write_all(file, std::slice::from_ref(&batch), self.position)?;
+        root.write_around(file, std::slice::from_ref(&batch), self.position)?;
         rustix::fs::fdatasync(file)?;
         // A log that somebody deleted takes writes as before, but no replay will find them.
         if rustix::fs::fstat(file)?.st_nlink == 0 {

@@ -19,6 +19,11 @@ use crate::SiteError;
 
 /// Most descriptors kept open per site and kind.
 const OPEN_MAX: u64 = 512;
+/// Bytes written around the page cache at once, per thread.
+const CHUNK: usize = 512 << 10;
+/// What the addresses, offsets and lengths of such writes must be multiples of. Enough for any
+/// disk; where it is not, the write goes through the page cache.
+const ALIGN: usize = 4096;
 /// Slices given to the kernel at once (Linux takes 1,024).
 const SLICES_MAX: usize = 256;
 
@@ -58,6 +63,8 @@ pub(super) struct Root {
     dirs: Cache<String, Arc<Dir>>,
     files: Cache<String, Arc<OwnedFd>>,
     buffers: Arc<Buffers>,
+    /// Memory for writes around the page cache, as much as there were threads at once.
+    spare: Mutex<Vec<Vec<u8>>>,
     replacing: Mutex<()>,
     gone: AtomicBool,
     again: bool,
@@ -90,6 +97,7 @@ impl Root {
             dirs: Cache::new(open_max()),
             files: Cache::new(open_max()),
             buffers: Arc::default(),
+            spare: Mutex::default(),
             replacing: Mutex::new(()),
             gone: AtomicBool::new(false),
             again,
@@ -136,7 +144,7 @@ impl Root {
     /// The same where the absence of `name` is an answer.
     fn explain_read(&self, errno: Errno, name: &str) -> SiteError {
         match self.explain(errno, &format!("reading {name}")) {
-            SiteError::Down(_) if matches!(errno, Errno::NOENT | Errno::NOTDIR) && !self.is_gone() => {
+            SiteError::Down(_) if matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) && !self.is_gone() => {
                 SiteError::NotFound { name: name.to_owned() }
             }
             other => other,
@@ -207,7 +215,10 @@ impl Root {
 
     fn fill(&self, name: &str, dir: &Dir, fd: &OwnedFd, body: &[Bytes]) -> Result<(), Errno> {
         let (path, leaf) = split(name);
-        let done = write_all(fd, body, 0).and_then(|()| rustix::fs::fdatasync(fd)).and_then(|()| self.sync_dir(path, dir));
+        let done = self
+            .write_around(fd, body, 0)
+            .and_then(|()| rustix::fs::fdatasync(fd))
+            .and_then(|()| self.sync_dir(path, dir));
         if done.is_err() {
             // A torn file would only hold space; that it may stay is part of the contract.
             let _ = rustix::fs::unlinkat(&dir.fd, leaf, AtFlags::empty());
@@ -223,13 +234,28 @@ impl Root {
         let fd = rustix::fs::openat(&log.fd, REPLACEMENT, CREATE_FLAGS | OFlags::TRUNC, FILE_MODE)?;
         let (path, leaf) = split(name);
         let dir = self.dir(path)?;
-        let done = write_all(&fd, body, 0)
+        let done = self
+            .write_around(&fd, body, 0)
             .and_then(|()| rustix::fs::fdatasync(&fd))
             .and_then(|()| rustix::fs::renameat(&log.fd, REPLACEMENT, &dir.fd, leaf));
         if done.is_err() {
             let _ = rustix::fs::unlinkat(&log.fd, REPLACEMENT, AtFlags::empty());
         }
         done.and_then(|()| self.sync_dir(path, &dir))
+    }
+
+    /// Writes all slices from `offset` on, a multiple of 4096, around the page cache where that is
+    /// possible. What is flushed at once gains nothing from the cache, and filling it was measured
+    /// to cost ten times the processor time of the write itself.
+    pub fn write_around(&self, fd: &OwnedFd, body: &[Bytes], offset: u64) -> Result<(), Errno> {
+        let flags = rustix::fs::fcntl_getfl(fd)?;
+        if rustix::fs::fcntl_setfl(fd, flags | OFlags::DIRECT).is_err() {
+            return write_all(fd, body, offset);
+        }
+        let mut memory = self.spare.lock().pop().unwrap_or_else(|| vec![0; CHUNK + ALIGN]);
+        let done = write_chunks(fd, flags, &mut memory, body, offset);
+        self.spare.lock().push(memory);
+        done
     }
 
     /// Stores `name` so that readers see it; the log makes it durable. `false`: the name exists
@@ -331,6 +357,51 @@ impl Root {
         let read = rustix::io::preadv2(&*file, &mut slices, range.start, ReadWriteFlags::NOWAIT).ok()?;
         (read == len).then(|| Bytes::from_owner(buffer))
     }
+}
+
+/// Gathers the slices into aligned chunks and writes those; the last, broken block goes through
+/// the page cache. `flags` are those without DIRECT, which the descriptor gets back.
+fn write_chunks(fd: &OwnedFd, flags: OFlags, memory: &mut [u8], body: &[Bytes], mut offset: u64) -> Result<(), Errno> {
+    let start = memory.as_ptr().align_offset(ALIGN);
+    let chunk = memory.get_mut(start..).and_then(|aligned| aligned.get_mut(..CHUNK)).ok_or(Errno::INVAL)?;
+    let mut filled = 0;
+    for mut slice in body.iter().map(|slice| &slice[..]) {
+        while !slice.is_empty() {
+            let (now, later) = slice.split_at(slice.len().min(CHUNK - filled));
+            chunk[filled..filled + now.len()].copy_from_slice(now);
+            filled += now.len();
+            slice = later;
+            if filled == CHUNK {
+                write_aligned(fd, flags, chunk, offset)?;
+                offset += CHUNK as u64;
+                filled = 0;
+            }
+        }
+    }
+    let (blocks, rest) = chunk[..filled].split_at(filled - filled % ALIGN);
+    write_aligned(fd, flags, blocks, offset)?;
+    rustix::fs::fcntl_setfl(fd, flags)?;
+    write_aligned(fd, flags, rest, offset + blocks.len() as u64)
+}
+
+fn write_aligned(fd: &OwnedFd, flags: OFlags, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    let mut refused = false;
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, bytes, offset)) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => {
+                bytes = bytes.get(written..).unwrap_or_default();
+                offset += written as u64;
+            }
+            // Not aligned enough for this file system, or after a short write: through the cache.
+            Err(Errno::INVAL) if !refused => {
+                refused = true;
+                rustix::fs::fcntl_setfl(fd, flags)?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Writes all slices, one after the other, from `offset` on.

@@ -1,0 +1,98 @@
+//! A client of the admin API: what the command line uses.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Problem;
+use crate::{REGION, SERVICE, sigv4};
+
+/// Bytes of an answer: ten thousand users with room.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is not an `http://host:port`.
+    #[error("{0} is not an admin address; give one like http://127.0.0.1:9001")]
+    Address(String),
+    /// Nobody answers.
+    #[error("no server answers at {url}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// The connection's own words.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server says no.
+    #[error("{}", .0.error)]
+    Refused(Problem),
+    /// The answer is not what this version understands.
+    #[error("the server's answer is not understood: {0}")]
+    Answer(String),
+}
+
+/// Calls one server with the root credentials.
+pub struct Client {
+    http: Http<HttpConnector, Full<Bytes>>,
+    url: String,
+    access_key: String,
+    secret_key: String,
+}
+
+impl Client {
+    /// A client of the server at `url`.
+    pub fn new(url: &str, access_key: String, secret_key: String) -> Self {
+        let http = Http::builder(TokioExecutor::new()).build_http();
+        Self { http, url: url.trim_end_matches('/').to_owned(), access_key, secret_key }
+    }
+
+    /// Calls `method path`; path segments that come from people are to be percent-encoded.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, ClientError> {
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map_err(|e| ClientError::Answer(e.to_string()))?,
+            None => Vec::new(),
+        };
+        let (plain_path, query) = path.split_once('?').unwrap_or((path, ""));
+        let address = || ClientError::Address(self.url.clone());
+        let host = self.url.strip_prefix("http://").filter(|host| !host.contains('/')).ok_or_else(address)?;
+        let request = sigv4::Request { method, path: plain_path, query, host, body: &body };
+        let signed = request.sign(&self.access_key, &self.secret_key, REGION, SERVICE, sigv4::now_s());
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("host", host)
+            .header("content-type", "application/json");
+        for (name, value) in signed {
+            builder = builder.header(name, value);
+        }
+        let request = builder.body(Full::from(body)).map_err(|_| address())?;
+        let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Unreachable {
+            url: self.url.clone(),
+            source,
+        };
+        let response = self.http.request(request).await.map_err(|e| unreachable(e.into()))?;
+        let status = response.status();
+        let bytes = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(unreachable)?.to_bytes();
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|e| ClientError::Answer(e.to_string()));
+        }
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(ClientError::Refused(problem)),
+            Err(_) => Err(ClientError::Answer(format!("HTTP {status}"))),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Errors as JSON: what went wrong, of which kind, and what to do.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use base::{Classify, ErrorKind};
+use serde::{Deserialize, Serialize};
+use store::Error;
+
+use crate::sigv4::SignatureError;
+
+/// An error as it goes over the wire.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    /// What went wrong.
+    pub error: String,
+    /// `not-found`, `conflict`, `invalid`, `denied`, `unavailable` or `internal`.
+    pub kind: String,
+    /// What to do, if known.
+    pub hint: Option<String>,
+}
+
+pub(crate) struct Failure {
+    status: StatusCode,
+    problem: Problem,
+}
+
+impl Failure {
+    fn new(status: StatusCode, kind: &str, error: String, hint: Option<&str>) -> Self {
+        Self { status, problem: Problem { error, kind: kind.to_owned(), hint: hint.map(str::to_owned) } }
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid", "the request body is larger than 64 KiB".to_owned(), None)
+    }
+}
+
+pub(crate) async fn no_such_path() -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, "not-found", "there is no such path in the admin API".to_owned(), None)
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.problem)).into_response()
+    }
+}
+
+impl From<SignatureError> for Failure {
+    fn from(error: SignatureError) -> Self {
+        let hint = "sign with the root credentials: HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY, or the credentials file in the data directory";
+        Self::new(StatusCode::FORBIDDEN, "denied", error.to_string(), Some(hint))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (status, kind) = match error.kind() {
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            ErrorKind::Conflict => (StatusCode::CONFLICT, "conflict"),
+            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
+            ErrorKind::Denied => (StatusCode::FORBIDDEN, "denied"),
+            ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Unknown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
+            ErrorKind::Corrupt | ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        let hint = match &error {
+            Error::NoSuchUser(_) => Some("see `holdfast user list`"),
+            Error::NoSuchSite(_) => Some("see `holdfast site list`"),
+            _ => None,
+        };
+        Self::new(status, kind, error.to_string(), hint)
+    }
+}

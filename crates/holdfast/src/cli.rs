@@ -1,0 +1,174 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An S3 object store over five sites that loses any two of them without noticing.
+#[derive(Parser)]
+#[command(name = "holdfast", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach a running server.
+#[derive(Args)]
+pub(crate) struct AdminArgs {
+    /// Admin API of the running server.
+    #[arg(long, global = true, value_name = "URL", env = "HOLDFAST_ADMIN", default_value = "http://127.0.0.1:9001")]
+    pub(crate) admin: String,
+    /// Where the server's data and its credentials file are.
+    #[arg(long, global = true, value_name = "DIR", env = "HOLDFAST_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start the server: S3, admin API, workers.
+    Serve(ServeArgs),
+    /// Whole, degraded or losing: the sites, what is at risk, what repair has to do.
+    Status(StatusArgs),
+    /// Users and what they may do.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The five sites.
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// Read every shard, find silent corruption and mend it.
+    Scrub(ScrubArgs),
+    /// Background workers.
+    #[command(subcommand)]
+    Worker(WorkerCommand),
+    /// Check a configuration file, or print an example.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Where data lives; made on the first start.
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// S3 endpoint; port 0 takes a free one [default: 127.0.0.1:9000].
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Admin API and metrics [default: 127.0.0.1:9001].
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_ADMIN_LISTEN")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Configuration file; `holdfast config example` prints one.
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// How logs are written to stderr.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HOLDFAST_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// Print again every second until interrupted.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make a user without rights; the secret is shown this once.
+    Create {
+        name: String,
+        /// Instead of a made-up one.
+        #[arg(long, requires = "secret_key")]
+        access_key: Option<String>,
+        /// Instead of a made-up one; HOLDFAST_NEW_SECRET_KEY keeps it out of the process list.
+        #[arg(long, requires = "access_key", env = "HOLDFAST_NEW_SECRET_KEY", hide_env_values = true)]
+        secret_key: Option<String>,
+    },
+    /// All users and their rights.
+    List,
+    /// Remove a user; its key stops working at once.
+    Delete { name: String },
+    /// Let a user read, write or administer a bucket (`*` for all buckets).
+    Grant { name: String, bucket: String, right: Right },
+    /// Take a user's right on a bucket away.
+    Revoke { name: String, bucket: String },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Right {
+    /// List and read.
+    Read,
+    /// Read, write and delete objects.
+    Write,
+    /// All that, and create or delete the bucket.
+    Admin,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SiteCommand {
+    /// State, since when, latency.
+    List,
+    /// Give the slot of a lost site to the empty one that now stands at its place, and refill it.
+    Replace {
+        name: String,
+        /// Even if the site is in service or carries a foreign marker.
+        #[arg(long)]
+        force: bool,
+        /// Do not wait for the refill.
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ScrubArgs {
+    /// Start and return.
+    #[arg(long, conflicts_with_all = ["status", "stop"])]
+    pub(crate) no_wait: bool,
+    /// Show the running or last scrub.
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) status: bool,
+    /// Stop the running scrub.
+    #[arg(long)]
+    pub(crate) stop: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum WorkerCommand {
+    /// State, queue, last error.
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Report every mistake in a file.
+    Check { file: PathBuf },
+    /// Print a commented example.
+    Example,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

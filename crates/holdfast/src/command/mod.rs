@@ -1,0 +1,92 @@
+//! Commands, one file each.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod scrub;
+pub(crate) mod site;
+pub(crate) mod status;
+pub(crate) mod user;
+pub(crate) mod worker;
+
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use admin::client::{Client, ClientError};
+use base::Clock;
+use serde::Serialize;
+
+use crate::cli::AdminArgs;
+use crate::credentials;
+use crate::exit::{Failure, chain};
+
+/// A client of the running server, with the credentials of the environment or of the data
+/// directory.
+pub(crate) fn client(args: &AdminArgs) -> Result<Client, Failure> {
+    let data_dir = args.data_dir.as_deref().unwrap_or(Path::new("./holdfast-data"));
+    let found = match credentials::from_env()? {
+        Some(found) => Some(found),
+        None => credentials::from_file(&data_dir.join("credentials"))?,
+    };
+    let found = found.ok_or_else(|| {
+        Failure::usage("there are no credentials").hint(
+            "set HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY, or point --data-dir at the server's data directory",
+        )
+    })?;
+    Ok(Client::new(&args.admin, found.access_key, found.secret_key))
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let failure = Self::new(chain(&error));
+        match error {
+            ClientError::Address(_) => Self { exit: crate::exit::Exit::Usage, ..failure },
+            ClientError::Unreachable { .. } => {
+                failure.hint("start it with `holdfast serve`, or name its admin address with --admin")
+            }
+            ClientError::Refused(problem) => Self { hint: problem.hint, ..failure },
+            ClientError::Answer(_) => failure.hint("is that the admin API, and of this version?"),
+        }
+    }
+}
+
+/// Prints data: as JSON, or as text made from it.
+pub(crate) fn print<T: Serialize>(data: &T, json: bool, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string_pretty(data).map_err(|e| Failure::new(e.to_string()))? + "\n"
+    } else {
+        text(data)
+    };
+    say(&text)
+}
+
+/// Writes to stdout. That the reader has gone is no error.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::io("stdout")(error)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    base::SystemClock.now_ms()
+}
+
+/// Percent-encodes a path segment that a person typed.
+pub(crate) fn segment(text: &str) -> String {
+    admin::sigv4::encode(text)
+}
+
+/// No request body.
+pub(crate) const NOTHING: Option<&()> = None;
+
+/// A progress bar on stderr.
+pub(crate) fn bar(what: &'static str) -> indicatif::ProgressBar {
+    let bar = indicatif::ProgressBar::new(0);
+    let style = indicatif::ProgressStyle::with_template("{msg} [{bar:32}] {pos}/{len} {per_sec} {eta}");
+    if let Ok(style) = style {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what);
+    bar
+}

@@ -1,0 +1,279 @@
+//! Configuration: what the file says, then what it means. All mistakes are reported at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use base::limits::COLUMNS;
+use serde::Deserialize;
+
+use crate::cli::ServeArgs;
+
+const DEFAULT_DATA_DIR: &str = "./holdfast-data";
+/// Names of the sites that `serve` makes without a configuration.
+const DEFAULT_SITES: [&str; COLUMNS] = ["dc1", "dc2", "dc3", "dc4", "dc5"];
+/// An option that ends in this names a file that holds the value.
+const FROM_FILE: &str = "_file";
+
+/// The file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    data_dir: Option<PathBuf>,
+    listen: Option<String>,
+    admin_listen: Option<String>,
+    region: Option<String>,
+    body_memory_mib: Option<u32>,
+    collect_after_s: Option<u64>,
+    #[serde(default)]
+    site: Vec<RawSite>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSite {
+    name: String,
+    url: String,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+}
+
+/// The configuration as it counts.
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) region: String,
+    /// Bytes.
+    pub(crate) body_memory: usize,
+    pub(crate) collect_after_ms: u64,
+    pub(crate) sites: [SiteConfig; COLUMNS],
+}
+
+/// A site as configured.
+#[derive(Clone)]
+pub(crate) struct SiteConfig {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistakes(pub(crate) Vec<String>);
+
+/// A commented example.
+pub(crate) const EXAMPLE: &str = include_str!("example.toml");
+
+/// The command line over the file over the defaults.
+pub(crate) fn load(args: &ServeArgs) -> Result<Config, Mistakes> {
+    let raw = match &args.config {
+        None => Raw::default(),
+        Some(path) => read(path)?,
+    };
+    check(raw, args)
+}
+
+/// Checks a file by itself.
+pub(crate) fn check_file(path: &Path) -> Result<Config, Mistakes> {
+    let args = ServeArgs {
+        data_dir: None,
+        listen: None,
+        admin_listen: None,
+        config: None,
+        log_format: crate::cli::LogFormat::Text,
+    };
+    check(read(path)?, &args)
+}
+
+fn read(path: &Path) -> Result<Raw, Mistakes> {
+    let named = |error: &dyn std::fmt::Display| Mistakes(vec![format!("{}: {error}", path.display())]);
+    let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+    toml::from_str(&text).map_err(|error| named(&error))
+}
+
+fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
+    let mut mistakes = Vec::new();
+    let data_dir = args.data_dir.clone().or(raw.data_dir).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    let listen = address(&mut mistakes, "listen", args.listen, raw.listen.as_deref(), "127.0.0.1:9000");
+    let admin_listen =
+        address(&mut mistakes, "admin_listen", args.admin_listen, raw.admin_listen.as_deref(), "127.0.0.1:9001");
+    if listen == admin_listen && listen.is_some_and(|address| address.port() != 0) {
+        mistakes.push("listen and admin_listen are the same address".to_owned());
+    }
+    let region = raw.region.unwrap_or_else(|| "us-east-1".to_owned());
+    if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        mistakes.push(format!("region: {region:?} is not a region name like us-east-1"));
+    }
+    let body_memory_mib = raw.body_memory_mib.unwrap_or(160);
+    if !(32..=65_536).contains(&body_memory_mib) {
+        mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
+    }
+    let sites = sites(raw.site, &data_dir, &mut mistakes);
+    let (Some(listen), Some(admin_listen), Some(sites), true) = (listen, admin_listen, sites, mistakes.is_empty())
+    else {
+        return Err(Mistakes(mistakes));
+    };
+    Ok(Config {
+        data_dir,
+        listen,
+        admin_listen,
+        region,
+        body_memory: body_memory_mib as usize * 1024 * 1024,
+        collect_after_ms: raw.collect_after_s.unwrap_or(60).saturating_mul(1000),
+        sites,
+    })
+}
+
+fn address(
+    mistakes: &mut Vec<String>,
+    name: &str,
+    typed: Option<SocketAddr>,
+    written: Option<&str>,
+    default: &str,
+) -> Option<SocketAddr> {
+    if typed.is_some() {
+        return typed;
+    }
+    let text = written.unwrap_or(default);
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        mistakes.push(format!("{name}: {text:?} is not an address like {default}"));
+    }
+    parsed
+}
+
+fn sites(raw: Vec<RawSite>, data_dir: &Path, mistakes: &mut Vec<String>) -> Option<[SiteConfig; COLUMNS]> {
+    if raw.is_empty() {
+        return default_sites(data_dir, mistakes);
+    }
+    if raw.len() != COLUMNS {
+        mistakes.push(format!("{} sites are configured; there must be exactly {COLUMNS} [[site]] tables", raw.len()));
+    }
+    let mut checked: Vec<SiteConfig> = Vec::new();
+    for mut site in raw {
+        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if site.name.is_empty() || site.name.len() > 32 || !site.name.chars().all(fine) {
+            mistakes.push(format!("site {:?}: a name has 1 to 32 characters of a-z 0-9 -", site.name));
+        }
+        let again = |text: &str, what: &str| format!("site {}: its {what} {text:?} is used twice", site.name);
+        if checked.iter().any(|other| other.name == site.name) {
+            mistakes.push(again(&site.name, "name"));
+        }
+        // The same bucket behind two endpoints is two places.
+        if checked.iter().any(|other| other.url == site.url && other.options == site.options) {
+            mistakes.push(again(&site.url, "url"));
+        }
+        resolve_files(&mut site, mistakes);
+        if let Err(error) = sites_open(&site) {
+            mistakes.push(error);
+        }
+        checked.push(SiteConfig { name: site.name, url: site.url, options: site.options });
+    }
+    checked.try_into().ok()
+}
+
+/// Opens and drops a site that is not a folder, to find what is wrong with its options. Folders
+/// are checked when they are used: opening one takes its lock.
+fn sites_open(site: &RawSite) -> Result<(), String> {
+    if let Some(path) = site.url.strip_prefix("file://") {
+        return if path.starts_with('/') { Ok(()) } else { Err(format!("site {}: write file:///absolute/path, with three slashes", site.name)) };
+    }
+    sites::open(&site.url, &site.options).map(drop).map_err(|error| error.to_string())
+}
+
+/// `secret_access_key_file = "/path"` becomes `secret_access_key = <what the file holds>`.
+fn resolve_files(site: &mut RawSite, mistakes: &mut Vec<String>) {
+    let files: Vec<String> = site.options.keys().filter(|name| name.ends_with(FROM_FILE)).cloned().collect();
+    for name in files {
+        let path = site.options.remove(&name).unwrap_or_default();
+        match secret_file(Path::new(&path)) {
+            Ok(value) => drop(site.options.insert(name.trim_end_matches(FROM_FILE).to_owned(), value)),
+            Err(error) => mistakes.push(format!("site {}: {name}: {path}: {error}", site.name)),
+        }
+    }
+}
+
+fn secret_file(path: &Path) -> Result<String, String> {
+    let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(format!("open to others (mode {mode:o}); run: chmod 600 {}", path.display()));
+    }
+    Ok(std::fs::read_to_string(path).map_err(|error| error.to_string())?.trim_end().to_owned())
+}
+
+fn default_sites(data_dir: &Path, mistakes: &mut Vec<String>) -> Option<[SiteConfig; COLUMNS]> {
+    let root = std::path::absolute(data_dir).ok()?.join("sites");
+    let sites = DEFAULT_SITES.map(|name| {
+        let url = url::Url::from_file_path(root.join(name)).map(String::from).unwrap_or_default();
+        SiteConfig { name: name.to_owned(), url, options: BTreeMap::new() }
+    });
+    if sites.iter().any(|site| site.url.is_empty()) {
+        mistakes.push(format!("data_dir: {} cannot be written as a file URL", data_dir.display()));
+    }
+    Some(sites)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> Result<Config, Mistakes> {
+        let args = ServeArgs {
+            data_dir: None,
+            listen: None,
+            admin_listen: None,
+            config: None,
+            log_format: crate::cli::LogFormat::Text,
+        };
+        check(toml::from_str(text).map_err(|e| Mistakes(vec![e.to_string()]))?, &args)
+    }
+
+    fn five(change: impl Fn(usize) -> String) -> String {
+        (0..5).map(change).collect()
+    }
+
+    fn site(name: &str, url: &str) -> String {
+        format!("[[site]]\nname = {name:?}\nurl = {url:?}\n")
+    }
+
+    #[test]
+    fn nothing_is_a_configuration() {
+        let config = checked("").unwrap_or_else(|e| panic!("{e:?}"));
+        assert_eq!(config.sites.each_ref().map(|site| site.name.as_str()), DEFAULT_SITES);
+        assert!(config.sites.iter().all(|site| site.url.starts_with("file:///")));
+    }
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        assert!(checked(EXAMPLE).is_ok(), "{:?}", checked(EXAMPLE).err());
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let text = format!(
+            "listen = \"here\"\nregion = \"Über\"\nbody_memory_mib = 1\n{}",
+            five(|i| site(["a", "a", "B", "c", "d"][i], &format!("file:///{}", i.max(1))))
+        );
+        let Err(Mistakes(mistakes)) = checked(&text) else { panic!("accepted") };
+        for word in ["listen", "region", "body_memory_mib", "name \"a\"", "\"B\"", "file:///1"] {
+            assert!(mistakes.iter().any(|mistake| mistake.contains(word)), "{word} in {mistakes:#?}");
+        }
+    }
+
+    #[test]
+    fn single_mistakes() {
+        let table = [
+            ("datadir = \"x\"".to_owned(), "unknown field"),
+            (site("a", "file:///a"), "exactly 5"),
+            (five(|i| site(&format!("s{i}"), &format!("ftp://h/{i}"))), "unknown scheme ftp"),
+            (five(|i| site(&format!("s{i}"), &format!("file://{i}"))), "three slashes"),
+            ("listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"".to_owned(), "same address"),
+        ];
+        for (text, expected) in table {
+            let Err(Mistakes(mistakes)) = checked(&text) else { panic!("accepted: {text}") };
+            assert!(mistakes.iter().any(|mistake| mistake.contains(expected)), "{expected} in {mistakes:?}");
+        }
+    }
+}

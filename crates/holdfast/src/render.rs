@@ -1,0 +1,206 @@
+//! Screens: from data to text. Pure.
+
+use admin::{Site, User};
+use store::{ScrubProgress, State, Status, WorkerReport};
+
+/// Columns of text, aligned. The last column is not padded.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut width: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
+    for row in rows {
+        for (width, cell) in width.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let mut line = String::new();
+        for (i, cell) in cells.iter().enumerate() {
+            line.push_str(cell);
+            if i + 1 < cells.len() {
+                let pad = width.get(i).unwrap_or(&0).saturating_sub(cell.chars().count());
+                line.push_str(&" ".repeat(pad + 2));
+            }
+        }
+        line.trim_end().to_owned() + "\n"
+    };
+    let mut text = line(head.to_vec());
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+/// A name from outside, safe for a terminal.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+pub(crate) fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+fn ago(since_ms: u64, now_ms: u64) -> String {
+    duration(now_ms.saturating_sub(since_ms) / 1000)
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Whole => "whole",
+        State::Degraded => "degraded",
+        State::Losing => "losing",
+    }
+}
+
+pub(crate) fn status(status: &Status, now_ms: u64) -> String {
+    let mut text = format!("{}: {}\n\n", word(status.state), clean(&status.summary));
+    text.push_str(&sites(&status.sites, now_ms));
+    text.push('\n');
+    let more = match status.tolerates {
+        0 => "none: the next lost site may lose data".to_owned(),
+        1 => "any one more site".to_owned(),
+        n => format!("any {n} sites"),
+    };
+    text.push_str(&format!("may be lost   {more}\n"));
+    text.push_str(&format!(
+        "at risk       {} blobs, {} with shards away from home, missing or damaged\n",
+        status.at_risk_blobs,
+        bytes(status.at_risk_bytes)
+    ));
+    let eta = match (status.repair_backlog, status.repair_eta_s) {
+        (0, _) => "nothing to do".to_owned(),
+        (left, Some(eta)) => format!("{left} blobs left, {:.0}/s, about {}", status.repair_rate_per_s, duration(eta)),
+        (left, None) => format!("{left} blobs left, waiting for their sites"),
+    };
+    text.push_str(&format!("repair        {eta}\n"));
+    text.push_str(&format!("buckets       {}\n", status.buckets));
+    text.push_str(&format!("up            {}, version {}\n", ago(status.started_ms, now_ms), status.version));
+    text
+}
+
+pub(crate) fn sites(sites: &[Site], now_ms: u64) -> String {
+    let rows: Vec<Vec<String>> = sites
+        .iter()
+        .map(|site| {
+            let note = match (&site.resync, &site.error) {
+                (Some(resync), _) => format!("refilling {} of {} blobs", resync.done, resync.total),
+                (None, Some(error)) => clean(error),
+                (None, None) => String::new(),
+            };
+            vec![
+                clean(&site.name),
+                site.state.clone(),
+                ago(site.since_ms, now_ms),
+                format!("{:.1} ms", site.put_p95_ms),
+                format!("{:.1} ms", site.get_p95_ms),
+                site.errors.to_string(),
+                clean(&site.url),
+                note,
+            ]
+        })
+        .collect();
+    table(&["SITE", "STATE", "SINCE", "PUT P95", "GET P95", "ERRORS", "URL", "NOTE"], &rows)
+}
+
+pub(crate) fn users(users: &[User]) -> String {
+    let rows: Vec<Vec<String>> = users
+        .iter()
+        .map(|user| {
+            let grants: Vec<String> = user
+                .grants
+                .iter()
+                .map(|grant| format!("{}:{}", clean(&grant.bucket), format!("{:?}", grant.right).to_lowercase()))
+                .collect();
+            let grants = if grants.is_empty() { "none".to_owned() } else { grants.join(" ") };
+            vec![clean(&user.name), clean(&user.access_key), grants]
+        })
+        .collect();
+    table(&["USER", "ACCESS KEY", "GRANTS"], &rows)
+}
+
+pub(crate) fn workers(workers: &[WorkerReport]) -> String {
+    let rows: Vec<Vec<String>> = workers
+        .iter()
+        .map(|worker| {
+            let progress = worker.progress.map_or_else(String::new, |(done, total)| format!("{done} of {total}"));
+            let error = worker.last_error.as_deref().map_or_else(String::new, clean);
+            vec![
+                worker.name.clone(),
+                worker.state.clone(),
+                worker.queue.to_string(),
+                worker.done.to_string(),
+                progress,
+                error,
+            ]
+        })
+        .collect();
+    table(&["WORKER", "STATE", "QUEUE", "DONE", "PROGRESS", "LAST ERROR"], &rows)
+}
+
+pub(crate) fn scrub(scrub: &ScrubProgress) -> String {
+    if scrub.started_ms == 0 {
+        return "no scrub has run since this server started\n".to_owned();
+    }
+    let end = scrub.finished_ms.unwrap_or(scrub.started_ms);
+    let head = if scrub.running { "scrub is running" } else { "scrub is done" };
+    let mut text = format!(
+        "{head}: {} of {} blobs, {} shards, {} read",
+        scrub.blobs_done,
+        scrub.blobs_total,
+        scrub.shards_checked,
+        bytes(scrub.bytes_checked)
+    );
+    if !scrub.running {
+        text.push_str(&format!(" in {}", duration(end.saturating_sub(scrub.started_ms).div_ceil(1000))));
+    }
+    text.push_str(&format!(
+        "\ndamaged {}  missing {}  mended {}  beyond repair {}\n",
+        scrub.damaged, scrub.missing, scrub.mended, scrub.unrepairable
+    ));
+    if let Some(error) = &scrub.last_error {
+        text.push_str(&format!("last error: {}\n", clean(error)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), String::new()]];
+        assert_eq!(table(&["N", "V"], &rows), "N     V\na     1\nlong\n");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        let table = [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (u64::MAX, "16384.0 PiB")];
+        for (value, expected) in table {
+            assert_eq!(bytes(value), expected);
+        }
+        for (value, expected) in [(0, "0s"), (61, "1m01s"), (3_700, "1h01m"), (90_000, "1d01h")] {
+            assert_eq!(duration(value), expected);
+        }
+    }
+
+    /// A bucket or site name must not be able to move the cursor.
+    #[test]
+    fn names_are_cleaned() {
+        assert_eq!(clean("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+}

@@ -1,0 +1,197 @@
+//! `holdfast serve`: open, serve, wait, stop in reverse.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Doors;
+use keys::Keyring;
+use meta::{Embedded, EmbeddedOptions};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use sites::{Pool, PoolOptions, SiteSpec};
+use store::{Options, Store};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{LogFormat, ServeArgs};
+use crate::config::{self, Config, Mistakes};
+use crate::credentials::{self, Credentials, Source};
+use crate::exit::{Exit, Failure, chain};
+
+/// Memory for cached metadata pages.
+const META_CACHE: usize = 64 << 20;
+/// Time that a stop waits for what is under way.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
+    log_to_stderr(args.log_format);
+    let config = config::load(&args).map_err(mistaken)?;
+    let doors = Doors::system();
+    make_private_dir(&config.data_dir)?;
+    let _lock = lock(&config.data_dir)?;
+    let (root, source) = credentials::obtain(&config.data_dir.join("credentials"), doors.rng.as_ref())?;
+    let store = open_store(&config, &doors, &root).await?;
+    let recorder = PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(format!("metrics: {e}")))?;
+
+    let s3_listener = s3::bind(config.listen).map_err(|e| cannot_listen(&e, "--listen"))?;
+    let admin_listener = s3::bind(config.admin_listen).map_err(|e| cannot_listen(&e, "--admin-listen"))?;
+    let s3_address = s3_listener.local_addr().map_err(Failure::io("the S3 listener"))?;
+    let admin_address = admin_listener.local_addr().map_err(Failure::io("the admin listener"))?;
+    let stop = CancellationToken::new();
+    let s3_options = s3::S3Options { region: config.region.clone() };
+    let mut s3_server = tokio::spawn(s3::serve(s3_listener, store.clone(), s3_options, stop.clone()));
+    let keys = (root.access_key.clone(), root.secret_key.clone());
+    let mut admin_server = tokio::spawn(admin::serve(admin_listener, store.clone(), keys, recorder, stop.clone()));
+    greet(s3_address, admin_address, &config, &root, source);
+
+    let ended = tokio::select! {
+        () = told_to_stop() => None,
+        done = &mut s3_server => Some(format!("the S3 endpoint stopped: {done:?}")),
+        done = &mut admin_server => Some(format!("the admin API stopped: {done:?}")),
+    };
+    tracing::info!("stopping");
+    stop.cancel();
+    let wind_down = async {
+        let _ = s3_server.await;
+        store.shutdown().await;
+    };
+    if tokio::time::timeout(STOP_WITHIN, wind_down).await.is_err() {
+        tracing::warn!("some requests were still under way; nothing acknowledged is lost");
+    }
+    ended.map_or(Ok(Exit::Ok), |error| Err(Failure::new(error)))
+}
+
+async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Result<Store, Failure> {
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
+    let meta_path = config.data_dir.join("meta/meta.redb");
+    let first_start = !meta_path.exists();
+    let key_path = config.data_dir.join("root.key");
+    if !first_start && !key_path.exists() {
+        return Err(Failure::new(format!("the root key {} is missing", key_path.display()))
+            .hint("restore it from your backup; without it no stored object can be opened"));
+    }
+    let keyring = Keyring::open(&key_path, doors.rng.as_ref()).map_err(|e| failed(&e))?;
+    if first_start {
+        make_site_folders(config)?;
+    }
+    let mut specs = Vec::new();
+    for site in &config.sites {
+        let opened = sites::open(&site.url, &site.options).map_err(|e| failed(&e))?;
+        specs.push(SiteSpec { name: site.name.clone(), url: site.url.clone(), site: opened });
+    }
+    let specs = specs.try_into().map_err(|_| Failure::new("there must be five sites"))?;
+    let pool = Arc::new(Pool::new(specs, doors.clock.clone(), PoolOptions::default()));
+    let meta = Embedded::open(EmbeddedOptions { path: meta_path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
+    let options = Options {
+        gc_grace_ms: config.collect_after_ms,
+        buffer_bytes: config.body_memory,
+        ..Options::new(doors.clone())
+    };
+    let keys = (root.access_key.clone(), root.secret_key.clone());
+    Store::open(Arc::new(meta), pool, keyring, keys, options).await.map_err(|e| {
+        failed(&e).hint("on the first start every site must answer; later any of them may be missing")
+    })
+}
+
+/// The first start makes the folders of `file://` sites. Never again: a folder that is missing
+/// later is a lost site, not one to be made up.
+fn make_site_folders(config: &Config) -> Result<(), Failure> {
+    for site in &config.sites {
+        if let Ok(url) = url::Url::parse(&site.url)
+            && url.scheme() == "file"
+            && let Ok(path) = url.to_file_path()
+        {
+            make_private_dir(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_private_dir(path: &Path) -> Result<(), Failure> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(Failure::io(format!("directory {}", path.display())))
+}
+
+/// Held until the process ends: two servers on one data directory would destroy it.
+fn lock(data_dir: &Path) -> Result<std::fs::File, Failure> {
+    let path = data_dir.join("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(Failure::io(format!("lock file {}", path.display())))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        Failure::new(format!("another holdfast serves {}", data_dir.display()))
+            .hint("stop it, or give this one another --data-dir")
+    })?;
+    Ok(file)
+}
+
+fn mistaken(Mistakes(mistakes): Mistakes) -> Failure {
+    Failure::usage(format!("the configuration has {} mistake(s):\n  {}", mistakes.len(), mistakes.join("\n  ")))
+        .hint("`holdfast config example` prints a commented one")
+}
+
+fn cannot_listen(error: &s3::ServeError, flag: &str) -> Failure {
+    Failure::new(chain(error)).hint(format!("give another address with {flag}"))
+}
+
+async fn told_to_stop() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    // `s3s` logs each refused request as an error of its own; the metrics count them.
+    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process is refused; the first one stays.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// What to paste next. A closed pipe is no error.
+fn greet(s3: SocketAddr, admin: SocketAddr, config: &Config, root: &Credentials, source: Source) {
+    let (access, secret) = (&root.access_key, &root.secret_key);
+    let region = &config.region;
+    let (access, secret, origin) = match source {
+        Source::File => (access.as_str(), secret.as_str(), config.data_dir.join("credentials").display().to_string()),
+        Source::Environment => ("$HOLDFAST_ACCESS_KEY", "$HOLDFAST_SECRET_KEY", "the environment".to_owned()),
+    };
+    let text = format!(
+        "Holdfast {version} is serving {data}
+
+  S3       http://{s3}
+  admin    http://{admin}   (metrics at /metrics)
+  keys     {access}  {secret}
+           from {origin}
+
+aws CLI
+  export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret}
+  export AWS_DEFAULT_REGION={region} AWS_ENDPOINT_URL=http://{s3}
+  aws s3 mb s3://first && aws s3 cp README.md s3://first/
+
+boto3
+  boto3.client(\"s3\", endpoint_url=\"http://{s3}\", region_name=\"{region}\",
+               aws_access_key_id=\"{access}\", aws_secret_access_key=\"{secret}\")
+
+rclone
+  rclone config create holdfast s3 provider=Other endpoint=http://{s3} region={region} \\
+      access_key_id={access} secret_access_key={secret}
+
+next: holdfast status
+",
+        version = env!("CARGO_PKG_VERSION"),
+        data = config.data_dir.display(),
+    );
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

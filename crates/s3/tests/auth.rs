@@ -1,0 +1,226 @@
+//! Who is let in, who may do what, and what is not implemented.
+
+mod common;
+
+use common::{Form, ROOT, World};
+use store::api::Right;
+use time::Duration;
+
+#[tokio::test]
+async fn signatures() {
+    let w = World::with_bucket().await;
+    w.stored("/bbb/k", b"x").await;
+    w.get("/bbb/k").send(&w).await.expect(200);
+    w.get("/bbb/k").form(Form::Loose).send(&w).await.expect(200);
+    w.get("/bbb/k").form(Form::Anonymous).send(&w).await.refused(403, "AccessDenied");
+    w.put("/bbb/k").form(Form::Anonymous).body("y").send(&w).await.refused(403, "AccessDenied");
+    w.get("/").form(Form::Anonymous).send(&w).await.refused(403, "AccessDenied");
+    w.get("/bbb/k").with_key("nobody", "x").send(&w).await.refused(403, "InvalidAccessKeyId");
+    w.get("/bbb/k").with_key(ROOT.0, "wrong").send(&w).await.refused(403, "SignatureDoesNotMatch");
+    w.get("/bbb/k").skew(Duration::minutes(14)).send(&w).await.expect(200);
+    for skew in [Duration::minutes(16), Duration::minutes(-16)] {
+        w.get("/bbb/k").skew(skew).send(&w).await.refused(403, "RequestTimeTooSkewed");
+    }
+    let v2 = w.get("/bbb/k").form(Form::Anonymous).header("authorization", "AWS AK:c2ln").header("date", "x");
+    v2.send(&w).await.refused(400, "InvalidRequest");
+    let v2 = w.get("/bbb/k?AWSAccessKeyId=AK&Signature=c2ln&Expires=99999999999").form(Form::Anonymous);
+    v2.send(&w).await.refused(400, "InvalidRequest");
+    // A header slipped in on the way must not count.
+    w.put("/bbb/k").body("y").loose_header("x-amz-meta-evil", "1").send(&w).await.refused(403, "AccessDenied");
+    w.get("/bbb/k")
+        .form(Form::Presigned(60))
+        .loose_header("x-amz-acl", "private")
+        .send(&w)
+        .await
+        .refused(403, "AccessDenied");
+    assert_eq!(w.get("/bbb/k").send(&w).await.body, "x");
+}
+
+/// Every operation for every right.
+#[tokio::test]
+async fn grants() {
+    let w = World::with_bucket().await;
+    w.put("/other").send(&w).await.expect(200);
+    w.stored("/bbb/k", b"x").await;
+    w.stored("/other/k", b"x").await;
+    let id = w.upload("/bbb/mp", &[]).await;
+    let mut users = Vec::new();
+    for (name, right) in [
+        ("nothing", None),
+        ("reader", Some(Right::Read)),
+        ("writer", Some(Right::Write)),
+        ("admin", Some(Right::Admin)),
+    ] {
+        let (user, secret) = w.store.create_user(name, None).await.unwrap();
+        if right.is_some() {
+            w.store.grant(name, "bbb", right).await.unwrap();
+        }
+        users.push((name, right, user.access_key, secret));
+    }
+    let table: [(&str, &str, Option<&str>, Right); 17] = [
+        ("GET", "/bbb", None, Right::Read),
+        ("GET", "/bbb?list-type=2", None, Right::Read),
+        ("HEAD", "/bbb", None, Right::Read),
+        ("GET", "/bbb?location", None, Right::Read),
+        ("GET", "/bbb?versioning", None, Right::Read),
+        ("GET", "/bbb?uploads", None, Right::Read),
+        ("GET", &format!("/bbb/mp?uploadId={id}"), None, Right::Read),
+        ("GET", "/bbb/k", None, Right::Read),
+        ("HEAD", "/bbb/k", None, Right::Read),
+        ("PUT", "/bbb/new", None, Right::Write),
+        ("PUT", "/bbb/new", Some("bbb/k"), Right::Write),
+        ("PUT", &format!("/bbb/mp?partNumber=1&uploadId={id}"), None, Right::Write),
+        ("PUT", &format!("/bbb/mp?partNumber=2&uploadId={id}"), Some("bbb/k"), Right::Write),
+        ("POST", "/bbb/mp2?uploads", None, Right::Write),
+        ("DELETE", "/bbb/none", None, Right::Write),
+        ("PUT", "/bbb", None, Right::Admin),
+        ("DELETE", "/bbb", None, Right::Admin),
+    ];
+    for (name, right, access, secret) in &users {
+        for (method, target, copy, needed) in table {
+            let mut call = w.call(method, target).with_key(access, secret);
+            if let Some(source) = copy {
+                call = call.header("x-amz-copy-source", source);
+            }
+            let answer = call.send(&w).await;
+            let allowed = right.is_some_and(|right| right >= needed);
+            assert_eq!(answer.status != 403, allowed, "{name} {method} {target}: {}", answer.text());
+        }
+        // A right on one bucket is none on another, neither direct nor as a copy's source.
+        w.get("/other/k").with_key(access, secret).send(&w).await.refused(403, "AccessDenied");
+        let copy = w.put("/bbb/stolen").with_key(access, secret).header("x-amz-copy-source", "other/k");
+        copy.send(&w).await.refused(403, "AccessDenied");
+        let copy = w.put(&format!("/bbb/mp?partNumber=3&uploadId={id}")).with_key(access, secret);
+        copy.header("x-amz-copy-source", "other/k").send(&w).await.refused(403, "AccessDenied");
+        let seen = w.get("/").with_key(access, secret).send(&w).await.expect(200).all("Name");
+        assert_eq!(seen, if right.is_some() { vec!["bbb"] } else { vec![] }, "{name}");
+    }
+    let (name, _, access, secret) = &users[1];
+    w.store.grant(name, "bbb", None).await.unwrap();
+    w.get("/bbb/k").with_key(access, secret).send(&w).await.refused(403, "AccessDenied");
+    w.store.grant(name, "*", Some(Right::Read)).await.unwrap();
+    w.get("/other/k").with_key(access, secret).send(&w).await.expect(200);
+    w.store.delete_user(name).await.unwrap();
+    w.get("/other/k").with_key(access, secret).send(&w).await.refused(403, "InvalidAccessKeyId");
+}
+
+#[tokio::test]
+async fn unsupported_headers() {
+    let w = World::with_bucket().await;
+    let refused = [
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+        ("x-amz-server-side-encryption-customer-key", "x"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", "x"),
+        ("x-amz-server-side-encryption-bucket-key-enabled", "true"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-object-lock-mode", "GOVERNANCE"),
+        ("x-amz-object-lock-legal-hold", "ON"),
+        ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
+        ("x-amz-acl", "public-read"),
+        ("x-amz-grant-read", "id=x"),
+        ("x-amz-storage-class", "GLACIER"),
+        ("x-amz-website-redirect-location", "/x"),
+        ("x-amz-write-offset-bytes", "0"),
+        ("x-amz-expected-bucket-owner", "111122223333"),
+        ("x-amz-checksum-xxhash3", "AAAA"),
+        ("x-amz-what-comes-next", "1"),
+    ];
+    for (name, value) in refused {
+        w.put("/bbb/k").header(name, value).body("x").send(&w).await.refused(501, "NotImplemented");
+        w.post("/bbb/k?uploads").header(name, value).send(&w).await.refused(501, "NotImplemented");
+    }
+    assert!(!w.exists("/bbb/k").await);
+    let taken = [
+        ("x-amz-server-side-encryption", "AES256"),
+        ("x-amz-acl", "private"),
+        ("x-amz-acl", "bucket-owner-full-control"),
+        ("x-amz-storage-class", "STANDARD"),
+    ];
+    for (name, value) in taken {
+        w.put("/bbb/k").header(name, value).body("x").send(&w).await.expect(200);
+    }
+    w.get("/bbb/k")
+        .header("x-amz-server-side-encryption-customer-key", "x")
+        .send(&w)
+        .await
+        .refused(501, "NotImplemented");
+    w.put("/locked").header("x-amz-bucket-object-lock-enabled", "true").send(&w).await.refused(501, "NotImplemented");
+    w.delete("/bbb/k").header("x-amz-if-match-size", "1").send(&w).await.refused(501, "NotImplemented");
+}
+
+/// Sub-resources that the framework does not know fall through to the operation on the bucket or
+/// object itself: `DELETE /b?logging` would delete the bucket.
+#[tokio::test]
+async fn unsupported_queries() {
+    let w = World::with_bucket().await;
+    w.stored("/bbb/k", b"x").await;
+    let bucket = [
+        "acl",
+        "cors",
+        "encryption",
+        "lifecycle",
+        "logging",
+        "notification",
+        "policy",
+        "policyStatus",
+        "replication",
+        "requestPayment",
+        "tagging",
+        "website",
+        "object-lock",
+        "publicAccessBlock",
+        "ownershipControls",
+        "accelerate",
+        "analytics",
+        "inventory",
+        "metrics",
+        "intelligent-tiering",
+        "versions",
+        "metadataConfiguration",
+        "abac",
+        "unheard-of",
+    ];
+    for name in bucket {
+        for method in ["GET", "PUT", "DELETE", "HEAD"] {
+            let answer = w.call(method, &format!("/bbb?{name}")).send(&w).await;
+            assert_eq!(answer.status, 501, "{method} {name} {}", answer.text());
+        }
+    }
+    for name in [
+        "acl",
+        "tagging",
+        "torrent",
+        "attributes",
+        "retention",
+        "legal-hold",
+        "versionId=3",
+        "renameObject",
+        "unheard-of",
+    ] {
+        for method in ["GET", "PUT", "DELETE", "HEAD"] {
+            let answer = w.call(method, &format!("/bbb/k?{name}")).send(&w).await;
+            assert_eq!(answer.status, 501, "{method} {name} {}", answer.text());
+        }
+    }
+    for target in ["/bbb/k?select&select-type=2", "/bbb/k?restore", "/bbb/k", "/bbb", "/"] {
+        let answer = w.post(target).body("<x/>").send(&w).await;
+        assert_eq!(answer.status, 501, "{target} {}", answer.text());
+    }
+    w.put("/bbb?versioning").body("<VersioningConfiguration/>").send(&w).await.refused(501, "NotImplemented");
+    w.put("/bbb/k?uploads").body("y").send(&w).await.refused(501, "NotImplemented");
+    w.put("/bbb/k?partNumber=1").body("y").send(&w).await.refused(501, "NotImplemented");
+    w.put("/bbb/k?x-amz-tagging=a").form(Form::Presigned(60)).body("y").send(&w).await.refused(501, "NotImplemented");
+    let form = w.post("/bbb").header("content-type", "multipart/form-data; boundary=x").body("--x--");
+    form.send(&w).await.refused(501, "NotImplemented");
+    w.call("PATCH", "/bbb/k").send(&w).await.refused(405, "MethodNotAllowed");
+    assert_eq!(w.get("/bbb/k?versionId=null").send(&w).await.expect(200).body, "x");
+}
+
+#[tokio::test]
+async fn shutdown_finishes_and_stops() {
+    let w = World::with_bucket().await;
+    w.shutdown.cancel();
+    w.server.await.unwrap().unwrap();
+    assert!(tokio::net::TcpStream::connect(w.address).await.is_err());
+}
