@@ -46,6 +46,8 @@ impl Holdfast {
             .arg(&self.data)
             .args(["--listen", &self.endpoint.to_string()])
             .args(["--admin-listen", &self.admin.to_string()])
+            // A configuration of the caller's would name other sites.
+            .env_remove("HOLDFAST_CONFIG")
             .env("HOLDFAST_ACCESS_KEY", &credentials.access_key)
             .env("HOLDFAST_SECRET_KEY", &credentials.secret_key);
         let start = Instant::now();

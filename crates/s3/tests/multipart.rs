@@ -36,7 +36,7 @@ async fn whole_life() {
     assert_eq!((page.all("PartNumber"), page.tag("NextPartNumberMarker")), (vec!["2".to_owned()], "2".to_owned()));
     let page = w.get(&format!("/bbb/k?uploadId={id}&part-number-marker=2")).send(&w).await.expect(200);
     assert_eq!(page.all("PartNumber"), ["5"]);
-    assert_eq!(w.get("/bbb?uploads").send(&w).await.expect(200).all("UploadId"), [id.clone()]);
+    assert_eq!(w.get("/bbb?uploads").send(&w).await.expect(200).all("UploadId"), [id.as_str()]);
 
     let done = complete(&w, "/bbb/k", &id, &[(2, &a), (5, &b)]).await.expect(200);
     assert!(done.tag("ETag").ends_with("-2\""), "{}", done.text());

@@ -66,13 +66,16 @@ async fn response_overrides() {
     }
 }
 
+/// (target, range, status, content range, bytes)
+type RangeRow<'a> = (&'a str, &'a str, u16, Option<&'a str>, &'a [u8]);
+
 #[tokio::test]
 async fn ranges() {
     let w = World::with_bucket().await;
     let body: Vec<u8> = (0..100u8).collect();
     w.stored("/bbb/k", &body).await;
     w.stored("/bbb/empty", b"").await;
-    let table: [(&str, &str, u16, Option<&str>, &[u8]); 9] = [
+    let table: [RangeRow<'_>; 9] = [
         ("/bbb/k", "bytes=0-0", 206, Some("bytes 0-0/100"), &body[..1]),
         ("/bbb/k", "bytes=10-19", 206, Some("bytes 10-19/100"), &body[10..20]),
         ("/bbb/k", "bytes=90-", 206, Some("bytes 90-99/100"), &body[90..]),
@@ -164,6 +167,9 @@ async fn one_creator_wins() {
     }
 }
 
+/// (target, source, headers, status, code)
+type CopyRow<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+
 #[tokio::test]
 async fn copies() {
     let w = World::with_bucket().await;
@@ -186,7 +192,7 @@ async fn copies() {
 
     w.stored("/bbb/s", b"s").await;
     let old = "Mon, 01 Jan 2001 00:00:00 GMT";
-    let table: [(&str, &str, &[(&str, &str)], u16, &str); 10] = [
+    let table: [CopyRow<'_>; 10] = [
         ("/bbb/s", "bbb/s", &[], 400, "InvalidRequest"),
         ("/bbb/s", "bbb/s", &[("x-amz-metadata-directive", "REPLACE")], 200, ""),
         ("/bbb/t", "bbb/none", &[], 404, "NoSuchKey"),

@@ -1,6 +1,6 @@
 //! A directory as a site: a disk, a mount, a folder for trying things out.
 //!
-//! Every name is a file. Bodies up to 128 KiB are made durable by a write-ahead log that all
+//! Every name is a file. Bodies up to 64 KiB are made durable by a write-ahead log that all
 //! puts of the site share (see `folder/log.rs`), larger ones by flushing file and directory.
 //! Everything goes through a descriptor of the root, and the root is never created: a folder that
 //! was deleted, moved or unmounted says `Down`, and is used again when it is back.

@@ -14,9 +14,9 @@ mod pool;
 mod site;
 
 pub use folder::Folder;
+pub use health::SiteState;
 pub use memory::Memory;
 pub use object::Object;
-pub use health::SiteState;
 pub use open::{MARKER, Marker, OpenError, open, read_marker, write_marker};
 pub use pool::{PlaceError, Pool, PoolOptions, SiteSpec, SiteView};
 pub use site::{Entry, Site, SiteError};

@@ -281,7 +281,7 @@ impl Journal {
             match op {
                 Op::Delete(name) => {
                     self.deleted.push(name);
-                    if self.deleted.len() >= FORGOTTEN_MAX / 4 && done.is_ok() {
+                    if self.deleted.len() >= FORGOTTEN_MAX / 8 && done.is_ok() {
                         done = self.put_down_deletes(root);
                     }
                 }
@@ -305,7 +305,7 @@ impl Journal {
                 }
             }
         }
-        let done = done.and_then(|()| self.put_down_deletes(root)).and_then(|()| self.commit(root));
+        let done = done.and_then(|()| self.put_down_deletes(root)).and_then(|()| self.commit());
         for reply in self.waiting.drain(..) {
             let answer = match done {
                 Ok(()) => Ok(Kept::Durable),
@@ -329,7 +329,7 @@ impl Journal {
         if self.deleted.is_empty() {
             return Ok(());
         }
-        // At most a quarter of FORGOTTEN_MAX names of at most 512 bytes: within SMALL_MAX.
+        // At most an eighth of FORGOTTEN_MAX names of at most 512 bytes: within SMALL_MAX.
         self.make_room(root, SMALL_MAX)?;
         encode_delete(self.epochs[self.active], self.sequence, &self.deleted, &mut self.batch);
         self.deleted.clear();
@@ -341,7 +341,7 @@ impl Journal {
     fn make_room(&mut self, root: &Arc<Root>, len: usize) -> Result<(), Errno> {
         let end = self.position + (self.batch.len() + len) as u64;
         if self.batch.len() + len > BATCH_MAX || end > LOG_SIZE {
-            self.commit(root)?;
+            self.commit()?;
         }
         if end > LOG_SIZE {
             self.switch(root)?;
@@ -350,13 +350,13 @@ impl Journal {
     }
 
     /// Writes the batch and makes it durable.
-    fn commit(&mut self, root: &Root) -> Result<(), Errno> {
+    fn commit(&mut self) -> Result<(), Errno> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let file = &*self.files[self.active];
         let batch = Bytes::from(std::mem::take(&mut self.batch));
-        root.write_around(file, std::slice::from_ref(&batch), self.position)?;
+        write_all(file, std::slice::from_ref(&batch), self.position)?;
         rustix::fs::fdatasync(file)?;
         // A log that somebody deleted takes writes as before, but no replay will find them.
         if rustix::fs::fstat(file)?.st_nlink == 0 {

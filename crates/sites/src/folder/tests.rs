@@ -264,7 +264,7 @@ async fn old_records_are_not_replayed() {
 async fn the_log_goes_round() {
     let live = folder();
     let site = open(live.path());
-    let len = 100_000;
+    let len = 60_000;
     let names: Vec<String> = (0..(5 * LOG_SIZE as usize / 2 / len)).map(|i| format!("{i:04}")).collect();
     for some in names.chunks(37) {
         for result in join_all(some.iter().map(|name| put(&site, name, len))).await {
