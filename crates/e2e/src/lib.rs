@@ -1,0 +1,260 @@
+//! Runs the real binary and the clients that people have.
+//!
+//! `cargo xtask e2e` installs the clients and sets `HOLDFAST_E2E_BIN` (the binary) and
+//! `HOLDFAST_E2E_TOOLS` (a Python environment with boto3 and the aws CLI).
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The root credentials of every server here.
+pub const ACCESS_KEY: &str = "E2EROOTACCESSKEY";
+/// See [`ACCESS_KEY`].
+pub const SECRET_KEY: &str = "e2e-root-secret-key-0123456789";
+/// Bounds every wait. Generous: it only matters when something is broken.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; run these tests with `cargo xtask e2e`"))
+}
+
+/// A server on a directory of its own.
+pub struct Server {
+    dir: TempDir,
+    child: Option<Child>,
+    config: Option<PathBuf>,
+    /// `host:port` of the S3 endpoint.
+    pub s3: String,
+    /// `host:port` of the admin API.
+    pub admin: String,
+}
+
+impl Server {
+    /// Five folders, made by the server.
+    pub fn start() -> Self {
+        Self::on(TempDir::new().expect("a directory"), None)
+    }
+
+    /// Sites named by a configuration made for the directory.
+    pub fn with_config(config: impl FnOnce(&Path) -> String) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("holdfast.toml");
+        std::fs::write(&path, config(dir.path())).expect("a configuration");
+        Self::on(dir, Some(path))
+    }
+
+    fn on(dir: TempDir, config: Option<PathBuf>) -> Self {
+        let mut server = Self { dir, child: None, config, s3: String::new(), admin: String::new() };
+        server.boot();
+        server
+    }
+
+    /// The directory that holds data, logs and whatever the test puts there.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The folder of a site that the server made.
+    pub fn site(&self, name: &str) -> PathBuf {
+        self.dir().join("data/sites").join(name)
+    }
+
+    /// Starts the process on what is there; waits until it tells its addresses.
+    pub fn boot(&mut self) {
+        let out = File::create(self.dir().join("out.txt")).expect("a log");
+        let err = File::options().create(true).append(true).open(self.dir().join("err.txt")).expect("a log");
+        let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
+        command
+            .arg("serve")
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.dir().join("data"))
+            .env("HOLDFAST_ACCESS_KEY", ACCESS_KEY)
+            .env("HOLDFAST_SECRET_KEY", SECRET_KEY)
+            .stdout(out)
+            .stderr(err);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        self.child = Some(command.spawn().expect("the binary runs"));
+        let begun = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(self.dir().join("out.txt")).unwrap_or_default();
+            let address = |word: &str| {
+                let line = text.lines().find(|line| line.trim_start().starts_with(word))?;
+                Some(line.split("http://").nth(1)?.split_whitespace().next()?.to_owned())
+            };
+            if let (Some(s3), Some(admin), true) = (address("S3"), address("admin"), text.contains("next:")) {
+                (self.s3, self.admin) = (s3, admin);
+                return;
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "the server did not start:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What the server wrote to stderr.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir().join("err.txt")).unwrap_or_default()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Runs a `holdfast` command against this server; gives its exit code and output.
+    pub fn holdfast(&self, args: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
+        command.args(args).args(["--admin", &format!("http://{}", self.admin)]);
+        let output = self.with_keys(&mut command).output().expect("the binary runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    /// `holdfast status --json`.
+    pub fn status(&self) -> Value {
+        let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
+        command.args(["status", "--json", "--admin", &format!("http://{}", self.admin)]);
+        let output = self.with_keys(&mut command).output().expect("the binary runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("status: {e}: {}", told(&output)))
+    }
+
+    /// Waits until the status satisfies `good`.
+    pub fn wait_for(&self, what: &str, good: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.status();
+            if good(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "still not {what}: {status:#}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until the server says it is whole.
+    pub fn wait_whole(&self) {
+        self.wait_for("whole", |status| status["state"] == "whole");
+    }
+
+    fn with_keys<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("HOLDFAST_ACCESS_KEY", ACCESS_KEY)
+            .env("HOLDFAST_SECRET_KEY", SECRET_KEY)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_ENDPOINT_URL", format!("http://{}", self.s3))
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/nonexistent")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+            .env("HF_ENDPOINT", format!("http://{}", self.s3))
+            .env("HOME", self.dir())
+            .current_dir(self.dir())
+    }
+
+    /// A command with this server's keys and addresses in its environment.
+    pub fn command(&self, program: &str) -> Command {
+        let tool = Path::new(&env("HOLDFAST_E2E_TOOLS")).join("bin").join(program);
+        let mut command = Command::new(if tool.exists() { tool } else { program.into() });
+        self.with_keys(&mut command);
+        command
+    }
+
+    /// Runs a client to its end; it must succeed.
+    pub fn run(&self, program: &str, args: &[&str]) -> String {
+        let output = self.command(program).args(args).output();
+        let output = output.unwrap_or_else(|e| panic!("{program} does not run: {e}; `cargo xtask e2e` installs it"));
+        assert!(output.status.success(), "{program} {args:?} failed\n{}\nserver:\n{}", told(&output), self.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A Python script of `crates/e2e/py`, ready to run.
+    pub fn script(&self, name: &str, args: &[&str]) -> Command {
+        let mut command = self.command("python3");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("py").join(name)).args(args);
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    /// Runs a script to its end; it must succeed.
+    pub fn py(&self, name: &str, args: &[&str]) -> String {
+        let output = self.script(name, args).output().expect("python3 runs");
+        assert!(output.status.success(), "{name} {args:?} failed\n{}\nserver:\n{}", told(&output), self.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn told(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A script that runs beside the test until it is told to stop by a file.
+pub struct Load {
+    child: Child,
+    stop: PathBuf,
+    /// What it acknowledged so far, a line each.
+    pub acks: PathBuf,
+}
+
+impl Load {
+    /// Starts `load.py` on a bucket.
+    pub fn start(server: &Server, name: &str) -> Self {
+        let (stop, acks) = (server.dir().join(format!("{name}.stop")), server.dir().join(format!("{name}.acks")));
+        let args = [name, acks.to_str().expect("a path"), stop.to_str().expect("a path")];
+        let child = server.script("load.py", &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let load = Self { child: child.expect("python3 runs"), stop, acks };
+        load.wait_for_acks(20);
+        load
+    }
+
+    /// Waits until so many writes are acknowledged.
+    pub fn wait_for_acks(&self, count: usize) {
+        let begun = Instant::now();
+        while self.count() < count {
+            assert!(begun.elapsed() < PATIENCE, "only {} of {count} writes were acknowledged", self.count());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Writes acknowledged so far.
+    pub fn count(&self) -> usize {
+        std::fs::read_to_string(&self.acks).unwrap_or_default().lines().count()
+    }
+
+    /// Stops it. With `clean`, no request of it may have failed.
+    pub fn finish(mut self, clean: bool) {
+        std::fs::write(&self.stop, "").expect("a file");
+        let status = self.child.wait().expect("it ends");
+        let mut text = String::new();
+        if let Some(err) = &mut self.child.stderr {
+            let _ = err.read_to_string(&mut text);
+        }
+        assert!(!clean || status.success(), "requests failed under load:\n{text}");
+    }
+}
+
+/// Five `file://` sites under `dir`.
+pub fn folders(dir: &Path) -> String {
+    (1..=5).map(|i| format!("[[site]]\nname = \"dc{i}\"\nurl = \"file://{}/s{i}\"\n", dir.display())).collect()
+}

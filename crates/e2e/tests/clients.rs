@@ -1,0 +1,205 @@
+//! The clients that people have.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use e2e::{Load, Server};
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn boto3_knows_every_verb() {
+    Server::start().py("surface.py", &[]);
+}
+
+/// A tree of files of many sizes; returns its folder.
+fn tree(server: &Server) -> String {
+    let root = server.dir().join("tree");
+    for i in 0..40usize {
+        let dir = root.join(format!("d{}", i % 4));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let size = [0, 1, 1000, 16_384, 100_000, 2_000_000][i % 6];
+        let bytes: Vec<u8> = (0..size).map(|j| (i * 7 + j / 3 + j * j) as u8).collect();
+        std::fs::write(dir.join(format!("file {i}")), bytes).expect("a file");
+    }
+    root.to_str().expect("a path").to_owned()
+}
+
+fn same_trees(a: &str, b: &Path) {
+    let diff = Command::new("diff").args(["-r", a]).arg(b).output().expect("diff runs");
+    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+}
+
+fn lose(server: &Server, names: [&str; 2]) {
+    for name in names {
+        std::fs::remove_dir_all(server.site(name)).expect("a site to remove");
+    }
+}
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn aws_cli_syncs() {
+    let server = Server::start();
+    let tree = tree(&server);
+    server.run("aws", &["s3", "mb", "s3://cli"]);
+    server.run("aws", &["s3", "sync", "--quiet", &tree, "s3://cli/tree"]);
+    lose(&server, ["dc1", "dc2"]);
+    server.run("aws", &["s3", "sync", "--quiet", "s3://cli/tree", "back"]);
+    same_trees(&tree, &server.dir().join("back"));
+    server.run("aws", &["s3", "rm", "--recursive", "--quiet", "s3://cli"]);
+    server.run("aws", &["s3", "rb", "s3://cli"]);
+}
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn rclone_checks_after_two_sites_are_gone() {
+    let server = Server::start();
+    let tree = tree(&server);
+    let config = server.dir().join("rclone.conf");
+    let text = format!(
+        "[hf]\ntype = s3\nprovider = Other\nenv_auth = true\nendpoint = http://{}\nregion = us-east-1\nforce_path_style = true\n",
+        server.s3
+    );
+    std::fs::write(&config, text).expect("a configuration");
+    let rclone = |args: &[&str]| {
+        let config = config.to_str().expect("a path");
+        server.run("rclone", &[&["--config", config, "--retries", "1", "--low-level-retries", "1"], args].concat())
+    };
+    rclone(&["mkdir", "hf:rc"]);
+    rclone(&["sync", &tree, "hf:rc/tree"]);
+    rclone(&["check", &tree, "hf:rc/tree"]);
+    lose(&server, ["dc3", "dc4"]);
+    rclone(&["check", "--download", &tree, "hf:rc/tree"]);
+    rclone(&["sync", "hf:rc/tree", "hf:rc/again"]);
+    rclone(&["copy", "hf:rc/again", "back"]);
+    same_trees(&tree, &server.dir().join("back"));
+    rclone(&["purge", "hf:rc"]);
+}
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn s3cmd_round_trip() {
+    let server = Server::start();
+    let tree = tree(&server);
+    let config = server.dir().join("s3cfg");
+    let text = format!(
+        "[default]\naccess_key = {}\nsecret_key = {}\nhost_base = {s3}\nhost_bucket = {s3}\nuse_https = False\nmultipart_chunk_size_mb = 5\nmax_retries = 1\n",
+        e2e::ACCESS_KEY,
+        e2e::SECRET_KEY,
+        s3 = server.s3
+    );
+    std::fs::write(&config, text).expect("a configuration");
+    let s3cmd = |args: &[&str]| server.run("s3cmd", &[&["-c", config.to_str().expect("a path"), "--no-progress"], args].concat());
+    s3cmd(&["mb", "s3://cmd"]);
+    s3cmd(&["sync", &format!("{tree}/"), "s3://cmd/tree/"]);
+    let big = server.dir().join("big");
+    std::fs::write(&big, vec![42; 13 << 20]).expect("a file");
+    s3cmd(&["put", "big", "s3://cmd/big"]);
+    lose(&server, ["dc2", "dc4"]);
+    std::fs::create_dir(server.dir().join("back")).expect("a folder");
+    s3cmd(&["sync", "s3://cmd/tree/", "back/"]);
+    same_trees(&tree, &server.dir().join("back"));
+    s3cmd(&["get", "s3://cmd/big", "big.back"]);
+    assert_eq!(std::fs::read(big).expect("a file"), std::fs::read(server.dir().join("big.back")).expect("a file"));
+    s3cmd(&["del", "--recursive", "--force", "s3://cmd"]);
+    s3cmd(&["rb", "s3://cmd"]);
+}
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn restic_restores_after_two_sites_are_gone() {
+    let server = Server::start();
+    let tree = tree(&server);
+    let restic = |args: &[&str]| {
+        let repository = format!("s3:http://{}/restic", server.s3);
+        let output = server.command("restic").args(["-r", &repository]).args(args).env("RESTIC_PASSWORD", "test").output();
+        let output = output.expect("restic runs");
+        assert!(output.status.success(), "restic {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    restic(&["init"]);
+    restic(&["backup", &tree]);
+    lose(&server, ["dc1", "dc5"]);
+    restic(&["restore", "latest", "--target", "back"]);
+    same_trees(&tree, &server.dir().join("back").join(tree.trim_start_matches('/')));
+    restic(&["check", "--read-data"]);
+    restic(&["backup", &tree]);
+}
+
+/// A SeaweedFS server with its S3 port, in a folder of its own.
+struct Weed(Child);
+
+impl Weed {
+    fn start(dir: &Path, port: u16) -> Self {
+        let tools = std::env::var("HOLDFAST_E2E_TOOLS").expect("tools");
+        let data = dir.join("weed");
+        std::fs::create_dir_all(&data).expect("a folder");
+        let keys = dir.join("weed.json");
+        let text = r#"{"identities":[{"name":"hf","credentials":[{"accessKey":"weed","secretKey":"weedsecret"}],"actions":["Admin","Read","Write","List","Tagging"]}]}"#;
+        std::fs::write(&keys, text).expect("a file");
+        let child = Command::new(Path::new(&tools).join("bin/weed"))
+            .args(["server", "-s3", "-ip=127.0.0.1", "-master.telemetry=false", "-volume.max=50"])
+            .arg(format!("-dir={}", data.display()))
+            .arg(format!("-s3.config={}", keys.display()))
+            .args([format!("-s3.port={port}"), format!("-master.port={}", port + 1), format!("-volume.port={}", port + 2)])
+            .args([format!("-filer.port={}", port + 3)])
+            .args([format!("-s3.port.grpc={}", port + 4), format!("-master.port.grpc={}", port + 5)])
+            .args([format!("-volume.port.grpc={}", port + 6), format!("-filer.port.grpc={}", port + 7)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.expect("weed runs; `cargo xtask e2e` installs it"))
+    }
+}
+
+impl Drop for Weed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two of the five sites are buckets of a real S3 server, which is then killed.
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn sites_on_another_s3_server() {
+    let port = 18_300;
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let weed = Weed::start(dir.path(), port);
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let make = |bucket: &str| {
+        let begun = Instant::now();
+        let tools = std::env::var("HOLDFAST_E2E_TOOLS").expect("tools");
+        loop {
+            let made = Command::new(Path::new(&tools).join("bin/aws"))
+                .args(["--endpoint-url", &endpoint, "s3", "mb", &format!("s3://{bucket}")])
+                .envs([("AWS_ACCESS_KEY_ID", "weed"), ("AWS_SECRET_ACCESS_KEY", "weedsecret"), ("AWS_DEFAULT_REGION", "us-east-1")])
+                .output()
+                .expect("aws runs");
+            if made.status.success() {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(90), "{}", String::from_utf8_lossy(&made.stderr));
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    };
+    make("site-a");
+    make("site-b");
+    let server = Server::with_config(|dir| {
+        let options = format!(
+            "[site.options]\nendpoint = \"{endpoint}\"\nregion = \"us-east-1\"\naccess_key_id = \"weed\"\nsecret_access_key = \"weedsecret\"\nallow_http = \"true\"\n"
+        );
+        let folder = |i: usize| format!("[[site]]\nname = \"dc{i}\"\nurl = \"file://{}/s{i}\"\n", dir.display());
+        let bucket = |name: &str| format!("[[site]]\nname = \"{name}\"\nurl = \"s3://{name}/shards\"\n{options}");
+        [folder(1), folder(2), folder(3), bucket("site-a"), bucket("site-b")].concat()
+    });
+    let load = Load::start(&server, "load");
+    let acks = load.acks.clone();
+    load.wait_for_acks(60);
+    drop(weed);
+    load.wait_for_acks(load.count() + 60);
+    load.finish(true);
+    server.py("verify.py", &["load", acks.to_str().expect("a path")]);
+    let _weed = Weed::start(dir.path(), port);
+    server.wait_whole();
+    server.py("verify.py", &["load", acks.to_str().expect("a path")]);
+}
