@@ -70,9 +70,5 @@ fn router(app: App) -> Router {
         .route("/v1/sites/{name}/replace", post(sites::replace))
         .fallback(error::no_such_path)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::require_root));
-    Router::new()
-        .route("/health", get(health::get))
-        .route("/metrics", get(metrics::get))
-        .merge(signed)
-        .with_state(app)
+    Router::new().route("/health", get(health::get)).route("/metrics", get(metrics::get)).merge(signed).with_state(app)
 }

@@ -104,7 +104,8 @@ impl Request<'_> {
     }
 
     fn canonical(&self, headers: &str, names: &str, payload: &str) -> String {
-        let mut query: Vec<String> = self.query.split('&').filter(|pair| !pair.is_empty()).map(canonical_pair).collect();
+        let mut query: Vec<String> =
+            self.query.split('&').filter(|pair| !pair.is_empty()).map(canonical_pair).collect();
         query.sort();
         format!("{}\n{}\n{}\n{headers}\n{names}\n{payload}", self.method, self.path, query.join("&"))
     }
@@ -252,12 +253,20 @@ mod tests {
             expires: std::time::Duration::from_secs(86_400),
         };
         let url = request.sign_at("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", 1_369_353_600);
-        assert!(url.ends_with("X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"), "{url}");
+        assert!(
+            url.ends_with("X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"),
+            "{url}"
+        );
     }
 
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-    fn check(change: impl Fn(&mut Vec<(&'static str, String)>), path: &str, body: &[u8], now_s: u64) -> Result<(), SignatureError> {
+    fn check(
+        change: impl Fn(&mut Vec<(&'static str, String)>),
+        path: &str,
+        body: &[u8],
+        now_s: u64,
+    ) -> Result<(), SignatureError> {
         let signed = Request { method: "POST", path: "/v1/users", query: "a=1&b", host: "h:9001", body: b"{}" };
         let mut headers = signed.sign("AK", SECRET, "us-east-1", "holdfast", 1_700_000_000).to_vec();
         change(&mut headers);
@@ -274,10 +283,22 @@ mod tests {
         assert_eq!(check(same, "/v1/users", b"{}", at + SKEW_MAX_S + 1), Err(SignatureError::Skewed));
         assert_eq!(check(same, "/v1/sites", b"{}", at), Err(SignatureError::Wrong));
         assert_eq!(check(same, "/v1/users", b"{x}", at), Err(SignatureError::Wrong));
-        assert_eq!(check(|h| h.retain(|(n, _)| *n != "authorization"), "/v1/users", b"{}", at), Err(SignatureError::Missing));
-        assert_eq!(check(|h| h[2].1 = h[2].1.replace("AK/", "AL/"), "/v1/users", b"{}", at), Err(SignatureError::Wrong));
-        assert_eq!(check(|h| h[2].1 = h[2].1.replace(";x-amz-date", ""), "/v1/users", b"{}", at), Err(SignatureError::Unsigned));
-        assert_eq!(check(|h| h[2].1 = h[2].1.replace("/holdfast/", "/s3/"), "/v1/users", b"{}", at), Err(SignatureError::Wrong));
+        assert_eq!(
+            check(|h| h.retain(|(n, _)| *n != "authorization"), "/v1/users", b"{}", at),
+            Err(SignatureError::Missing)
+        );
+        assert_eq!(
+            check(|h| h[2].1 = h[2].1.replace("AK/", "AL/"), "/v1/users", b"{}", at),
+            Err(SignatureError::Wrong)
+        );
+        assert_eq!(
+            check(|h| h[2].1 = h[2].1.replace(";x-amz-date", ""), "/v1/users", b"{}", at),
+            Err(SignatureError::Unsigned)
+        );
+        assert_eq!(
+            check(|h| h[2].1 = h[2].1.replace("/holdfast/", "/s3/"), "/v1/users", b"{}", at),
+            Err(SignatureError::Wrong)
+        );
     }
 
     #[test]

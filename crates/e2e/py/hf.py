@@ -15,7 +15,8 @@ def client(access=None, secret=None, unsigned=False):
         s3={"addressing_style": "path"},
         read_timeout=60,
         max_pool_connections=64,
-        **({"signature_version": UNSIGNED} if unsigned else {}),
+        # Presigned URLs of boto3's default are signature version 2, which is refused.
+        signature_version=UNSIGNED if unsigned else "s3v4",
     )
     return boto3.client(
         "s3",

@@ -64,6 +64,15 @@ impl Server {
         self.dir().join("data/sites").join(name)
     }
 
+    /// A site is gone: its folder is removed while the server may be writing into it.
+    pub fn lose(&self, name: &str) {
+        let begun = Instant::now();
+        // New files appear while others go; the next round takes them.
+        while std::fs::remove_dir_all(self.site(name)).is_err_and(|e| e.kind() != std::io::ErrorKind::NotFound) {
+            assert!(begun.elapsed() < PATIENCE, "{name} cannot be removed");
+        }
+    }
+
     /// Starts the process on what is there; waits until it tells its addresses.
     pub fn boot(&mut self) {
         let out = File::create(self.dir().join("out.txt")).expect("a log");
@@ -160,6 +169,7 @@ impl Server {
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_ENDPOINT_URL", format!("http://{}", self.s3))
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env_remove("AWS_CA_BUNDLE")
             .env("AWS_CONFIG_FILE", "/nonexistent")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
             .env("HF_ENDPOINT", format!("http://{}", self.s3))
@@ -221,6 +231,8 @@ impl Load {
     /// Starts `load.py` on a bucket.
     pub fn start(server: &Server, name: &str) -> Self {
         let (stop, acks) = (server.dir().join(format!("{name}.stop")), server.dir().join(format!("{name}.acks")));
+        // An earlier load of the same name may have been stopped.
+        let _ = std::fs::remove_file(&stop);
         let args = [name, acks.to_str().expect("a path"), stop.to_str().expect("a path")];
         let child = server.script("load.py", &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let load = Self { child: child.expect("python3 runs"), stop, acks };

@@ -32,7 +32,7 @@ fn same_trees(a: &str, b: &Path) {
 
 fn lose(server: &Server, names: [&str; 2]) {
     for name in names {
-        std::fs::remove_dir_all(server.site(name)).expect("a site to remove");
+        server.lose(name);
     }
 }
 
@@ -83,13 +83,15 @@ fn s3cmd_round_trip() {
     let tree = tree(&server);
     let config = server.dir().join("s3cfg");
     let text = format!(
-        "[default]\naccess_key = {}\nsecret_key = {}\nhost_base = {s3}\nhost_bucket = {s3}\nuse_https = False\nmultipart_chunk_size_mb = 5\nmax_retries = 1\n",
+        "[default]\naccess_key = {}\nsecret_key = {}\nhost_base = {s3}\nhost_bucket = {s3}\nuse_https = False\nbucket_location = us-east-1\nmultipart_chunk_size_mb = 5\nmax_retries = 1\n",
         e2e::ACCESS_KEY,
         e2e::SECRET_KEY,
         s3 = server.s3
     );
     std::fs::write(&config, text).expect("a configuration");
-    let s3cmd = |args: &[&str]| server.run("s3cmd", &[&["-c", config.to_str().expect("a path"), "--no-progress"], args].concat());
+    let s3cmd = |args: &[&str]| {
+        server.run("s3cmd", &[&["-c", config.to_str().expect("a path"), "--no-progress"], args].concat())
+    };
     s3cmd(&["mb", "s3://cmd"]);
     s3cmd(&["sync", &format!("{tree}/"), "s3://cmd/tree/"]);
     let big = server.dir().join("big");
@@ -112,7 +114,8 @@ fn restic_restores_after_two_sites_are_gone() {
     let tree = tree(&server);
     let restic = |args: &[&str]| {
         let repository = format!("s3:http://{}/restic", server.s3);
-        let output = server.command("restic").args(["-r", &repository]).args(args).env("RESTIC_PASSWORD", "test").output();
+        let output =
+            server.command("restic").args(["-r", &repository]).args(args).env("RESTIC_PASSWORD", "test").output();
         let output = output.expect("restic runs");
         assert!(output.status.success(), "restic {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     };
@@ -140,10 +143,15 @@ impl Weed {
             .args(["server", "-s3", "-ip=127.0.0.1", "-master.telemetry=false", "-volume.max=50"])
             .arg(format!("-dir={}", data.display()))
             .arg(format!("-s3.config={}", keys.display()))
-            .args([format!("-s3.port={port}"), format!("-master.port={}", port + 1), format!("-volume.port={}", port + 2)])
+            .args([
+                format!("-s3.port={port}"),
+                format!("-master.port={}", port + 1),
+                format!("-volume.port={}", port + 2),
+            ])
             .args([format!("-filer.port={}", port + 3)])
             .args([format!("-s3.port.grpc={}", port + 4), format!("-master.port.grpc={}", port + 5)])
             .args([format!("-volume.port.grpc={}", port + 6), format!("-filer.port.grpc={}", port + 7)])
+            .arg(format!("-s3.port.iceberg={}", port + 8))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -172,7 +180,11 @@ fn sites_on_another_s3_server() {
         loop {
             let made = Command::new(Path::new(&tools).join("bin/aws"))
                 .args(["--endpoint-url", &endpoint, "s3", "mb", &format!("s3://{bucket}")])
-                .envs([("AWS_ACCESS_KEY_ID", "weed"), ("AWS_SECRET_ACCESS_KEY", "weedsecret"), ("AWS_DEFAULT_REGION", "us-east-1")])
+                .envs([
+                    ("AWS_ACCESS_KEY_ID", "weed"),
+                    ("AWS_SECRET_ACCESS_KEY", "weedsecret"),
+                    ("AWS_DEFAULT_REGION", "us-east-1"),
+                ])
                 .output()
                 .expect("aws runs");
             if made.status.success() {

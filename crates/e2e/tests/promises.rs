@@ -5,7 +5,6 @@ use std::process::Command;
 
 use e2e::{ACCESS_KEY, Load, SECRET_KEY, Server, folders};
 
-
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).mode() & 0o777
@@ -41,8 +40,8 @@ fn two_sites_vanish_under_load_and_come_back_empty() {
     let acks = load.acks.clone();
     let verify = |server: &Server| server.py("verify.py", &["load", acks.to_str().expect("a path")]);
     load.wait_for_acks(100);
-    std::fs::remove_dir_all(server.site("dc2")).expect("a site to remove");
-    std::fs::remove_dir_all(server.site("dc5")).expect("a site to remove");
+    server.lose("dc2");
+    server.lose("dc5");
     load.wait_for_acks(load.count() + 100);
     load.finish(true);
     verify(&server);
@@ -66,7 +65,7 @@ fn two_sites_vanish_under_load_and_come_back_empty() {
     // Empty folders take their places; then the other way round.
     for lost in [["dc2", "dc5"], ["dc1", "dc3"]] {
         for name in lost {
-            let _ = std::fs::remove_dir_all(server.site(name));
+            server.lose(name);
             std::fs::create_dir(server.site(name)).expect("an empty folder");
         }
         for name in lost {
@@ -76,8 +75,8 @@ fn two_sites_vanish_under_load_and_come_back_empty() {
         server.wait_whole();
         verify(&server);
     }
-    std::fs::remove_dir_all(server.site("dc4")).expect("a site to remove");
-    std::fs::remove_dir_all(server.site("dc5")).expect("a site to remove");
+    server.lose("dc4");
+    server.lose("dc5");
     verify(&server);
 }
 
@@ -94,25 +93,28 @@ impl Drop for Mounted {
     }
 }
 
+/// Nothing can be created in a folder tree that is immutable, not even by root.
+fn set_immutable(dir: &Path, sign: char) {
+    let done = Command::new("chattr").args(["-R", &format!("{sign}i")]).arg(dir).status().expect("chattr runs");
+    assert!(done.success(), "chattr {sign}i {}", dir.display());
+}
+
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn a_full_and_a_read_only_site_cost_nothing() {
     let mut mounts = Vec::new();
     let server = Server::with_config(|dir| {
-        for (site, size) in [("s2", "24m"), ("s4", "400m")] {
-            let path = dir.join(site);
-            std::fs::create_dir(&path).expect("a mount point");
-            let options = format!("size={size}");
-            assert!(mount(&["-t", "tmpfs", "-o", &options, "tmpfs", path.to_str().expect("a path")]), "mount needs root");
-            mounts.push(Mounted(path));
-        }
+        let path = dir.join("s2");
+        std::fs::create_dir(&path).expect("a mount point");
+        assert!(mount(&["-t", "tmpfs", "-o", "size=24m", "tmpfs", path.to_str().expect("a path")]), "mount needs root");
+        mounts.push(Mounted(path));
         folders(dir)
     });
     let s4 = server.dir().join("s4");
     let load = Load::start(&server, "load");
     let acks = load.acks.clone();
     load.wait_for_acks(60);
-    assert!(mount(&["-o", "remount,ro", s4.to_str().expect("a path")]), "remount needs root");
+    set_immutable(&s4, '+');
     server.wait_for("full and read-only", |status| {
         status["sites"][1]["state"] == "full" && status["sites"][3]["state"] == "read-only"
     });
@@ -122,8 +124,8 @@ fn a_full_and_a_read_only_site_cost_nothing() {
 
     // Space and permission come back, and with them everything home.
     let s2 = server.dir().join("s2");
-    assert!(mount(&["-o", "remount,size=600m", s2.to_str().expect("a path")]));
-    assert!(mount(&["-o", "remount,rw", s4.to_str().expect("a path")]));
+    assert!(mount(&["-o", "remount,size=900m", s2.to_str().expect("a path")]));
+    set_immutable(&s4, '-');
     server.wait_whole();
     server.py("verify.py", &["load", acks.to_str().expect("a path")]);
     drop(server);
@@ -154,11 +156,12 @@ fn scrub_finds_and_mends_silent_corruption() {
     assert_eq!(code, 0, "{text}");
     let (code, text) = server.holdfast(&["scrub", "--json"]);
     assert_eq!(code, 0, "{text}");
-    let again: serde_json::Value = serde_json::from_str(text.split_inclusive('}').next().unwrap_or_default()).expect("JSON");
+    let again: serde_json::Value =
+        serde_json::from_str(text.split_inclusive('}').next().unwrap_or_default()).expect("JSON");
     assert_eq!((again["damaged"].as_u64(), again["missing"].as_u64()), (Some(0), Some(0)), "{text}");
     server.wait_whole();
     for name in ["dc2", "dc4"] {
-        std::fs::remove_dir_all(server.site(name)).expect("a site to remove");
+        server.lose(name);
     }
     server.py("verify.py", &["load", acks.to_str().expect("a path")]);
 }
@@ -188,8 +191,7 @@ fn sites_and_logs_hold_no_secret() {
     }
     let root = std::fs::read_to_string(server.dir().join("data/root.key")).expect("the root key");
     let hex = root.lines().nth(1).expect("a key").to_owned();
-    let raw: Vec<u8> =
-        (0..32).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hexadecimal")).collect();
+    let raw: Vec<u8> = (0..32).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hexadecimal")).collect();
     let mut needles: Vec<Vec<u8>> =
         [text, key, bucket, "PLANTED-METADATA", ACCESS_KEY, SECRET_KEY, &hex].map(|s| s.as_bytes().to_vec()).into();
     needles.push(raw);
@@ -219,7 +221,8 @@ fn sites_and_logs_hold_no_secret() {
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn rights_are_what_was_granted() {
     let server = Server::start();
-    let (code, text) = server.holdfast(&["user", "create", "eve", "--access-key", "EVEKEY", "--secret-key", "eve-secret-key"]);
+    let (code, text) =
+        server.holdfast(&["user", "create", "eve", "--access-key", "EVEKEY", "--secret-key", "eve-secret-key"]);
     assert_eq!(code, 0, "{text}");
     assert_eq!(server.holdfast(&["user", "create", "eve"]).0, 2, "names are unique");
     server.py("grants.py", &["EVEKEY", "eve-secret-key", "none"]);
@@ -230,7 +233,9 @@ fn rights_are_what_was_granted() {
     assert_eq!(server.holdfast(&["user", "revoke", "eve", "granted"]).0, 0);
     server.py("grants.py", &["EVEKEY", "eve-secret-key", "none"]);
     assert_eq!(server.holdfast(&["user", "delete", "eve"]).0, 0);
-    assert!(!server.script("grants.py", &["EVEKEY", "eve-secret-key", "none"]).output().expect("python3").status.success());
+    assert!(
+        !server.script("grants.py", &["EVEKEY", "eve-secret-key", "none"]).output().expect("python3").status.success()
+    );
 }
 
 /// Peak memory stays bounded whatever passes through.

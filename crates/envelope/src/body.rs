@@ -135,8 +135,7 @@ impl Opener {
     pub fn new(dek: &Dek, header: &BodyHeader, context: &[u8]) -> Result<Self, EnvelopeError> {
         let (salt, commitment) = header.0.split_at(SALT_LEN);
         let derived = Derived::new(dek.bytes(), salt, context)?;
-        constant_time::verify_slices_are_equal(&derived.commitment, commitment)
-            .map_err(|_| EnvelopeError::Refused)?;
+        constant_time::verify_slices_are_equal(&derived.commitment, commitment).map_err(|_| EnvelopeError::Refused)?;
         Ok(Self(derived))
     }
 

@@ -94,9 +94,7 @@ pub fn reconstruct(units: &[Option<&[u8]>; COLUMNS], wanted: &[usize]) -> Result
 }
 
 fn multiply_row(row: &Row, matrix: &[Row; DATA_COLUMNS]) -> Row {
-    std::array::from_fn(|column| {
-        (0..DATA_COLUMNS).fold(0, |sum, i| sum ^ galois_8::mul(row[i], matrix[i][column]))
-    })
+    std::array::from_fn(|column| (0..DATA_COLUMNS).fold(0, |sum, i| sum ^ galois_8::mul(row[i], matrix[i][column])))
 }
 
 /// Gauss-Jordan elimination over GF(2^8); `None` for a singular matrix.

@@ -97,8 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn geometry() -> impl Strategy<Value = Geometry> {
-        (1u32..9, 1u32..7, 0u64..500)
-            .prop_map(|(align, times, len)| Geometry { len, unit: align * times, align })
+        (1u32..9, 1u32..7, 0u64..500).prop_map(|(align, times, len)| Geometry { len, unit: align * times, align })
     }
 
     /// The columns of bytes 0, 1, 2, …, cut the slow way.

@@ -10,6 +10,4 @@ mod shard;
 
 pub use code::{ErasureError, encode, reconstruct};
 pub use layout::{Geometry, Piece};
-pub use shard::{
-    HEADER_LEN, ShardBuilder, ShardError, ShardHeader, TrailerBuilder, check, shard_len, unit_range,
-};
+pub use shard::{HEADER_LEN, ShardBuilder, ShardError, ShardHeader, TrailerBuilder, check, shard_len, unit_range};

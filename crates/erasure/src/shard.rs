@@ -246,9 +246,10 @@ mod tests {
         let bytes = header.encode();
         assert_eq!(&bytes[..13], b"HFSHARD1\x01\x00\x03\x02\x04");
         assert_eq!(&bytes[16..32], b"0123456789abcdef");
-        assert_eq!(&bytes[32..60], [
-            2, 0, 0, 0, 0, 1, 4, 0, 16, 64, 0, 0, 0, 0, 0, 0, 232, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
-        ]);
+        assert_eq!(
+            &bytes[32..60],
+            [2, 0, 0, 0, 0, 1, 4, 0, 16, 64, 0, 0, 0, 0, 0, 0, 232, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
         assert!(bytes[60..120].iter().all(|byte| *byte == 0));
     }
 

@@ -106,7 +106,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         mistakes.push(format!("region: {region:?} is not a region name like us-east-1"));
     }
-    let body_memory_mib = raw.body_memory_mib.unwrap_or(160);
+    let body_memory_mib = raw.body_memory_mib.unwrap_or(112);
     if !(32..=65_536).contains(&body_memory_mib) {
         mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
     }
@@ -178,7 +178,11 @@ fn sites(raw: Vec<RawSite>, data_dir: &Path, mistakes: &mut Vec<String>) -> Opti
 /// are checked when they are used: opening one takes its lock.
 fn sites_open(site: &RawSite) -> Result<(), String> {
     if let Some(path) = site.url.strip_prefix("file://") {
-        return if path.starts_with('/') { Ok(()) } else { Err(format!("site {}: write file:///absolute/path, with three slashes", site.name)) };
+        return if path.starts_with('/') {
+            Ok(())
+        } else {
+            Err(format!("site {}: write file:///absolute/path, with three slashes", site.name))
+        };
     }
     sites::open(&site.url, &site.options).map(drop).map_err(|error| error.to_string())
 }

@@ -30,7 +30,8 @@ pub(crate) fn from_env() -> Result<Option<Credentials>, Failure> {
     match (get("HOLDFAST_ACCESS_KEY"), get("HOLDFAST_SECRET_KEY")) {
         (Some(access_key), Some(secret_key)) => Ok(Some(Credentials { access_key, secret_key })),
         (None, None) => Ok(None),
-        _ => Err(Failure::usage("only one of HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY is set").hint("set both or neither")),
+        _ => Err(Failure::usage("only one of HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY is set")
+            .hint("set both or neither")),
     }
 }
 

@@ -92,9 +92,9 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
         ..Options::new(doors.clone())
     };
     let keys = (root.access_key.clone(), root.secret_key.clone());
-    Store::open(Arc::new(meta), pool, keyring, keys, options).await.map_err(|e| {
-        failed(&e).hint("on the first start every site must answer; later any of them may be missing")
-    })
+    Store::open(Arc::new(meta), pool, keyring, keys, options)
+        .await
+        .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))
 }
 
 /// The first start makes the folders of `file://` sites. Never again: a folder that is missing

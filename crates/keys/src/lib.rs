@@ -296,8 +296,7 @@ mod tests {
         let ring = Keyring::ephemeral(&rng);
         let bucket = BucketId::random(&rng);
         let key = ring.bucket_key(bucket, &ring.new_bucket_key(bucket, &rng).unwrap()).unwrap();
-        let place =
-            DekPlace { bucket, object: "a", body: BodyId::random(&rng), number: 0, part: PartId::random(&rng) };
+        let place = DekPlace { bucket, object: "a", body: BodyId::random(&rng), number: 0, part: PartId::random(&rng) };
         let wrapped = key.wrap(&place, &Dek::generate(&rng)).unwrap();
         assert!(key.unwrap(&place, &wrapped.0).is_ok());
         let elsewhere = [

@@ -71,9 +71,7 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -89,23 +87,14 @@ impl Embedded {
 
     fn open_file(file: MetaFile) -> Result<Self, MetaError> {
         let opened = file.open()?;
-        let shared = Arc::new(Shared {
-            path: file.path().to_owned(),
-            snapshot: RwLock::new(opened.snapshot()?),
-        });
+        let shared = Arc::new(Shared { path: file.path().to_owned(), snapshot: RwLock::new(opened.snapshot()?) });
         let (groups, inbox) = mpsc::channel();
         let writer = Writer::new(file, opened, Arc::clone(&shared));
         let writer = std::thread::Builder::new()
             .name("meta-writer".into())
             .spawn(move || writer.run(&inbox))
-            .map_err(|error| {
-                MetaError::Unavailable(format!("cannot start the writer thread: {error}"))
-            })?;
-        Ok(Self {
-            shared,
-            groups: Some(groups),
-            writer: Some(writer),
-        })
+            .map_err(|error| MetaError::Unavailable(format!("cannot start the writer thread: {error}")))?;
+        Ok(Self { shared, groups: Some(groups), writer: Some(writer) })
     }
 
     fn snapshot(&self) -> Arc<Rows> {
@@ -130,11 +119,10 @@ impl Engine for Embedded {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
         let rows = self.snapshot();
         self.shared.guarded(|| {
-            let one =
-                |key: &Key| match rows.get(&key[..]).map_err(|e| self.shared.read_error(&e))? {
-                    Some(stored) => self.shared.decode(&stored).map(Some),
-                    None => Ok(None),
-                };
+            let one = |key: &Key| match rows.get(&key[..]).map_err(|e| self.shared.read_error(&e))? {
+                Some(stored) => self.shared.decode(&stored).map(Some),
+                None => Ok(None),
+            };
             keys.iter().map(one).collect()
         })
     }
@@ -146,19 +134,13 @@ impl Engine for Embedded {
         let rows = self.snapshot();
         self.shared.guarded(|| {
             let mut page = Page::default();
-            for entry in rows
-                .range(&range.from[..]..&range.to[..])
-                .map_err(|e| self.shared.read_error(&e))?
-            {
+            for entry in rows.range(&range.from[..]..&range.to[..]).map_err(|e| self.shared.read_error(&e))? {
                 if page.rows.len() == range.limit {
                     page.more = true;
                     break;
                 }
                 let (key, stored) = entry.map_err(|e| self.shared.read_error(&e))?;
-                page.rows.push((
-                    Bytes::copy_from_slice(key.value()),
-                    self.shared.decode(&stored)?,
-                ));
+                page.rows.push((Bytes::copy_from_slice(key.value()), self.shared.decode(&stored)?));
             }
             Ok(page)
         })
@@ -167,16 +149,11 @@ impl Engine for Embedded {
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), CommitError>> {
         let count = batches.len();
         let (answer, answers) = oneshot::channel();
-        let sent = self
-            .groups
-            .as_ref()
-            .is_some_and(|groups| groups.send(Group { batches, answer }).is_ok());
+        let sent = self.groups.as_ref().is_some_and(|groups| groups.send(Group { batches, answer }).is_ok());
         let lost = if sent {
             match answers.await {
                 Ok(answers) => return answers,
-                Err(_) => {
-                    CommitError::Unknown("the metadata writer stopped: restart the server".into())
-                }
+                Err(_) => CommitError::Unknown("the metadata writer stopped: restart the server".into()),
             }
         } else {
             CommitError::Unavailable("the metadata writer has stopped: restart the server".into())
@@ -192,19 +169,13 @@ impl Shared {
     }
 
     fn decode(&self, stored: &AccessGuard<'_, &'static [u8]>) -> Result<Row, MetaError> {
-        let (version, value) = decode(stored.value())
-            .ok_or_else(|| self.corrupt("a row is shorter than its version"))?;
-        Ok(Row {
-            value: Bytes::copy_from_slice(value),
-            version,
-        })
+        let (version, value) =
+            decode(stored.value()).ok_or_else(|| self.corrupt("a row is shorter than its version"))?;
+        Ok(Row { value: Bytes::copy_from_slice(value), version })
     }
 
     fn corrupt(&self, what: &str) -> MetaError {
-        MetaError::Corrupt(format!(
-            "{}: {what}: stop the server and restore the file",
-            self.path.display()
-        ))
+        MetaError::Corrupt(format!("{}: {what}: stop the server and restore the file", self.path.display()))
     }
 
     fn read_error(&self, error: &StorageError) -> MetaError {

@@ -139,9 +139,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Commits durably, or says why not.
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         let mut answers = self.commit_group(vec![batch]).await;
-        answers
-            .pop()
-            .unwrap_or(Err(CommitError::Unavailable("no answer".into())))
+        answers.pop().unwrap_or(Err(CommitError::Unavailable("no answer".into())))
     }
 
     /// Commits several batches, each on its own conditions, as if one after the other in the

@@ -41,32 +41,19 @@ impl Memory {
 impl Engine for Memory {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
         let state = self.state.lock();
-        Ok(keys
-            .iter()
-            .map(|key| state.rows.get(key).cloned())
-            .collect())
+        Ok(keys.iter().map(|key| state.rows.get(key).cloned()).collect())
     }
 
     async fn range(&self, range: Range) -> Result<Page, MetaError> {
         let state = self.state.lock();
         let mut rows = state.between(&range.from, &range.to);
-        let page = rows
-            .by_ref()
-            .take(range.limit)
-            .map(|(key, row)| (key.clone(), row.clone()))
-            .collect();
-        Ok(Page {
-            rows: page,
-            more: rows.next().is_some(),
-        })
+        let page = rows.by_ref().take(range.limit).map(|(key, row)| (key.clone(), row.clone())).collect();
+        Ok(Page { rows: page, more: rows.next().is_some() })
     }
 
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), CommitError>> {
         let mut state = self.state.lock();
-        batches
-            .into_iter()
-            .map(|batch| state.commit(batch))
-            .collect()
+        batches.into_iter().map(|batch| state.commit(batch)).collect()
     }
 }
 
@@ -97,10 +84,7 @@ impl State {
         match check {
             Check::Absent(key) => !self.rows.contains_key(key),
             Check::Present(key) => self.rows.contains_key(key),
-            Check::Is(key, version) => self
-                .rows
-                .get(key)
-                .is_some_and(|row| row.version == *version),
+            Check::Is(key, version) => self.rows.get(key).is_some_and(|row| row.version == *version),
             Check::Empty(from, to) => self.between(from, to).next().is_none(),
         }
     }
@@ -108,8 +92,6 @@ impl State {
     /// The rows in `[from, to)`; none when the interval is empty or the wrong way round.
     fn between(&self, from: &Key, to: &Key) -> impl Iterator<Item = (&Key, &Row)> {
         let to = to.clone();
-        self.rows
-            .range::<Bytes, _>(from..)
-            .take_while(move |(key, _)| **key < to)
+        self.rows.range::<Bytes, _>(from..).take_while(move |(key, _)| **key < to)
     }
 }

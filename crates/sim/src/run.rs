@@ -329,7 +329,8 @@ impl World {
         if body.len() > 1 {
             let from = self.chance.below(body.len() - 1);
             let to = from + 1 + self.chance.below(body.len() - from);
-            let reader = store.open_object(BUCKET, key).await.unwrap_or_else(|error| panic!("reopen of {key}: {error}"));
+            let reader =
+                store.open_object(BUCKET, key).await.unwrap_or_else(|error| panic!("reopen of {key}: {error}"));
             let range = ReadRange::Bytes(from as u64..to.min(body.len()) as u64);
             let part = collect(reader.read(range).await, key).await;
             assert!(part == body.slice(from..to.min(body.len())), "range {from}..{to} of {key}");

@@ -35,16 +35,8 @@ pub enum Fault {
     Garbling,
 }
 
-pub const FAULTS: [Fault; 8] = [
-    Fault::Down,
-    Fault::Slow,
-    Fault::Hung,
-    Fault::Full,
-    Fault::ReadOnly,
-    Fault::Torn,
-    Fault::Lying,
-    Fault::Garbling,
-];
+pub const FAULTS: [Fault; 8] =
+    [Fault::Down, Fault::Slow, Fault::Hung, Fault::Full, Fault::ReadOnly, Fault::Torn, Fault::Lying, Fault::Garbling];
 
 pub struct SimSite {
     chance: Arc<Chance>,
@@ -167,12 +159,10 @@ impl Site for SimSite {
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, SiteError> {
         self.answer().await?;
         let files = self.files.lock();
-        let entries = files.iter().filter(|(name, _)| name.starts_with(prefix) && after.is_none_or(|a| name.as_str() > a));
-        let entry = |(name, bytes): (&String, &Bytes)| Entry {
-            name: name.clone(),
-            size: bytes.len() as u64,
-            modified_ms: 0,
-        };
+        let entries =
+            files.iter().filter(|(name, _)| name.starts_with(prefix) && after.is_none_or(|a| name.as_str() > a));
+        let entry =
+            |(name, bytes): (&String, &Bytes)| Entry { name: name.clone(), size: bytes.len() as u64, modified_ms: 0 };
         Ok(entries.take(limit).map(entry).collect())
     }
 }

@@ -302,7 +302,8 @@ impl Pool {
         let mut straggler_at = None;
         let mut last = SiteError::Down("no site takes writes".to_owned());
         let mut only_full = true;
-        let writable = || -> [bool; COLUMNS] { std::array::from_fn(|slot| self.members[slot].health.read().state().writable()) };
+        let writable =
+            || -> [bool; COLUMNS] { std::array::from_fn(|slot| self.members[slot].health.read().state().writable()) };
         for column in 0..COLUMNS {
             if let Some(slot) = plan.choose(column, &writable()) {
                 running.push(start(column, slot));
@@ -319,7 +320,12 @@ impl Pool {
                 // Nothing in flight and not complete: every site was tried.
                 Some(None) => {
                     let live = writable().iter().filter(|w| **w).count();
-                    return Err(PlaceError { placed: plan.placed(), full: only_full && live < DATA_COLUMNS, live, last });
+                    return Err(PlaceError {
+                        placed: plan.placed(),
+                        full: only_full && live < DATA_COLUMNS,
+                        live,
+                        last,
+                    });
                 }
                 Some(Some((column, slot, Ok(())))) => {
                     plan.done(column, slot);
@@ -432,9 +438,12 @@ impl Placement {
             }
         }
         let candidates = (0..COLUMNS as u8).filter(|slot| {
-            writable[usize::from(*slot)] && !self.tried.contains(&(column, *slot)) && self.load(*slot) < COLUMNS_PER_SITE_MAX
+            writable[usize::from(*slot)]
+                && !self.tried.contains(&(column, *slot))
+                && self.load(*slot) < COLUMNS_PER_SITE_MAX
         });
-        let slot = candidates.min_by_key(|slot| (self.load(*slot), (usize::from(*slot) + COLUMNS - column) % COLUMNS))?;
+        let slot =
+            candidates.min_by_key(|slot| (self.load(*slot), (usize::from(*slot) + COLUMNS - column) % COLUMNS))?;
         self.tried.insert((column, slot));
         self.in_flight.insert((column, slot));
         Some(slot)

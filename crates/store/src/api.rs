@@ -299,9 +299,9 @@ impl Principal {
     pub fn may(&self, right: Right, bucket: &str) -> bool {
         match self {
             Self::Root => true,
-            Self::User { grants, .. } => grants
-                .iter()
-                .any(|grant| (grant.bucket == "*" || grant.bucket == bucket) && grant.right >= right),
+            Self::User { grants, .. } => {
+                grants.iter().any(|grant| (grant.bucket == "*" || grant.bucket == bucket) && grant.right >= right)
+            }
         }
     }
 }

@@ -204,7 +204,8 @@ impl BlobReader {
         }
         let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
         for segment in first..=segment_of(&self.shape, range.end - 1) {
-            whole.extend_from_slice(&self.read_segment(segment, in_segment(&self.shape, segment, &range), avoid).await?);
+            whole
+                .extend_from_slice(&self.read_segment(segment, in_segment(&self.shape, segment, &range), avoid).await?);
         }
         Ok(whole.freeze())
     }
@@ -264,7 +265,9 @@ impl BlobReader {
         if self.away.get().is_none() && pool.state(home).readable() {
             match pool.get(home, &name, range.clone()).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(SiteError::NotFound { .. } | SiteError::Short { .. } | SiteError::Down(_) | SiteError::Denied(_)) => {}
+                Err(
+                    SiteError::NotFound { .. } | SiteError::Short { .. } | SiteError::Down(_) | SiteError::Denied(_),
+                ) => {}
                 Err(error) => return Err(Error::Site(error)),
             }
         }

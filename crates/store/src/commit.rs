@@ -50,10 +50,12 @@ impl Prepared {
     /// Whether losing was a matter of timing (try again) or final.
     pub(crate) fn explain(&self, goal: &Goal, error: CommitError) -> Option<Error> {
         match error {
-            CommitError::Failed { check } if Some(check) == self.bucket_check => Some(Error::NoSuchBucket(match goal {
-                Goal::Object(goal) => goal.key.clone(),
-                Goal::Part(goal) => goal.key.clone(),
-            })),
+            CommitError::Failed { check } if Some(check) == self.bucket_check => {
+                Some(Error::NoSuchBucket(match goal {
+                    Goal::Object(goal) => goal.key.clone(),
+                    Goal::Part(goal) => goal.key.clone(),
+                }))
+            }
             CommitError::Failed { .. } => None,
             other => Some(other.into()),
         }

@@ -350,7 +350,10 @@ impl Store {
             }
             let row_key = key::part_key(upload, *number);
             let released = self.until_won(|| async {
-                let mut batch = Batch { checks: vec![Check::Present(row_key.clone())], writes: vec![Write::Delete(row_key.clone())] };
+                let mut batch = Batch {
+                    checks: vec![Check::Present(row_key.clone())],
+                    writes: vec![Write::Delete(row_key.clone())],
+                };
                 if let Some(sealed) = &part.sealed {
                     self.release_part(sealed, &mut batch).await?;
                 }
@@ -364,10 +367,7 @@ impl Store {
 }
 
 /// The stored parts that a completion names, checked.
-fn choose<'a>(
-    named: &[CompletePart],
-    stored: &'a [(u16, PartRecord)],
-) -> Result<Vec<(u16, &'a PartRecord)>, Error> {
+fn choose<'a>(named: &[CompletePart], stored: &'a [(u16, PartRecord)]) -> Result<Vec<(u16, &'a PartRecord)>, Error> {
     let mut chosen = Vec::with_capacity(named.len());
     for (position, part) in named.iter().enumerate() {
         let found = stored.binary_search_by_key(&part.number, |(number, _)| *number);

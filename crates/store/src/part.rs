@@ -5,8 +5,8 @@ use base::{BlobId, BodyId, PartId};
 use bytes::{Buf, Bytes, BytesMut};
 use envelope::{BodyHeader, Dek, Sealer};
 use keys::DekPlace;
-use meta::record::{BlobPart, BlobRecord, BucketRecord, DataRecord, SealedPart, SegmentPlacement};
 use meta::Write;
+use meta::record::{BlobPart, BlobRecord, BucketRecord, DataRecord, SealedPart, SegmentPlacement};
 use meta::record::{GarbageRecord, Record, key};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -254,7 +254,12 @@ impl BlobWriter {
     fn new(store: &Store, len: u64) -> Self {
         let blob = BlobId::random(store.0.options.doors.rng.as_ref());
         let shape = Shape { blob, len, segment: SEGMENT, unit: UNIT, align: SEALED_CHUNK as u32 };
-        let blob = WrittenBlob { shape, away: Vec::new(), guard: Some(store.clone()), _pin: store.0.pins.hold(Held::Blob(blob)) };
+        let blob = WrittenBlob {
+            shape,
+            away: Vec::new(),
+            guard: Some(store.clone()),
+            _pin: store.0.pins.hold(Held::Blob(blob)),
+        };
         Self { store: store.clone(), blob, running: JoinSet::new() }
     }
 

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use envelope::{BodyHeader, Opener};
 use futures::{StreamExt, TryStreamExt};
 use keys::{BucketKey, DekPlace};
-use meta::record::{
-    Body, BucketRecord, DataRecord, ObjectRecord, PartRecord, RepairReason, SealedPart, key,
-};
+use meta::record::{Body, BucketRecord, DataRecord, ObjectRecord, PartRecord, RepairReason, SealedPart, key};
 
 use crate::api::{ObjectInfo, PartInfo, ReadRange, ReadStream};
 use crate::blob::{BlobReader, ColumnSet, Shape, UNIT_CHUNKS};
@@ -169,9 +167,7 @@ impl ObjectReader {
             .parts()
             .into_iter()
             .filter(|(_, offset, size)| *size > 0 && *offset < range.end && offset + size > range.start)
-            .map(|(number, offset, size)| {
-                (number, range.start.saturating_sub(offset)..(range.end - offset).min(size))
-            })
+            .map(|(number, offset, size)| (number, range.start.saturating_sub(offset)..(range.end - offset).min(size)))
             .collect();
         let reader = Arc::new(self);
         let mut pieces = pieces.into_iter();
@@ -191,20 +187,13 @@ impl ObjectReader {
         let upload = UploadId::from(self.info.body_id);
         let found = self.store.record::<PartRecord>(key::part_key(upload, number)).await?;
         let sealed = found.and_then(|(part, _)| part.sealed).ok_or_else(gone)?;
-        let opened =
-            self.store.open_part(&self.bucket, &self.info.key, self.info.body_id, number, &sealed).await?;
+        let opened = self.store.open_part(&self.bucket, &self.info.key, self.info.body_id, number, &sealed).await?;
         opened.ok_or_else(gone)?.read(range).await
     }
 }
 
 pub(crate) fn part_info(number: u16, part: PartRecord) -> PartInfo {
-    PartInfo {
-        number,
-        size: part.size(),
-        etag: part.etag,
-        modified_ms: part.modified_ms,
-        checksum: part.checksum,
-    }
+    PartInfo { number, size: part.size(), etag: part.etag, modified_ms: part.modified_ms, checksum: part.checksum }
 }
 
 /// One open part.
@@ -323,7 +312,9 @@ mod tests {
 
     #[test]
     fn spans_of_ranges() {
-        for (range, expected) in [(0..1, 0..1), (0..SPAN, 0..1), (0..SPAN + 1, 0..2), (SPAN - 1..SPAN + 1, 0..2), (SPAN..SPAN + 1, 1..2)] {
+        for (range, expected) in
+            [(0..1, 0..1), (0..SPAN, 0..1), (0..SPAN + 1, 0..2), (SPAN - 1..SPAN + 1, 0..2), (SPAN..SPAN + 1, 1..2)]
+        {
             assert_eq!(spans(&range), expected, "{range:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! What operators are told.
 
 use base::limits::COLUMNS;
-use meta::record::{RepairRecord, Record, Resync, SiteRecord, key};
+use meta::record::{Record, RepairRecord, Resync, SiteRecord, key};
 use meta::{Batch, Range, Write};
 use serde::{Deserialize, Serialize};
 use sites::{SiteState, read_marker, write_marker};
@@ -280,11 +280,8 @@ fn judge(sites: &[SiteReport], backlog: u64, unrepairable: u64) -> (State, u8) {
 }
 
 fn summary(state: State, sites: &[SiteReport], blobs: u64, backlog: u64, unrepairable: u64) -> String {
-    let bad: Vec<String> = sites
-        .iter()
-        .filter(|site| site.state != "up")
-        .map(|site| format!("{} is {}", site.name, site.state))
-        .collect();
+    let bad: Vec<String> =
+        sites.iter().filter(|site| site.state != "up").map(|site| format!("{} is {}", site.name, site.state)).collect();
     let bad = bad.join(", ");
     match state {
         State::Whole => "all five sites are up and every shard is at home".to_owned(),

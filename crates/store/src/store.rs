@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base::limits::COLUMNS;
 use base::Doors;
+use base::limits::COLUMNS;
 use keys::Keyring;
 use meta::record::{Record, SiteRecord, key};
 use meta::{Batch, Check, Engine, Row, Version, Write};
@@ -37,7 +37,7 @@ pub struct Options {
 impl Options {
     /// The defaults of `holdfast serve`.
     pub fn new(doors: Doors) -> Self {
-        Self { doors, gc_grace_ms: 60_000, buffer_bytes: 160 << 20, background: true }
+        Self { doors, gc_grace_ms: 60_000, buffer_bytes: 112 << 20, background: true }
     }
 }
 

@@ -46,9 +46,7 @@ fn info(access_key: &str, record: UserRecord) -> UserInfo {
 fn check_name(name: &str) -> Result<(), Error> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
     if name.is_empty() || name.len() > 64 || !name.chars().all(fine) || name == "root" {
-        return Err(Error::Invalid(
-            "a user name has 1 to 64 characters of A-Z a-z 0-9 . _ @ + - and is not `root`",
-        ));
+        return Err(Error::Invalid("a user name has 1 to 64 characters of A-Z a-z 0-9 . _ @ + - and is not `root`"));
     }
     Ok(())
 }

@@ -28,9 +28,8 @@ pub(crate) fn client(args: &AdminArgs) -> Result<Client, Failure> {
         None => credentials::from_file(&data_dir.join("credentials"))?,
     };
     let found = found.ok_or_else(|| {
-        Failure::usage("there are no credentials").hint(
-            "set HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY, or point --data-dir at the server's data directory",
-        )
+        Failure::usage("there are no credentials")
+            .hint("set HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY, or point --data-dir at the server's data directory")
     })?;
     Ok(Client::new(&args.admin, found.access_key, found.secret_key))
 }

@@ -9,10 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{
-    BackendError, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError,
-    TableError,
-};
+use redb::{BackendError, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableError};
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 
 use super::{ABOUT, COMMITS, EmbeddedOptions, FORMAT, FORMAT_NOW, ROWS, Rows};
@@ -47,11 +44,8 @@ impl MetaFile {
 
     /// Opens the file, makes it when missing, and leaves it untouched when it is not ours.
     pub(super) fn open(&self) -> Result<Opened, MetaError> {
-        let file = self
-            .open_raw()
-            .map_err(|error| io_error(self.path(), &error))?;
-        unpanicked(|| self.open_database(file))
-            .unwrap_or_else(|| Err(damaged(self.path(), "it cannot be read")))
+        let file = self.open_raw().map_err(|error| io_error(self.path(), &error))?;
+        unpanicked(|| self.open_database(file)).unwrap_or_else(|| Err(damaged(self.path(), "it cannot be read")))
     }
 
     fn open_raw(&self) -> io::Result<File> {
@@ -59,18 +53,10 @@ impl MetaFile {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let made = !self.path().try_exists()?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.path())?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path())?;
         if made {
             File::open(folder)?.sync_all()?;
         }
@@ -87,15 +73,9 @@ impl MetaFile {
     }
 
     fn open_database(&self, file: File) -> Result<Opened, MetaError> {
-        let empty = file
-            .metadata()
-            .map_err(|error| io_error(self.path(), &error))?
-            .len()
-            == 0;
+        let empty = file.metadata().map_err(|error| io_error(self.path(), &error))?.len() == 0;
         let storage = Storage {
-            file: file
-                .try_clone()
-                .map_err(|error| io_error(self.path(), &error))?,
+            file: file.try_clone().map_err(|error| io_error(self.path(), &error))?,
             inner: FileBackend::new(file).map_err(|error| self.open_error(error))?,
             #[cfg(test)]
             faults: Arc::clone(&self.faults),
@@ -103,10 +83,7 @@ impl MetaFile {
         let database = Database::builder()
             .set_cache_size(self.options.cache_bytes)
             .set_repair_callback(|session| {
-                tracing::info!(
-                    percent = session.progress() * 100.0,
-                    "checking the metadata file after a crash"
-                );
+                tracing::info!(percent = session.progress() * 100.0, "checking the metadata file after a crash");
             })
             .create_with_backend(storage)
             .map_err(|error| self.open_error(error))?;
@@ -122,26 +99,16 @@ impl MetaFile {
             Ok(about) => about,
             Err(TableError::TableDoesNotExist(_)) => {
                 // A crash while the file was made leaves a database without tables.
-                let untouched = read
-                    .list_tables()
-                    .map_err(|error| fault(error.into()))?
-                    .next()
-                    .is_none();
+                let untouched = read.list_tables().map_err(|error| fault(error.into()))?.next().is_none();
                 if !empty && !untouched {
-                    return Err(foreign(
-                        self.path(),
-                        "it is another program's redb database",
-                    ));
+                    return Err(foreign(self.path(), "it is another program's redb database"));
                 }
                 self.make_tables(database).map_err(fault)?;
                 return Ok(0);
             }
             Err(TableError::Storage(error)) => return Err(storage_error(self.path(), &error)),
             Err(_) => {
-                return Err(foreign(
-                    self.path(),
-                    "it is another program's redb database",
-                ));
+                return Err(foreign(self.path(), "it is another program's redb database"));
             }
         };
         let fact = |name| match about.get(name) {
@@ -174,15 +141,10 @@ impl MetaFile {
     fn open_error(&self, error: DatabaseError) -> MetaError {
         let path = self.path().display();
         match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                MetaError::Unavailable(format!(
-                    "{path} is in use by another process: stop that one, or choose another data folder"
-                ))
-            }
-            DatabaseError::UpgradeRequired(_) => foreign(
-                self.path(),
-                "it has a redb format that holdfast never wrote",
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => MetaError::Unavailable(
+                format!("{path} is in use by another process: stop that one, or choose another data folder"),
             ),
+            DatabaseError::UpgradeRequired(_) => foreign(self.path(), "it has a redb format that holdfast never wrote"),
             DatabaseError::Storage(error) => storage_error(self.path(), &error),
             other => MetaError::Unavailable(format!("{path}: {other}")),
         }
@@ -192,8 +154,7 @@ impl MetaFile {
 impl Opened {
     /// The rows as the last commit left them, to be shared by readers.
     pub(super) fn snapshot(&self) -> Result<Arc<Rows>, MetaError> {
-        self.read()
-            .map_err(|error| MetaError::Unavailable(format!("cannot begin reading: {error}")))
+        self.read().map_err(|error| MetaError::Unavailable(format!("cannot begin reading: {error}")))
     }
 
     fn read(&self) -> Result<Arc<Rows>, redb::Error> {
@@ -232,12 +193,8 @@ fn io_error(path: &Path, error: &io::Error) -> MetaError {
         // redb's words for a file that does not begin as one of its own.
         io::ErrorKind::InvalidData => return foreign(path, "it is not a database"),
         io::ErrorKind::UnexpectedEof => return damaged(path, "it is cut short"),
-        io::ErrorKind::PermissionDenied => {
-            "run as its owner, or give this user read and write access"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "mount its file system writable, or choose another data folder"
-        }
+        io::ErrorKind::PermissionDenied => "run as its owner, or give this user read and write access",
+        io::ErrorKind::ReadOnlyFilesystem => "mount its file system writable, or choose another data folder",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space on its disk",
         io::ErrorKind::IsADirectory => "move that folder away, or choose another data folder",
         _ => "check the disk",
@@ -253,10 +210,7 @@ fn foreign(path: &Path, why: &str) -> MetaError {
 }
 
 fn damaged(path: &Path, what: &str) -> MetaError {
-    MetaError::Corrupt(format!(
-        "{}: {what}: restore the file from a copy",
-        path.display()
-    ))
+    MetaError::Corrupt(format!("{}: {what}: restore the file from a copy", path.display()))
 }
 
 /// redb's own file backend, except that the file never has holes: space is claimed when the file
@@ -312,11 +266,7 @@ impl StorageBackend for Storage {
         self.inner.try_lock_range(start, end)
     }
 
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.inner.try_lock_shared_range(start, end)
     }
 

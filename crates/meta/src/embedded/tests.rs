@@ -42,10 +42,7 @@ const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 
 fn options(folder: &TempDir) -> EmbeddedOptions {
-    EmbeddedOptions {
-        path: folder.path().join("meta").join("meta.redb"),
-        cache_bytes: 16 << 20,
-    }
+    EmbeddedOptions { path: folder.path().join("meta").join("meta.redb"), cache_bytes: 16 << 20 }
 }
 
 fn folder() -> TempDir {
@@ -53,19 +50,11 @@ fn folder() -> TempDir {
 }
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Batch {
-    Batch {
-        checks: vec![],
-        writes: vec![Write::Put(key.into(), value.into())],
-    }
+    Batch { checks: vec![], writes: vec![Write::Put(key.into(), value.into())] }
 }
 
 async fn value(engine: &dyn Engine, key: &'static str) -> Option<Bytes> {
-    engine
-        .get(&[key.into()])
-        .await
-        .expect("get")
-        .remove(0)
-        .map(|row| row.value)
+    engine.get(&[key.into()]).await.expect("get").remove(0).map(|row| row.value)
 }
 
 fn refusal(options: EmbeddedOptions) -> (ErrorKind, String) {
@@ -96,13 +85,7 @@ async fn rows_and_versions_survive_a_reopen() {
     engine.commit(put("a", "1")).await.expect("commit");
     engine.commit(put("gone", "1")).await.expect("commit");
     let before = engine.get(&["a".into(), "gone".into()]).await.expect("get");
-    engine
-        .commit(Batch {
-            checks: vec![],
-            writes: vec![Write::Delete("gone".into())],
-        })
-        .await
-        .expect("commit");
+    engine.commit(Batch { checks: vec![], writes: vec![Write::Delete("gone".into())] }).await.expect("commit");
     drop(engine);
 
     let engine = Embedded::open(options(&folder)).expect("open again");
@@ -110,10 +93,7 @@ async fn rows_and_versions_survive_a_reopen() {
     assert_eq!(after, [before[0].clone(), None]);
     engine.commit(put("gone", "1")).await.expect("commit");
     let back = engine.get(&["gone".into()]).await.expect("get");
-    assert_ne!(
-        back[0], before[1],
-        "a row made again after a restart does not repeat its version"
-    );
+    assert_ne!(back[0], before[1], "a row made again after a restart does not repeat its version");
 }
 
 #[tokio::test]
@@ -127,14 +107,7 @@ async fn dropping_finishes_what_was_handed_over() {
     }
     drop(engine);
     let engine = Embedded::open(options(&folder)).expect("open again");
-    let page = engine
-        .range(Range {
-            from: "k".into(),
-            to: "l".into(),
-            limit: 1000,
-        })
-        .await
-        .expect("range");
+    let page = engine.range(Range { from: "k".into(), to: "l".into(), limit: 1000 }).await.expect("range");
     assert_eq!(page.rows.len(), 200);
 }
 
@@ -144,10 +117,7 @@ fn refusals_name_the_file_and_the_cure() {
     let engine = Embedded::open(options(&held)).expect("open");
     let (kind, text) = refusal(options(&held));
     assert_eq!(kind, ErrorKind::Unavailable);
-    assert!(
-        text.contains("meta.redb is in use by another process: stop that one"),
-        "{text}"
-    );
+    assert!(text.contains("meta.redb is in use by another process: stop that one"), "{text}");
     drop(engine);
 
     let path_of = |folder: &TempDir| {
@@ -161,22 +131,14 @@ fn refusals_name_the_file_and_the_cure() {
         std::fs::write(&path, content).expect("write");
         let (kind, text) = refusal(options(&foreign));
         assert_eq!(kind, ErrorKind::Corrupt, "{text}");
-        assert!(
-            text.contains("meta.redb is not holdfast's metadata file"),
-            "{text}"
-        );
-        assert_eq!(
-            std::fs::read(&path).expect("read"),
-            content,
-            "a foreign file is left alone"
-        );
+        assert!(text.contains("meta.redb is not holdfast's metadata file"), "{text}");
+        assert_eq!(std::fs::read(&path).expect("read"), content, "a foreign file is left alone");
     }
 
     let other = folder();
     let database = redb::Database::create(path_of(&other)).expect("another program's database");
     let txn = database.begin_write().expect("begin");
-    txn.open_table(TableDefinition::<&str, &str>::new("recipes"))
-        .expect("table");
+    txn.open_table(TableDefinition::<&str, &str>::new("recipes")).expect("table");
     txn.commit().expect("commit");
     drop(database);
     let (kind, text) = refusal(options(&other));
@@ -187,17 +149,11 @@ fn refusals_name_the_file_and_the_cure() {
     drop(Embedded::open(options(&newer)).expect("open"));
     let database = redb::Database::create(path_of(&newer)).expect("our database");
     let txn = database.begin_write().expect("begin");
-    txn.open_table(ABOUT)
-        .expect("table")
-        .insert(FORMAT, 2)
-        .expect("insert");
+    txn.open_table(ABOUT).expect("table").insert(FORMAT, 2).expect("insert");
     txn.commit().expect("commit");
     drop(database);
     let (_, text) = refusal(options(&newer));
-    assert!(
-        text.contains("has format 2; this program knows 1: use the holdfast that wrote it"),
-        "{text}"
-    );
+    assert!(text.contains("has format 2; this program knows 1: use the holdfast that wrote it"), "{text}");
 
     let directory = folder();
     std::fs::create_dir_all(options(&directory).path).expect("a folder in the way");
@@ -214,23 +170,14 @@ async fn a_damaged_file_is_an_error_and_not_a_crash() {
     for number in 0..2000 {
         // One group, or this would be two thousand flushes.
         if number % 500 == 0 {
-            let batches = (number..number + 500)
-                .map(|n| put(format!("k{n:04}"), vec![3; 300]))
-                .collect();
-            engine
-                .commit_group(batches)
-                .await
-                .into_iter()
-                .for_each(|answer| answer.expect("commit"));
+            let batches = (number..number + 500).map(|n| put(format!("k{n:04}"), vec![3; 300])).collect();
+            engine.commit_group(batches).await.into_iter().for_each(|answer| answer.expect("commit"));
         }
     }
     drop(engine);
     let whole = std::fs::read(&options.path).expect("read");
     for (name, damage) in [
-        (
-            "cut to half",
-            &(|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2)) as &dyn Fn(&mut Vec<u8>),
-        ),
+        ("cut to half", &(|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2)) as &dyn Fn(&mut Vec<u8>)),
         ("cut inside the header", &|bytes| bytes.truncate(100)),
         ("zeroes behind the header", &|bytes| bytes[4096..].fill(0)),
         ("noise behind the header", &|bytes| bytes[4096..].fill(0xa5)),
@@ -241,11 +188,7 @@ async fn a_damaged_file_is_an_error_and_not_a_crash() {
         std::fs::write(&options.path, &bytes).expect("write");
         let read = async {
             let engine = Embedded::open(options.clone())?;
-            let range = Range {
-                from: "k".into(),
-                to: "l".into(),
-                limit: 5000,
-            };
+            let range = Range { from: "k".into(), to: "l".into(), limit: 5000 };
             engine.range(range).await.map(|page| page.rows.len())
         };
         let error = read.await.expect_err(name);
@@ -258,14 +201,8 @@ async fn on_failing_disk(folder: &TempDir) -> (Embedded, Arc<Faults>) {
     let file = MetaFile::new(options(folder));
     let faults = Arc::clone(&file.faults);
     let engine = Embedded::open_file(file).expect("open");
-    let batches = (0..100)
-        .map(|n| put(format!("old{n:03}"), vec![1; 300]))
-        .collect();
-    engine
-        .commit_group(batches)
-        .await
-        .into_iter()
-        .for_each(|answer| answer.expect("commit"));
+    let batches = (0..100).map(|n| put(format!("old{n:03}"), vec![1; 300])).collect();
+    engine.commit_group(batches).await.into_iter().for_each(|answer| answer.expect("commit"));
     (engine, faults)
 }
 
@@ -292,31 +229,18 @@ async fn a_full_disk_is_said_so_and_heals_by_itself() {
         let mut failed = false;
         for number in 0..400 {
             // Large enough that the file must grow.
-            match engine
-                .commit(put(format!("new{number}"), vec![2; 100_000]))
-                .await
-            {
-                Ok(()) => assert!(
-                    matches!(step, Step::Grow) && !failed,
-                    "{step:?}: batch {number} committed"
-                ),
+            match engine.commit(put(format!("new{number}"), vec![2; 100_000])).await {
+                Ok(()) => assert!(matches!(step, Step::Grow) && !failed, "{step:?}: batch {number} committed"),
                 Err(error) => {
                     failed = true;
                     assert!(
-                        matches!(
-                            error.kind(),
-                            ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Unknown
-                        ),
+                        matches!(error.kind(), ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Unknown),
                         "{step:?}: {error}"
                     );
                     if matches!(step, Step::Grow) {
                         assert!(matches!(error, CommitError::Full), "{error}");
                         let key = Bytes::from(format!("new{number}"));
-                        assert_eq!(
-                            engine.get(&[key]).await.expect("reads go on"),
-                            [None],
-                            "full writes nothing"
-                        );
+                        assert_eq!(engine.get(&[key]).await.expect("reads go on"), [None], "full writes nothing");
                     }
                     break;
                 }
@@ -325,19 +249,8 @@ async fn a_full_disk_is_said_so_and_heals_by_itself() {
         assert!(failed, "{step:?}: the disk never filled");
         faults.set(step, 0);
         heals(&engine, "after").await;
-        let page = engine
-            .range(Range {
-                from: "old".into(),
-                to: "ole".into(),
-                limit: 1000,
-            })
-            .await
-            .expect("range");
-        assert_eq!(
-            page.rows.len(),
-            100,
-            "{step:?}: acknowledged rows are there"
-        );
+        let page = engine.range(Range { from: "old".into(), to: "ole".into(), limit: 1000 }).await.expect("range");
+        assert_eq!(page.rows.len(), 100, "{step:?}: acknowledged rows are there");
     }
 }
 
@@ -348,31 +261,15 @@ async fn a_failed_flush_is_never_acknowledged() {
         let (engine, faults) = on_failing_disk(&folder).await;
         faults.set(step, EIO);
         for _ in 0..20 {
-            let error = engine
-                .commit(put("lost", "1"))
-                .await
-                .expect_err("the disk is failing");
-            assert!(
-                matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown),
-                "{step:?}: {error}"
-            );
+            let error = engine.commit(put("lost", "1")).await.expect_err("the disk is failing");
+            assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown), "{step:?}: {error}");
         }
         faults.set(step, 0);
         heals(&engine, "after").await;
         drop(engine);
         let engine = Embedded::open(options(&folder)).expect("open again");
-        assert_eq!(
-            value(&engine, "after").await.as_deref(),
-            Some(&b"healed"[..])
-        );
-        let page = engine
-            .range(Range {
-                from: "old".into(),
-                to: "ole".into(),
-                limit: 1000,
-            })
-            .await
-            .expect("range");
+        assert_eq!(value(&engine, "after").await.as_deref(), Some(&b"healed"[..]));
+        let page = engine.range(Range { from: "old".into(), to: "ole".into(), limit: 1000 }).await.expect("range");
         assert_eq!(page.rows.len(), 100);
     }
 }
@@ -388,31 +285,14 @@ fn killed_child() {
     let Some(path) = std::env::var_os(CHILD_FILE) else {
         return;
     };
-    let engine = Embedded::open(EmbeddedOptions {
-        path: path.into(),
-        cache_bytes: 16 << 20,
-    })
-    .expect("open");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .expect("a runtime");
+    let engine = Embedded::open(EmbeddedOptions { path: path.into(), cache_bytes: 16 << 20 }).expect("open");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
     let task = async |task: u64| {
         for number in (task..).step_by(CHILD_TASKS as usize) {
-            let writes = ["x", "y"]
-                .map(|side| Write::Put(format!("{side}{number:010}").into(), vec![9; 200].into()));
-            engine
-                .commit(Batch {
-                    checks: vec![],
-                    writes: writes.into(),
-                })
-                .await
-                .expect("commit");
+            let writes = ["x", "y"].map(|side| Write::Put(format!("{side}{number:010}").into(), vec![9; 200].into()));
+            engine.commit(Batch { checks: vec![], writes: writes.into() }).await.expect("commit");
             let mut out = io::stdout().lock();
-            if writeln!(out, "ack {number}")
-                .and_then(|()| out.flush())
-                .is_err()
-            {
+            if writeln!(out, "ack {number}").and_then(|()| out.flush()).is_err() {
                 return;
             }
         }
@@ -455,35 +335,20 @@ async fn acknowledged_batches_survive_kill_9() {
         for number in &acknowledged {
             let keys = ["x", "y"].map(|side| Key::from(format!("{side}{number:010}")));
             let rows = engine.get(&keys).await.expect("get");
-            assert!(
-                rows.iter().all(Option::is_some),
-                "batch {number} was acknowledged and is gone"
-            );
+            assert!(rows.iter().all(Option::is_some), "batch {number} was acknowledged and is gone");
         }
         let side = async |side: &'static str, end: &'static str| {
-            let range = Range {
-                from: side.into(),
-                to: end.into(),
-                limit: usize::MAX,
-            };
+            let range = Range { from: side.into(), to: end.into(), limit: usize::MAX };
             let rows = engine.range(range).await.expect("range").rows;
-            rows.into_iter()
-                .map(|(key, _)| key.slice(1..))
-                .collect::<Vec<_>>()
+            rows.into_iter().map(|(key, _)| key.slice(1..)).collect::<Vec<_>>()
         };
-        assert_eq!(
-            side("x", "y").await,
-            side("y", "z").await,
-            "a batch is there whole or not at all"
-        );
+        assert_eq!(side("x", "y").await, side("y", "z").await, "a batch is there whole or not at all");
     }
 }
 
 /// The number in `... ack <number>`; the test harness may print something before it.
 fn number_of(line: &str) -> Option<u64> {
-    line.trim()
-        .rsplit_once("ack ")
-        .and_then(|(_, number)| number.parse().ok())
+    line.trim().rsplit_once("ack ").and_then(|(_, number)| number.parse().ok())
 }
 
 /// A step of the property test; keys are drawn from a few so that they collide.
@@ -524,9 +389,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn key(number: u8) -> Key {
     // Neighbours that differ by a zero byte, a high byte, or length.
-    const KEYS: [&[u8]; 9] = [
-        b"a", b"a\0", b"a\0\0", b"a\xff", b"b", b"b\x7f", b"b\x80", b"c", b"d",
-    ];
+    const KEYS: [&[u8]; 9] = [b"a", b"a\0", b"a\0\0", b"a\xff", b"b", b"b\x7f", b"b\x80", b"c", b"d"];
     Bytes::from_static(KEYS[usize::from(number)])
 }
 
@@ -546,9 +409,7 @@ fn batch(acts: &[(u8, Act)], looked: &[Option<Row>]) -> Batch {
             Act::Put(_) | Act::Delete if written.contains(number) => continue,
             Act::Put(value) => {
                 written.push(*number);
-                batch
-                    .writes
-                    .push(Write::Put(key(*number), value.clone().into()));
+                batch.writes.push(Write::Put(key(*number), value.clone().into()));
                 continue;
             }
             Act::Delete => {

@@ -62,22 +62,13 @@ struct Failure {
 
 impl<E: Into<redb::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self {
-            error: error.into(),
-            commits: None,
-        }
+        Self { error: error.into(), commits: None }
     }
 }
 
 impl Writer {
     pub(super) fn new(file: MetaFile, opened: Opened, shared: Arc<Shared>) -> Self {
-        Self {
-            file,
-            opened: Some(opened),
-            shared,
-            trouble: None,
-            last: (0, Duration::ZERO),
-        }
+        Self { file, opened: Some(opened), shared, trouble: None, last: (0, Duration::ZERO) }
     }
 
     /// Works until every sender is gone and everything sent is answered.
@@ -111,11 +102,8 @@ impl Writer {
         let (expected, took) = self.last;
         let deadline = Instant::now() + (took / GATHER_FRACTION).min(GATHER_MAX);
         while count < TRANSACTION_BATCHES_MAX {
-            let patience = if count < expected {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
+            let patience =
+                if count < expected { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             let Ok(group) = inbox.recv_timeout(patience) else {
                 break;
             };
@@ -136,21 +124,13 @@ impl Writer {
         }
         let Some(opened) = &mut self.opened else {
             let closed = CommitError::Unavailable("its file cannot be opened: see the log".into());
-            return refuse(
-                groups,
-                self.trouble
-                    .as_ref()
-                    .map_or(&closed, |trouble| &trouble.refusal),
-            );
+            return refuse(groups, self.trouble.as_ref().map_or(&closed, |trouble| &trouble.refusal));
         };
         let before = opened.commits;
         let done = unpanicked(|| transact(opened, groups)).unwrap_or_else(|| {
             // A panic says nothing about how far it got; any newer number means it got there.
             let what = "a page cannot be read".into();
-            Err(Failure {
-                error: redb::Error::Corrupted(what),
-                commits: Some(before + 1),
-            })
+            Err(Failure { error: redb::Error::Corrupted(what), commits: Some(before + 1) })
         });
         match done.and_then(|answers| Ok((self.publish()?, answers))) {
             Ok(((), answers)) => {
@@ -182,11 +162,7 @@ impl Writer {
         let path = self.file.path().display().to_string();
         let what = format!("{path}: {}", failure.error);
         tracing::error!(error = %what, "a metadata commit failed; opening the file again");
-        let refusal = if is_full(&failure.error) {
-            CommitError::Full
-        } else {
-            CommitError::Unavailable(what.clone())
-        };
+        let refusal = if is_full(&failure.error) { CommitError::Full } else { CommitError::Unavailable(what.clone()) };
         self.postpone(refusal.clone());
         self.opened = None;
         self.reopen();
@@ -218,35 +194,22 @@ impl Writer {
     }
 
     fn postpone(&mut self, refusal: CommitError) {
-        let pause = self
-            .trouble
-            .as_ref()
-            .map_or(PAUSE_MIN, |trouble| (trouble.pause * 2).min(PAUSE_MAX));
-        self.trouble = Some(Trouble {
-            refusal,
-            pause,
-            until: Instant::now() + pause,
-        });
+        let pause = self.trouble.as_ref().map_or(PAUSE_MIN, |trouble| (trouble.pause * 2).min(PAUSE_MAX));
+        self.trouble = Some(Trouble { refusal, pause, until: Instant::now() + pause });
     }
 }
 
 /// The same answer for every batch.
 fn refuse(groups: &[Group], refusal: &CommitError) -> Vec<Vec<Answer>> {
     let refuse = |batch: &Batch| batch.check_limits().and(Err(refusal.clone()));
-    groups
-        .iter()
-        .map(|group| group.batches.iter().map(refuse).collect())
-        .collect()
+    groups.iter().map(|group| group.batches.iter().map(refuse).collect()).collect()
 }
 
 fn is_full(error: &redb::Error) -> bool {
     let redb::Error::Io(error) = error else {
         return false;
     };
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Applies all batches in one transaction, and flushes it when any of them wrote.
@@ -272,10 +235,7 @@ fn transact(opened: &mut Opened, groups: &[Group]) -> Result<Vec<Vec<Answer>>, F
         return Ok(answers);
     }
     txn.open_table(ABOUT)?.insert(COMMITS, commits)?;
-    txn.commit().map_err(|error| Failure {
-        error: error.into(),
-        commits: Some(commits),
-    })?;
+    txn.commit().map_err(|error| Failure { error: error.into(), commits: Some(commits) })?;
     opened.commits = commits;
     Ok(answers)
 }
@@ -310,10 +270,7 @@ fn apply(
     Ok(Ok(()))
 }
 
-fn holds(
-    rows: &Table<'_, &'static [u8], &'static [u8]>,
-    check: &Check,
-) -> Result<bool, StorageError> {
+fn holds(rows: &Table<'_, &'static [u8], &'static [u8]>, check: &Check) -> Result<bool, StorageError> {
     Ok(match check {
         Check::Absent(key) => rows.get(&key[..])?.is_none(),
         Check::Present(key) => rows.get(&key[..])?.is_some(),
@@ -321,18 +278,12 @@ fn holds(
             Some(stored) => match decode(stored.value()) {
                 Some((found, _)) => found == *version,
                 None => {
-                    return Err(StorageError::Corrupted(
-                        "a row is shorter than its version".into(),
-                    ));
+                    return Err(StorageError::Corrupted("a row is shorter than its version".into()));
                 }
             },
             None => false,
         },
         Check::Empty(from, to) if from >= to => true,
-        Check::Empty(from, to) => rows
-            .range(&from[..]..&to[..])?
-            .next()
-            .transpose()?
-            .is_none(),
+        Check::Empty(from, to) => rows.range(&from[..]..&to[..])?.next().transpose()?.is_none(),
     })
 }

@@ -32,9 +32,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use blob::{
-    BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement,
-};
+pub use blob::{BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement};
 pub use bucket::BucketRecord;
 pub use object::{Body, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRun, SealedPart};
 pub use site::{Resync, SiteRecord};
@@ -43,17 +41,11 @@ pub use user::{Grant, Right, UserRecord};
 
 pub mod key {
     //! Keys of all records, in one place so that prefixes cannot collide.
-    pub use super::blob::{
-        blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs,
-    };
+    pub use super::blob::{blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs};
     pub use super::bucket::{bucket_key, bucket_live_key, bucket_name_of, buckets};
-    pub use super::object::{
-        body_of, drop_key, drops, object_key, object_name_of, objects, objects_from,
-    };
+    pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::site::site_key;
-    pub use super::upload::{
-        part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key,
-    };
+    pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};
     pub use super::user::{user_key, user_name_key, users};
 }
 
@@ -95,9 +87,7 @@ pub trait Record: Serialize + DeserializeOwned {
     fn encode(&self) -> Bytes {
         let start = vec![Self::VERSION];
         // Serialising plain data into a growing vector has no way to fail.
-        postcard::to_extend(self, start)
-            .expect("records serialise")
-            .into()
+        postcard::to_extend(self, start).expect("records serialise").into()
     }
 
     /// The record that `bytes` are.
@@ -105,15 +95,9 @@ pub trait Record: Serialize + DeserializeOwned {
     /// # Errors
     /// [`RecordError`] when the bytes are corrupt or newer than this program.
     fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let (version, body) = bytes
-            .split_first()
-            .ok_or(RecordError::Corrupt { record: Self::NAME })?;
+        let (version, body) = bytes.split_first().ok_or(RecordError::Corrupt { record: Self::NAME })?;
         if *version > Self::VERSION {
-            return Err(RecordError::Newer {
-                record: Self::NAME,
-                found: *version,
-                known: Self::VERSION,
-            });
+            return Err(RecordError::Newer { record: Self::NAME, found: *version, known: Self::VERSION });
         }
         Self::decode_version(*version, body)
     }

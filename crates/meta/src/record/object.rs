@@ -67,10 +67,7 @@ pub struct SealedPart {
 
 impl std::fmt::Debug for SealedPart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SealedPart")
-            .field("id", &self.id)
-            .field("size", &self.size)
-            .finish_non_exhaustive()
+        f.debug_struct("SealedPart").field("id", &self.id).field("size", &self.size).finish_non_exhaustive()
     }
 }
 
@@ -131,9 +128,7 @@ pub fn objects_from(bucket: BucketId, name: &[u8]) -> Bytes {
 /// [`RecordError::Corrupt`] when it is none.
 pub fn object_name_of(key: &[u8]) -> Result<&str, RecordError> {
     let corrupt = RecordError::Corrupt { record: "object" };
-    key.get(2 + 16..)
-        .and_then(|name| std::str::from_utf8(name).ok())
-        .ok_or(corrupt)
+    key.get(2 + 16..).and_then(|name| std::str::from_utf8(name).ok()).ok_or(corrupt)
 }
 
 /// `x/<body id>`.

@@ -71,42 +71,24 @@ fn unescape(mut escaped: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(escaped.len());
     while let Some((&byte, rest)) = escaped.split_first() {
         out.push(byte);
-        escaped = if byte == 0 {
-            rest.strip_prefix(&[0xff])?
-        } else {
-            rest
-        };
+        escaped = if byte == 0 { rest.strip_prefix(&[0xff])? } else { rest };
     }
     Some(out)
 }
 
 /// `u/<bucket id><escaped object key>00 00<upload id>`.
 pub fn upload_key(bucket: BucketId, name: &str, upload: UploadId) -> Bytes {
-    join(
-        b"u/",
-        &[
-            bucket.as_bytes(),
-            &escape(name.as_bytes()),
-            &[0, 0],
-            upload.as_bytes(),
-        ],
-    )
+    join(b"u/", &[bucket.as_bytes(), &escape(name.as_bytes()), &[0, 0], upload.as_bytes()])
 }
 
 /// All uploads of a bucket for names that start with `prefix`, by name, then upload id.
 pub fn uploads(bucket: BucketId, prefix: &str) -> (Bytes, Bytes) {
-    under(join(
-        b"u/",
-        &[bucket.as_bytes(), &escape(prefix.as_bytes())],
-    ))
+    under(join(b"u/", &[bucket.as_bytes(), &escape(prefix.as_bytes())]))
 }
 
 /// All uploads of exactly one object name.
 pub fn uploads_of_key(bucket: BucketId, name: &str) -> (Bytes, Bytes) {
-    under(join(
-        b"u/",
-        &[bucket.as_bytes(), &escape(name.as_bytes()), &[0, 0]],
-    ))
+    under(join(b"u/", &[bucket.as_bytes(), &escape(name.as_bytes()), &[0, 0]]))
 }
 
 /// The object name and upload in a key made by [`upload_key`].
@@ -117,10 +99,7 @@ pub fn upload_of(key: &[u8]) -> Result<(String, UploadId), RecordError> {
     let corrupt = RecordError::Corrupt { record: "upload" };
     let rest = key.get(2 + 16..).ok_or(corrupt.clone())?;
     let (name, id) = rest.split_last_chunk::<16>().ok_or(corrupt.clone())?;
-    let name = name
-        .strip_suffix(&[0, 0])
-        .and_then(unescape)
-        .ok_or(corrupt.clone())?;
+    let name = name.strip_suffix(&[0, 0]).and_then(unescape).ok_or(corrupt.clone())?;
     let name = String::from_utf8(name).map_err(|_| corrupt)?;
     Ok((name, UploadId::from_bytes(*id)))
 }
@@ -141,7 +120,5 @@ pub fn parts(upload: UploadId) -> (Bytes, Bytes) {
 /// [`RecordError::Corrupt`] when it is none.
 pub fn part_number_of(key: &[u8]) -> Result<u16, RecordError> {
     let number = key.get(2 + 16..).and_then(|bytes| bytes.try_into().ok());
-    number
-        .map(u16::from_be_bytes)
-        .ok_or(RecordError::Corrupt { record: "part" })
+    number.map(u16::from_be_bytes).ok_or(RecordError::Corrupt { record: "part" })
 }

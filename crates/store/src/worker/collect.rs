@@ -269,10 +269,8 @@ impl Store {
         // Parts whose row only changed its count still point here; deleted ones have garbage
         // rows of their own. Either way the old record is right to keep them.
         record.parts = kept;
-        let mut batch = Batch {
-            checks: vec![is(blob_key.clone(), version)],
-            writes: vec![Write::Put(blob_key, record.encode())],
-        };
+        let mut batch =
+            Batch { checks: vec![is(blob_key.clone(), version)], writes: vec![Write::Put(blob_key, record.encode())] };
         if record.parts.is_empty() {
             let token = PartId::random(self.0.options.doors.rng.as_ref());
             let garbage = GarbageRecord { since_ms: self.now_ms(), blob };

@@ -324,8 +324,9 @@ fn find_liar(shards: &[Option<Bytes>; COLUMNS], geometry: &Geometry) -> Option<u
         (0..geometry.stripes()).all(|stripe| {
             let all = units(shards, geometry, stripe);
             let sources = std::array::from_fn(|column| if base.contains(&column) { all[column] } else { None });
-            erasure::reconstruct(&sources, rest)
-                .is_ok_and(|rebuilt| rest.iter().zip(rebuilt).all(|(column, unit)| all[*column] == Some(unit.as_slice())))
+            erasure::reconstruct(&sources, rest).is_ok_and(|rebuilt| {
+                rest.iter().zip(rebuilt).all(|(column, unit)| all[*column] == Some(unit.as_slice()))
+            })
         })
     };
     if fits(None) { None } else { (0..COLUMNS).find(|column| fits(Some(*column))) }

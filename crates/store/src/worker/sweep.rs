@@ -82,7 +82,9 @@ impl Store {
                         segment >= shape.segments() || shape.slots(segment, &record.away)[column] != slot
                     }
                 };
-                if stray && self.still_stray(blob, segment, column, slot).await? && site.delete(&entry.name).await.is_ok()
+                if stray
+                    && self.still_stray(blob, segment, column, slot).await?
+                    && site.delete(&entry.name).await.is_ok()
                 {
                     done.removed += 1;
                 }

@@ -1,0 +1,14 @@
+//! Sealed bytes of any kind do not open under a key that did not seal them.
+#![no_main]
+use envelope::{BodyHeader, Dek, Kek, Opener, WrappedKey, open_small};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    assert!(open_small(&Kek::from_bytes([7; 32]), b"fuzz", bytes).is_err());
+    if let Some((header, rest)) = bytes.split_first_chunk::<56>() {
+        assert!(Opener::new(&Dek::from_bytes([7; 32]), &BodyHeader(*header), rest).is_err());
+    }
+    if let Some((wrapped, context)) = bytes.split_first_chunk::<40>() {
+        assert!(Kek::from_bytes([7; 32]).unwrap_dek(context, &WrappedKey(*wrapped)).is_err());
+    }
+});

