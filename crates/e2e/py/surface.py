@@ -142,7 +142,7 @@ assert s3.list_objects_v2(Bucket=B, Prefix="list/", StartAfter="list/ü").get("K
 # Presigned, unsigned, wrongly signed.
 url = s3.generate_presigned_url("get_object", Params={"Bucket": B, "Key": "copy"}, ExpiresIn=60)
 assert urllib.request.urlopen(url).read() == data
-for bad in [url.replace("X-Amz-Signature=", "X-Amz-Signature=0"), url.split("?")[0]]:
+for bad in [url[:-1] + ("0" if url[-1] != "0" else "1"), url.split("?")[0]]:
     try:
         urllib.request.urlopen(bad)
         raise AssertionError("a bad signature was accepted")

@@ -65,15 +65,15 @@ fn rclone_checks_after_two_sites_are_gone() {
         let config = config.to_str().expect("a path");
         server.run("rclone", &[&["--config", config, "--retries", "1", "--low-level-retries", "1"], args].concat())
     };
-    rclone(&["mkdir", "hf:rc"]);
-    rclone(&["sync", &tree, "hf:rc/tree"]);
-    rclone(&["check", &tree, "hf:rc/tree"]);
+    rclone(&["mkdir", "hf:rclone"]);
+    rclone(&["sync", &tree, "hf:rclone/tree"]);
+    rclone(&["check", &tree, "hf:rclone/tree"]);
     lose(&server, ["dc3", "dc4"]);
-    rclone(&["check", "--download", &tree, "hf:rc/tree"]);
-    rclone(&["sync", "hf:rc/tree", "hf:rc/again"]);
-    rclone(&["copy", "hf:rc/again", "back"]);
+    rclone(&["check", "--download", &tree, "hf:rclone/tree"]);
+    rclone(&["sync", "hf:rclone/tree", "hf:rclone/again"]);
+    rclone(&["copy", "hf:rclone/again", "back"]);
     same_trees(&tree, &server.dir().join("back"));
-    rclone(&["purge", "hf:rc"]);
+    rclone(&["purge", "hf:rclone"]);
 }
 
 #[test]
@@ -151,9 +151,9 @@ impl Weed {
             .args([format!("-filer.port={}", port + 3)])
             .args([format!("-s3.port.grpc={}", port + 4), format!("-master.port.grpc={}", port + 5)])
             .args([format!("-volume.port.grpc={}", port + 6), format!("-filer.port.grpc={}", port + 7)])
-            .arg(format!("-s3.port.iceberg={}", port + 8))
+            .arg("-s3.port.iceberg=0")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("weed.log")).expect("a log"))
             .spawn();
         Self(child.expect("weed runs; `cargo xtask e2e` installs it"))
     }
@@ -190,7 +190,7 @@ fn sites_on_another_s3_server() {
             if made.status.success() {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(90), "{}", String::from_utf8_lossy(&made.stderr));
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}\n{}", String::from_utf8_lossy(&made.stderr), std::fs::read_to_string(dir.path().join("weed.log")).unwrap_or_default());
             std::thread::sleep(Duration::from_millis(300));
         }
     };
