@@ -190,7 +190,12 @@ fn sites_on_another_s3_server() {
             if made.status.success() {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}\n{}", String::from_utf8_lossy(&made.stderr), std::fs::read_to_string(dir.path().join("weed.log")).unwrap_or_default());
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{}\n{}",
+                String::from_utf8_lossy(&made.stderr),
+                std::fs::read_to_string(dir.path().join("weed.log")).unwrap_or_default()
+            );
             std::thread::sleep(Duration::from_millis(300));
         }
     };

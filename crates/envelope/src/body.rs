@@ -25,9 +25,10 @@ const CHUNKS_MAX: u64 = 1 << 38;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyHeader(pub [u8; HEADER_LEN]);
 
-/// Sealed bytes, without the header, of a body of `plain` bytes.
+/// Sealed bytes, without the header, of a body of `plain` bytes. Saturates: a length from a
+/// damaged record must not wrap into a small one.
 pub fn sealed_len(plain: u64) -> u64 {
-    plain + chunk_count(plain) * TAG_LEN as u64
+    plain.saturating_add(chunk_count(plain) * TAG_LEN as u64)
 }
 
 /// Chunks of a body of `plain` bytes. The last is always short, so there is always one.
@@ -204,6 +205,59 @@ mod tests {
             assert_eq!(plain_len(sealed as u64), Ok(size as u64));
             assert_eq!(open(&dek, &header, &chunks).unwrap(), plain, "{size}");
         }
+    }
+
+    /// The vectors of `docs/spec/part.md`.
+    #[test]
+    fn bodies_are_the_specified_ones() {
+        let dek = Dek::from_bytes(std::array::from_fn(|i| i as u8));
+        let context: Vec<u8> = b"hf-body1".iter().copied().chain(0x40..0x50).collect();
+        let salt = std::array::from_fn(|i| 0x20 + i as u8);
+
+        let (mut sealer, header) = Sealer::with_salt(&dek, &context, salt).unwrap();
+        let commitment = "8954e36d75428a6cf8d15bad535e0519fd0b8aff989b346cdb7cb9e5bcac91bf";
+        assert_eq!(hex::encode(header.0), format!("{}{commitment}", hex::encode(salt)));
+        let mut chunk = [b"hello, holdfast".as_slice(), &[0; TAG_LEN]].concat();
+        sealer.seal_chunk(&mut chunk).unwrap();
+        assert_eq!(hex::encode(chunk), "933cf8f46b7abc2616e7d8448257d7e842915a5dacd029da2049d2c3da6a2d");
+
+        let (mut sealer, _) = Sealer::with_salt(&dek, &context, salt).unwrap();
+        let tags = ["76e54fea8d6cec81dd0f014b2c5891a3", "7853cbd1cb44fcb29f4af6210eb7c29b"];
+        for tag in tags {
+            let mut chunk = vec![0; SEALED_CHUNK];
+            sealer.seal_chunk(&mut chunk).unwrap();
+            assert_eq!(hex::encode(&chunk[CHUNK..]), tag);
+        }
+        let mut empty = [0; TAG_LEN];
+        sealer.seal_chunk(&mut empty).unwrap();
+        assert_eq!(hex::encode(empty), "6dc80942da55dd83b0fedb6b545f9dcd");
+    }
+
+    #[test]
+    fn chunks_that_no_body_has() {
+        let rng = SeededRng::new(5);
+        let dek = Dek::generate(&rng);
+        let (mut sealer, header) = Sealer::new(&dek, b"", &rng);
+        for len in [0, TAG_LEN - 1, SEALED_CHUNK + 1] {
+            assert_eq!(sealer.seal_chunk(&mut vec![0; len]), Err(EnvelopeError::Truncated), "{len}");
+        }
+        // A refused chunk was not counted: the first one opens as the first.
+        let mut first = vec![0; SEALED_CHUNK];
+        sealer.seal_chunk(&mut first).unwrap();
+        let opener = Opener::new(&dek, &header, b"").unwrap();
+        let mut out = vec![1; CHUNK];
+        assert_eq!(opener.open_chunk(0, false, &first, &mut out), Ok(CHUNK));
+        assert_eq!(out, vec![0; CHUNK]);
+        assert_eq!(opener.open_chunk(0, true, &first, &mut out), Err(EnvelopeError::Truncated));
+        assert_eq!(opener.open_chunk(0, false, &first, &mut out[1..]), Err(EnvelopeError::Truncated));
+        assert_eq!(opener.open_chunk(1, false, &first, &mut out), Err(EnvelopeError::Refused));
+        assert_eq!(opener.open_chunk(CHUNKS_MAX, false, &first, &mut out), Err(EnvelopeError::Ended));
+    }
+
+    /// A length from a damaged record once wrapped around to a small one.
+    #[test]
+    fn absurd_lengths_saturate() {
+        assert_eq!(sealed_len(u64::MAX), u64::MAX);
     }
 
     #[test]

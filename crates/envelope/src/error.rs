@@ -13,13 +13,21 @@ pub enum EnvelopeError {
     /// A chunk after the last one, or more chunks than the format counts.
     #[error("the body has ended; no chunk may follow")]
     Ended,
+    /// More than is sealed in one piece.
+    #[error("a secret of {len} bytes is too long to be sealed in one piece (at most {max}); seal it as a body")]
+    TooLong {
+        /// Bytes of the secret.
+        len: usize,
+        /// Most bytes.
+        max: usize,
+    },
 }
 
 impl Classify for EnvelopeError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused | Self::Truncated => ErrorKind::Corrupt,
-            Self::Ended => ErrorKind::Internal,
+            Self::Ended | Self::TooLong { .. } => ErrorKind::Internal,
         }
     }
 }

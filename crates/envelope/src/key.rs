@@ -141,6 +141,30 @@ mod tests {
     use base::SeededRng;
     use proptest::prelude::*;
 
+    /// The vector of `docs/spec/wrap.md`.
+    #[test]
+    fn wraps_are_the_specified_ones() {
+        let kek = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
+        let key = std::array::from_fn(|i| i as u8);
+        let context: Vec<u8> = b"bucket/1".iter().copied().chain(0x40..0x50).collect();
+        let wrapped = kek.wrap_kek(&context, &Kek::from_bytes(key)).unwrap();
+        let expected = "6cd7e88d04d00f166c7d341373ab467d7b6b26febdbe503b148f13418b9ddc7a0da2e6096db64cb1";
+        assert_eq!(hex::encode(wrapped.0), expected);
+        assert_eq!(*kek.unwrap_kek(&context, &wrapped).unwrap().0, key);
+    }
+
+    /// KWP itself would unwrap shorter keys: a wrap that is not of 32 bytes is none of ours.
+    #[test]
+    fn a_wrap_of_a_shorter_key_is_refused() {
+        let kek = Kek::from_bytes([1; KEY_LEN]);
+        let wrapping = kek.derive(b"holdfast/wrap/v1", b"ctx").unwrap();
+        let mut wrapped = [0; WRAPPED_LEN];
+        let primitive = AesKek::new(&AES_256, wrapping.as_ref()).unwrap();
+        // 25 to 31 bytes are padded to the length of our wraps.
+        assert_eq!(primitive.wrap_with_padding(&[7; 31], &mut wrapped).unwrap().len(), WRAPPED_LEN);
+        assert!(matches!(kek.unwrap_dek(b"ctx", &WrappedKey(wrapped)), Err(EnvelopeError::Refused)));
+    }
+
     proptest! {
         #[test]
         fn wraps_open_where_they_were_made(seed: u64, context: Vec<u8>, flip in 0usize..320) {

@@ -6,7 +6,7 @@
 //! * Keys: AES-256-KWP (RFC 5649) under a key derived for the one context. See [`Kek`].
 //!
 //! Pure: no I/O, no clock; randomness comes in through [`base::Rng`]. The formats are specified in
-//! `docs/spec/part.md`.
+//! `docs/spec/part.md` and `docs/spec/wrap.md`.
 
 mod body;
 mod error;

@@ -153,6 +153,9 @@ mod tests {
     #[test]
     fn the_generator_is_the_specified_one() {
         assert_eq!(generator()[3..], [[1, 1, 1], [15, 8, 6]]);
+        let all = stripe(&[vec![1, 2, 3, 250], vec![9, 8, 7, 251], vec![0, 255, 16, 252]]);
+        assert_eq!(all[3], [0x08, 0xf5, 0x14, 0xfd]);
+        assert_eq!(all[4], [0x47, 0x66, 0x49, 0xe6]);
     }
 
     #[test]

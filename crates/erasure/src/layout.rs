@@ -66,11 +66,11 @@ impl Geometry {
     }
 
     /// Cuts a range of the segment's bytes into pieces, in order. What lies past the end is left
-    /// out. Reed-Solomon works bytewise, so a piece is rebuilt from the same interval of any
+    /// out, and a geometry that is not valid has no pieces. Reed-Solomon works bytewise, so a piece is rebuilt from the same interval of any
     /// three other columns.
     pub fn locate(&self, range: Range<u64>) -> impl Iterator<Item = Piece> + use<> {
         let geometry = *self;
-        let end = range.end.min(self.len);
+        let end = if self.is_valid() { range.end.min(self.len) } else { 0 };
         let mut at = range.start;
         std::iter::from_fn(move || {
             if at >= end {
@@ -115,7 +115,47 @@ mod tests {
         columns
     }
 
+    #[test]
+    fn last_units() {
+        let cases = [
+            // len, unit, align, full stripes, last unit, column
+            (0, 64, 16, 0, 0, 0),
+            (1, 64, 16, 0, 16, 16),
+            (48, 64, 16, 0, 16, 16),
+            (49, 64, 16, 0, 32, 32),
+            (191, 64, 16, 0, 64, 64),
+            (192, 64, 16, 1, 0, 64),
+            (193, 64, 16, 1, 16, 80),
+            (30, 8, 4, 1, 4, 12),
+        ];
+        for (len, unit, align, full, last, column) in cases {
+            let geometry = Geometry { len, unit, align };
+            let got = (geometry.full_stripes(), geometry.last_unit(), geometry.column_len());
+            assert_eq!(got, (full, last, column), "{geometry:?}");
+        }
+    }
+
+    /// A damaged record gave a unit of 0, and locating a byte in it divided by that.
+    #[test]
+    fn geometries_that_make_no_sense_have_no_pieces() {
+        for (unit, align) in [(0, 0), (0, 1), (1, 0), (3, 2)] {
+            let geometry = Geometry { len: 100, unit, align };
+            assert!(!geometry.is_valid());
+            assert_eq!(geometry.locate(0..100).next(), None, "{geometry:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_numbers_make_it_panic(len: u64, unit: u32, align: u32, from: u64, to: u64) {
+            let geometry = Geometry { len, unit, align };
+            let all = (geometry.stripes(), geometry.column_len(), geometry.unit_of(from));
+            prop_assert!(all.1 <= len.saturating_add(u64::from(unit)), "{all:?}");
+            for piece in geometry.locate(from..to).take(5) {
+                prop_assert!(piece.column_offset + u64::from(piece.len) <= geometry.column_len());
+            }
+        }
+
         #[test]
         fn pieces_name_the_bytes_asked_for(geometry in geometry(), a in 0u64..520, b in 0u64..520) {
             prop_assert!(geometry.is_valid());

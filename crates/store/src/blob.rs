@@ -77,7 +77,8 @@ impl Shape {
 /// The name of a shard at its site. It tells a stranger nothing.
 pub(crate) fn shard_name(blob: BlobId, segment: u32, column: usize) -> String {
     let id = blob.to_string();
-    format!("shards/{}/{id}.{segment}.{column}", &id[..2])
+    // The last digits are random; the first ones are time and would fill one folder after the other.
+    format!("shards/{}/{id}.{segment}.{column}", &id[30..])
 }
 
 /// The reverse of [`shard_name`]; `None` for other names.

@@ -25,6 +25,8 @@ const PARTS_MAX: usize = 128;
 const BYTES_MAX: usize = 8 << 20;
 /// Packs being written at once: one fills while others wait for their flush.
 const IN_FLIGHT_MAX: usize = 2;
+/// How long a pack waits for company when the last one had much: short against its two flushes.
+const GATHER: std::time::Duration = std::time::Duration::from_millis(1);
 /// Units of packs are multiples of this: what SIMD likes.
 const ALIGN: u32 = 64;
 
@@ -45,6 +47,8 @@ pub(crate) struct Packer(Mutex<Waiting>);
 struct Waiting {
     jobs: std::collections::VecDeque<Job>,
     in_flight: usize,
+    /// Parts in the pack before.
+    last: usize,
 }
 
 impl Packer {
@@ -60,10 +64,17 @@ impl Packer {
             bytes += job.sealed.len();
             jobs.extend(waiting.jobs.pop_front());
         }
+        waiting.last = jobs.len();
         if jobs.is_empty() {
             waiting.in_flight -= 1;
         }
         jobs
+    }
+
+    /// Whether far fewer parts wait than the last pack had: its clients are about to send more.
+    fn is_early(&self) -> bool {
+        let waiting = self.0.lock();
+        waiting.jobs.len() * 2 < waiting.last
     }
 }
 
@@ -78,6 +89,9 @@ impl Store {
             let store = self.clone();
             self.0.tasks.spawn(async move {
                 loop {
+                    if store.0.packer.is_early() {
+                        tokio::time::sleep(GATHER).await;
+                    }
                     let jobs = store.0.packer.take();
                     if jobs.is_empty() {
                         return;
@@ -90,7 +104,7 @@ impl Store {
 
     async fn write_pack(&self, jobs: Vec<Job>) {
         metrics::histogram!("holdfast_pack_parts").record(jobs.len() as f64);
-        let plan = Plan::of(&jobs, BlobId::random(self.0.options.doors.rng.as_ref()));
+        let plan = Plan::of(&jobs, BlobId::ordered(self.now_ms(), self.0.options.doors.rng.as_ref()));
         // Held until the row is committed, so that the sweep does not take it for an orphan.
         let _pin = self.0.pins.hold(Held::Blob(plan.shape.blob));
         let shards = match plan.shards(&jobs) {

@@ -57,7 +57,7 @@ impl Store {
             return self.commit_goal(&goal(None, body.finish()?)?, None).await;
         }
         let rng = self.0.options.doors.rng.as_ref();
-        let id = PartId::random(rng);
+        let id = PartId::ordered(self.now_ms(), rng);
         let dek = Dek::generate(rng);
         let bucket_key = self.0.keys.bucket_key(target.bucket.id, &target.bucket.wrapped_key)?;
         let place = DekPlace {
@@ -252,7 +252,7 @@ struct BlobWriter {
 
 impl BlobWriter {
     fn new(store: &Store, len: u64) -> Self {
-        let blob = BlobId::random(store.0.options.doors.rng.as_ref());
+        let blob = BlobId::ordered(store.now_ms(), store.0.options.doors.rng.as_ref());
         let shape = Shape { blob, len, segment: SEGMENT, unit: UNIT, align: SEALED_CHUNK as u32 };
         let blob = WrittenBlob {
             shape,

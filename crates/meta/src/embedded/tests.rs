@@ -1,3 +1,5 @@
+//! The embedded engine under every kind of ill treatment.
+
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

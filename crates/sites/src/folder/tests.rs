@@ -1,3 +1,5 @@
+//! A folder under every kind of ill treatment.
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};

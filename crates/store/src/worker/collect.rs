@@ -212,7 +212,7 @@ impl Store {
                 live.push((*part, row, version, data.slice(range)));
             }
         }
-        let fresh = BlobId::random(self.0.options.doors.rng.as_ref());
+        let fresh = BlobId::ordered(self.now_ms(), self.0.options.doors.rng.as_ref());
         let _fresh_pin = self.0.pins.hold(Held::Blob(fresh));
         let shape = pack_shape(fresh, live.iter().map(|(part, ..)| part.len).sum());
         let mut group = Vec::new();
