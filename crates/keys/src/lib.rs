@@ -227,7 +227,8 @@ fn read_key_file(path: &Path) -> Result<Option<Kek>, KeyError> {
     // A bound, so that a wrong path to a huge file is an error and not a full memory.
     (&mut file).take(200).read_to_string(&mut text).map_err(|_| not_a_key())?;
     let (magic, digits) = text.trim_end().split_once('\n').ok_or_else(not_a_key)?;
-    if magic != FILE_MAGIC || digits.len() != 64 {
+    // Hexadecimal digits only: the parser of numbers below would take a sign as well.
+    if magic != FILE_MAGIC || digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(not_a_key());
     }
     let mut key = Zeroizing::new([0; 32]);
@@ -281,7 +282,8 @@ mod tests {
     fn a_damaged_root_key_file_is_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
-        for bad in ["", "holdfast root key v1\n", "holdfast root key v1\nzz\n", "something else\n\n"] {
+        let signed = format!("holdfast root key v1\n{}\n", "+f".repeat(32));
+        for bad in [signed.as_str(), "", "holdfast root key v1\n", "holdfast root key v1\nzz\n", "something else\n\n"] {
             std::fs::write(&path, bad).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
             let opened = Keyring::open(&path, &SeededRng::new(1));

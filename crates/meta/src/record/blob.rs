@@ -33,6 +33,16 @@ pub struct DataRecord {
 
 impl Record for DataRecord {
     const NAME: &'static str = "data";
+
+    fn is_sound(&self) -> bool {
+        let end = self.offset.checked_add(self.len);
+        is_geometry(self.blob_len, self.segment, self.unit, self.align) && end.is_some_and(|end| end <= self.blob_len)
+    }
+}
+
+/// A blob is at most a sealed part of 5 GiB, with room; its units are whole multiples.
+fn is_geometry(len: u64, segment: u64, unit: u32, align: u32) -> bool {
+    len <= 1 << 33 && segment > 0 && len.div_ceil(segment) <= 1 << 20 && align > 0 && unit > 0 && unit % align == 0
 }
 
 /// What a blob holds, and which of its shards are not at home.
@@ -83,6 +93,11 @@ impl BlobRecord {
 
 impl Record for BlobRecord {
     const NAME: &'static str = "blob";
+
+    fn is_sound(&self) -> bool {
+        let inside = |part: &BlobPart| part.offset.checked_add(part.len).is_some_and(|end| end <= self.len);
+        is_geometry(self.len, self.segment, self.unit, self.align) && self.parts.iter().all(inside)
+    }
 }
 
 /// The blob's shards need to be looked at: some are away, missing or damaged.

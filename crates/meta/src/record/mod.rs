@@ -99,7 +99,14 @@ pub trait Record: Serialize + DeserializeOwned {
         if *version > Self::VERSION {
             return Err(RecordError::Newer { record: Self::NAME, found: *version, known: Self::VERSION });
         }
-        Self::decode_version(*version, body)
+        let record = Self::decode_version(*version, body)?;
+        if record.is_sound() { Ok(record) } else { Err(RecordError::Corrupt { record: Self::NAME }) }
+    }
+
+    /// Whether the numbers make sense together. Damage that still decodes must not send a reader
+    /// on an endless loop.
+    fn is_sound(&self) -> bool {
+        true
     }
 
     /// Reads the body of one known version. A record that has had more than one overrides this.

@@ -39,3 +39,24 @@ fn trailing_and_missing_bytes_are_corrupt() {
     assert_eq!(DropRecord::decode(&[whole.clone(), vec![0]].concat()), corrupt);
     assert_eq!(DropRecord::decode(&[]), corrupt);
 }
+
+/// A unit of 0 would be divided by, a part outside its blob would be read for ever.
+#[test]
+fn numbers_that_make_no_sense_are_corrupt() {
+    let rng = SeededRng::new(9);
+    let blob = base::BlobId::random(&rng);
+    let good = DataRecord { refs: 1, blob, offset: 10, len: 90, blob_len: 100, segment: 100, unit: 64, align: 64 };
+    assert_eq!(DataRecord::decode(&good.encode()), Ok(good.clone()));
+    let bad = [
+        DataRecord { unit: 0, ..good.clone() },
+        DataRecord { align: 0, ..good.clone() },
+        DataRecord { unit: 65, ..good.clone() },
+        DataRecord { segment: 0, ..good.clone() },
+        DataRecord { len: 91, ..good.clone() },
+        DataRecord { offset: u64::MAX, ..good.clone() },
+        DataRecord { blob_len: u64::MAX, ..good.clone() },
+    ];
+    for record in bad {
+        assert_eq!(DataRecord::decode(&record.encode()), Err(RecordError::Corrupt { record: "data" }), "{record:?}");
+    }
+}
