@@ -151,7 +151,11 @@ impl Store {
             return Ok(());
         }
         // Without a row there is nothing left to give up; deleting must never need old bytes.
-        let Some((mut data, version)) = self.record::<DataRecord>(data_key.clone()).await? else { return Ok(()) };
+        let found = match self.record::<DataRecord>(data_key.clone()).await {
+            Err(Error::Record(_)) => None,
+            other => other?,
+        };
+        let Some((mut data, version)) = found else { return Ok(()) };
         batch.checks.push(Check::Is(data_key.clone(), version));
         if data.refs > 1 {
             data.refs -= 1;

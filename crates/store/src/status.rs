@@ -232,7 +232,7 @@ impl Store {
         let slot = self.0.pool.slot_of(name).ok_or_else(|| Error::NoSuchSite(name.to_owned()))?;
         let site = self.0.pool.site(slot);
         self.0.pool.probe_all().await;
-        if !force && self.0.pool.state(slot) == SiteState::Up {
+        if !force && self.0.pool.state(slot).readable() {
             return Err(Error::Invalid("the site is in service; use --force to refill it all the same"));
         }
         if !force && read_marker(site.as_ref()).await?.is_some() && self.0.pool.state(slot) == SiteState::Foreign {
