@@ -42,7 +42,12 @@ impl Record for DataRecord {
 
 /// A blob is at most a sealed part of 5 GiB, with room; its units are whole multiples.
 fn is_geometry(len: u64, segment: u64, unit: u32, align: u32) -> bool {
-    len <= 1 << 33 && segment > 0 && len.div_ceil(segment) <= 1 << 20 && align > 0 && unit > 0 && unit % align == 0
+    len <= 1 << 33
+        && segment > 0
+        && len.div_ceil(segment) <= 1 << 20
+        && align > 0
+        && unit > 0
+        && unit.is_multiple_of(align)
 }
 
 /// What a blob holds, and which of its shards are not at home.
