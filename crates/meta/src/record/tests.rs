@@ -1,3 +1,5 @@
+//! Keys and values: what survives, what is refused.
+
 use base::{BucketId, SeededRng, UploadId};
 
 use super::*;
