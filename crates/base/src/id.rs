@@ -1,4 +1,5 @@
-//! 128-bit random identifiers. They carry no meaning and are never reused.
+//! 128-bit random identifiers. Never reused. Most carry no meaning; a blob's
+//! id begins with the time of its making, so that what is made together sorts together.
 
 use std::fmt;
 use std::str::FromStr;

@@ -62,6 +62,7 @@ fn word(state: State) -> &'static str {
     match state {
         State::Whole => "whole",
         State::Degraded => "degraded",
+        State::ReadOnly => "read-only",
         State::Losing => "losing",
     }
 }

@@ -1,17 +1,25 @@
 //! What operators are told.
 
-use base::limits::COLUMNS;
-use meta::record::{Record, RepairRecord, Resync, SiteRecord, key};
+use base::BlobId;
+use base::limits::{COLUMNS, DATA_COLUMNS};
+use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, Resync, SiteRecord, key};
 use meta::{Batch, Range, Write};
 use serde::{Deserialize, Serialize};
 use sites::{SiteState, read_marker, write_marker};
 
+use crate::blob::Shape;
 use crate::bucket::after;
 use crate::commit::is;
 use crate::{Error, Store};
 
 /// Rows of the repair queue read for a status; past it the numbers are a lower bound.
 const BACKLOG_ROWS_MAX: u64 = 100_000;
+/// Blobs in the repair queue whose placement is looked up for a status; past it the worst is assumed.
+const PLACED_MAX: usize = 5_000;
+/// Columns of a stripe that may be lost.
+const SPARE_COLUMNS: u8 = (COLUMNS - DATA_COLUMNS) as u8;
+/// Sites that must take a write's five shards, two at most each.
+const WRITE_SITES_MIN: usize = 3;
 
 /// The one word that a status opens with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +29,9 @@ pub enum State {
     Whole,
     /// Everything is readable and writable; fewer further sites may be lost.
     Degraded,
+    /// Everything is readable; fewer than three sites take writes, so writes are refused.
+    #[serde(rename = "read-only")]
+    ReadOnly,
     /// Data is out of reach now, or damaged beyond repair.
     Losing,
 }
@@ -163,11 +174,12 @@ impl Store {
             resync_left += report.resync.as_ref().map_or(0, |resync| resync.total.saturating_sub(resync.done));
             sites.push(report);
         }
-        let (blobs, bytes) = self.backlog().await?;
+        let dead = dead_slots(&sites);
+        let Backlog { blobs, bytes, tolerates: queued } = self.backlog(&dead).await?;
         let backlog = blobs + resync_left;
         let rate = *self.0.workers.repair.rate.lock();
         let scrub = self.scrub_progress();
-        let (state, tolerates) = judge(&sites, backlog, scrub.unrepairable);
+        let (state, tolerates) = judge(&sites, backlog, queued, scrub.unrepairable);
         Ok(Status {
             state,
             summary: summary(state, &sites, blobs, backlog, scrub.unrepairable),
@@ -205,21 +217,51 @@ impl Store {
         })
     }
 
-    /// Blobs and bytes in the repair queue.
-    async fn backlog(&self) -> Result<(u64, u64), Error> {
+    /// What is in the repair queue, and how many further sites its blobs can lose.
+    async fn backlog(&self, dead: &[bool; COLUMNS]) -> Result<Backlog, Error> {
         let (mut from, to) = key::repairs();
-        let (mut blobs, mut bytes) = (0, 0);
+        let mut found = Backlog { blobs: 0, bytes: 0, tolerates: Some(SPARE_COLUMNS) };
+        let mut placed = 0;
         loop {
-            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 5000 }).await?;
-            for (_, row) in &page.rows {
-                blobs += 1;
-                bytes += RepairRecord::decode(&row.value)?.bytes;
+            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
+            let mut queued = Vec::with_capacity(page.rows.len());
+            for (row_key, row) in &page.rows {
+                let record = RepairRecord::decode(&row.value)?;
+                found.blobs += 1;
+                found.bytes += record.bytes;
+                queued.extend(key::blob_of(row_key).map(|blob| (blob, record)));
+            }
+            if placed < PLACED_MAX {
+                placed += queued.len();
+                found.tolerates = found.tolerates.min(self.weakest(&queued, dead).await?);
+            } else if !queued.is_empty() {
+                found.tolerates = found.tolerates.min(Some(0));
             }
             match page.rows.last() {
-                Some((last, _)) if page.more && blobs < BACKLOG_ROWS_MAX => from = after(last),
-                _ => return Ok((blobs, bytes)),
+                Some((last, _)) if page.more && found.blobs < BACKLOG_ROWS_MAX => from = after(last),
+                _ => return Ok(found),
             }
         }
+    }
+
+    /// Further sites that each of these blobs survives; `None` when one is out of reach now.
+    async fn weakest(&self, queued: &[(BlobId, RepairRecord)], dead: &[bool; COLUMNS]) -> Result<Option<u8>, Error> {
+        let keys: Vec<_> = queued.iter().map(|(blob, _)| key::blob_key(*blob)).collect();
+        let mut weakest = Some(SPARE_COLUMNS);
+        for ((blob, repair), row) in queued.iter().zip(self.0.meta.get(&keys).await?) {
+            let Some(row) = row else { continue };
+            let record = BlobRecord::decode(&row.value)?;
+            let shape = Shape::of_blob(*blob, &record);
+            // What was handed off is whole where it lies; for other reasons columns are gone.
+            let lost = if repair.reason == RepairReason::HandedOff { 0 } else { repair.columns };
+            let some_at_home = record.away.len() < shape.segments() as usize;
+            let at_home = some_at_home.then(|| shape.home(0));
+            let away = record.away.iter().map(|placement| placement.slots);
+            for slots in at_home.into_iter().chain(away) {
+                weakest = weakest.min(survives(&slots, dead, lost));
+            }
+        }
+        Ok(weakest)
     }
 
     /// Gives a slot to the empty site that now stands at its place, and starts to refill it.
@@ -262,15 +304,53 @@ impl Store {
     }
 }
 
+struct Backlog {
+    blobs: u64,
+    bytes: u64,
+    /// Further sites that every blob in the queue survives; `None` when one is out of reach.
+    tolerates: Option<u8>,
+}
+
+/// Which slots cannot be counted on for old shards: not readable, or not refilled yet.
+fn dead_slots(sites: &[SiteReport]) -> [bool; COLUMNS] {
+    let readable = |site: &SiteReport| matches!(site.state.as_str(), "up" | "slow" | "full" | "read-only");
+    std::array::from_fn(|slot| sites.get(slot).is_none_or(|site| !readable(site) || site.resync.is_some()))
+}
+
+/// How many further sites may go, whichever they are, before a stripe so placed is lost. `None`:
+/// more columns are gone already than can be spared.
+fn survives(slots: &[u8; COLUMNS], dead: &[bool; COLUMNS], lost: u8) -> Option<u8> {
+    let mut gone = lost;
+    let mut loads = Vec::new();
+    for (slot, dead) in dead.iter().enumerate() {
+        let load = slots.iter().filter(|at| usize::from(**at) == slot).count() as u8;
+        if *dead { gone += load } else { loads.push(load) }
+    }
+    let mut spare = SPARE_COLUMNS.checked_sub(gone)?;
+    // The worst case: the sites with the most columns go first.
+    loads.sort_unstable_by_key(|load| std::cmp::Reverse(*load));
+    let mut sites = 0;
+    for load in loads {
+        match spare.checked_sub(load) {
+            Some(rest) if load > 0 => (spare, sites) = (rest, sites + 1),
+            _ => break,
+        }
+    }
+    Some(sites)
+}
+
 /// The word, and how many further sites may go.
-fn judge(sites: &[SiteReport], backlog: u64, unrepairable: u64) -> (State, u8) {
+fn judge(sites: &[SiteReport], backlog: u64, queued: Option<u8>, unrepairable: u64) -> (State, u8) {
+    let lacking = dead_slots(sites).iter().filter(|dead| **dead).count() as u8;
     let unreadable = sites.iter().filter(|site| !matches!(site.state.as_str(), "up" | "slow" | "full" | "read-only"));
-    let unreadable = unreadable.count();
-    let incomplete = sites.iter().filter(|site| site.resync.is_some() && site.state == "up").count();
-    let lacking = unreadable + incomplete;
-    let tolerates = if unrepairable > 0 { 0 } else { 2usize.saturating_sub(lacking) as u8 };
-    let state = if unreadable > 2 || unrepairable > 0 {
-        State::Losing
+    let writable = sites.iter().filter(|site| matches!(site.state.as_str(), "up" | "slow")).count();
+    if unreadable.count() > usize::from(SPARE_COLUMNS) || unrepairable > 0 {
+        return (State::Losing, 0);
+    }
+    let Some(queued) = queued else { return (State::Losing, 0) };
+    let tolerates = SPARE_COLUMNS.saturating_sub(lacking).min(queued);
+    let state = if writable < WRITE_SITES_MIN {
+        State::ReadOnly
     } else if lacking > 0 || backlog > 0 || sites.iter().any(|site| site.state != "up") {
         State::Degraded
     } else {
@@ -286,7 +366,9 @@ fn summary(state: State, sites: &[SiteReport], blobs: u64, backlog: u64, unrepai
     match state {
         State::Whole => "all five sites are up and every shard is at home".to_owned(),
         State::Losing if unrepairable > 0 => format!("{unrepairable} shards cannot be rebuilt from what is in reach"),
+        State::Losing if bad.is_empty() => "blobs are out of reach until they are repaired".to_owned(),
         State::Losing => format!("data is out of reach: {bad}"),
+        State::ReadOnly => format!("writes are refused until three sites take them: {bad}; every read is answered"),
         State::Degraded if bad.is_empty() => format!("all sites are up; {backlog} blobs are being repaired"),
         State::Degraded if blobs == 0 => format!("{bad}; every read and write is still answered"),
         State::Degraded => format!("{bad}; {blobs} blobs have shards away from home"),
@@ -320,6 +402,7 @@ mod tests {
         let up = ["up"; 5];
         let table = [
             (up, 0, 0, State::Whole, 2),
+            (["full", "full", "down", "up", "up"], 0, 0, State::ReadOnly, 1),
             (up, 7, 0, State::Degraded, 2),
             (["down", "up", "up", "up", "up"], 0, 0, State::Degraded, 1),
             (["down", "up", "empty", "up", "up"], 0, 0, State::Degraded, 0),
@@ -328,7 +411,33 @@ mod tests {
             (up, 0, 1, State::Losing, 0),
         ];
         for (states, backlog, unrepairable, state, tolerates) in table {
-            assert_eq!(judge(&sites(states), backlog, unrepairable), (state, tolerates), "{states:?}");
+            assert_eq!(judge(&sites(states), backlog, Some(2), unrepairable), (state, tolerates), "{states:?}");
+        }
+        assert_eq!(judge(&sites(up), 1, Some(1), 0), (State::Degraded, 1));
+        assert_eq!(judge(&sites(up), 1, None, 0), (State::Losing, 0));
+    }
+
+    #[test]
+    fn a_stripe_survives() {
+        let none = [false; 5];
+        let dead = |slots: &[usize]| std::array::from_fn(|slot| slots.contains(&slot));
+        // (placement, dead slots, columns lost) -> further sites that may go
+        let table = [
+            ([0, 1, 2, 3, 4], none, 0, Some(2)),
+            ([0, 1, 2, 3, 4], none, 1, Some(1)),
+            ([0, 1, 2, 3, 4], dead(&[4]), 0, Some(1)),
+            ([0, 1, 2, 3, 4], dead(&[3, 4]), 0, Some(0)),
+            ([0, 1, 2, 3, 4], dead(&[2, 3, 4]), 0, None),
+            ([2, 2, 3, 3, 4], none, 0, Some(1)),
+            ([2, 2, 3, 3, 4], dead(&[0, 1]), 0, Some(1)),
+            ([2, 2, 3, 3, 4], dead(&[4]), 0, Some(0)),
+            ([2, 2, 3, 3, 4], dead(&[2]), 0, Some(0)),
+            ([2, 2, 3, 3, 4], dead(&[2, 4]), 0, None),
+            ([0, 0, 1, 2, 3], dead(&[4]), 0, Some(1)),
+            ([0, 1, 2, 3, 4], none, 3, None),
+        ];
+        for (slots, dead, lost, expected) in table {
+            assert_eq!(survives(&slots, &dead, lost), expected, "{slots:?} {dead:?} {lost}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) async fn run(admin: &AdminArgs, args: StatusArgs, json: bool) -> Resu
 fn exit(state: State) -> Exit {
     match state {
         State::Whole => Exit::Ok,
-        State::Degraded => Exit::Degraded,
+        State::Degraded | State::ReadOnly => Exit::Degraded,
         State::Losing => Exit::No,
     }
 }

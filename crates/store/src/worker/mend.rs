@@ -116,17 +116,23 @@ impl Store {
         Ok(done)
     }
 
-    /// A segment's data bytes from shards whose checksums hold.
+    /// A segment's data bytes from shards whose checksums hold and which agree with each other.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] with fewer than four good columns: one alone could then be forged
+    /// without anything to show it, and what is written anew would carry the forgery on.
     pub(crate) async fn verified_data(&self, blob: BlobId, record: &BlobRecord, segment: u32) -> Result<Bytes, Error> {
         let shape = Shape::of_blob(blob, record);
         let geometry = shape.geometry(segment);
         let mender = Mender { store: self, shape, segment, geometry, slots: shape.slots(segment, &record.away) };
         let mut shards: [Option<Bytes>; COLUMNS] = Default::default();
-        for column in 0..COLUMNS {
-            if shards.iter().flatten().count() < DATA_COLUMNS {
-                shards[column] = mender.read_verified(column).await.ok();
-            }
+        for (column, shard) in shards.iter_mut().enumerate() {
+            *shard = mender.read_verified(column).await.ok();
         }
+        if shards.iter().flatten().count() <= DATA_COLUMNS {
+            return Err(Error::Unreadable("too few columns are in reach to check them against each other".to_owned()));
+        }
+        leave_out_liar(&mut shards, &geometry)?;
         let mut data = BytesMut::with_capacity(geometry.len as usize);
         for stripe in 0..geometry.stripes() {
             let units = units(&shards, &geometry, stripe);
@@ -277,7 +283,8 @@ impl Mender<'_> {
         Ok(bytes)
     }
 
-    /// A whole good shard: read if it is there, else rebuilt from three verified others.
+    /// A whole good shard: read if it is there, else rebuilt from verified others. A fourth is
+    /// read where it is in reach, because three alone cannot show that one of them lies.
     async fn shard(&self, column: usize, shards: &mut [Option<Bytes>; COLUMNS]) -> Result<Bytes, Error> {
         if let Some(bytes) = &shards[column] {
             return Ok(bytes.clone());
@@ -288,15 +295,13 @@ impl Mender<'_> {
             return Ok(bytes);
         }
         for other in (0..COLUMNS).filter(|other| *other != column) {
-            if shards.iter().flatten().count() >= DATA_COLUMNS {
-                break;
-            }
             if shards[other].is_none() {
                 shards[other] = self.read_verified(other).await.ok();
             }
         }
         let mut sources = shards.clone();
         sources[column] = None;
+        leave_out_liar(&mut sources, &self.geometry)?;
         let mut builder = erasure::ShardBuilder::new(&erasure::ShardHeader {
             blob: self.shape.blob,
             segment: self.segment,
@@ -312,24 +317,42 @@ impl Mender<'_> {
     }
 }
 
+/// Whether the columns at hand, `left_out` excepted, belong to one codeword. Three always do.
+fn agree(shards: &[Option<Bytes>; COLUMNS], geometry: &Geometry, left_out: Option<usize>) -> bool {
+    let members: Vec<usize> = (0..COLUMNS).filter(|c| Some(*c) != left_out && shards[*c].is_some()).collect();
+    let Some((base, rest)) = members.split_at_checked(DATA_COLUMNS) else { return false };
+    (0..geometry.stripes()).all(|stripe| {
+        let all = units(shards, geometry, stripe);
+        let sources = std::array::from_fn(|column| if base.contains(&column) { all[column] } else { None });
+        erasure::reconstruct(&sources, rest)
+            .is_ok_and(|rebuilt| rest.iter().zip(rebuilt).all(|(column, unit)| all[*column] == Some(unit.as_slice())))
+    })
+}
+
 /// With five columns at hand whose checksums hold but which do not fit together: the one whose
 /// leaving makes the other four fit. `None` when all fit, or when no single one is to blame.
 fn find_liar(shards: &[Option<Bytes>; COLUMNS], geometry: &Geometry) -> Option<usize> {
-    if shards.iter().any(Option::is_none) {
+    if shards.iter().any(Option::is_none) || agree(shards, geometry, None) {
         return None;
     }
-    let fits = |left_out: Option<usize>| {
-        let members: Vec<usize> = (0..COLUMNS).filter(|column| Some(*column) != left_out).collect();
-        let (base, rest) = members.split_at(DATA_COLUMNS);
-        (0..geometry.stripes()).all(|stripe| {
-            let all = units(shards, geometry, stripe);
-            let sources = std::array::from_fn(|column| if base.contains(&column) { all[column] } else { None });
-            erasure::reconstruct(&sources, rest).is_ok_and(|rebuilt| {
-                rest.iter().zip(rebuilt).all(|(column, unit)| all[*column] == Some(unit.as_slice()))
-            })
-        })
-    };
-    if fits(None) { None } else { (0..COLUMNS).find(|column| fits(Some(*column))) }
+    (0..COLUMNS).find(|column| agree(shards, geometry, Some(*column)))
+}
+
+/// Leaves out a column that does not fit the others.
+///
+/// # Errors
+/// [`Error::Unreadable`] when the columns at hand do not tell which one that is.
+fn leave_out_liar(shards: &mut [Option<Bytes>; COLUMNS], geometry: &Geometry) -> Result<(), Error> {
+    if shards.iter().flatten().count() <= DATA_COLUMNS || agree(shards, geometry, None) {
+        return Ok(());
+    }
+    let liar = find_liar(shards, geometry).ok_or_else(|| {
+        Error::Unreadable(
+            "the columns in reach contradict each other, and too few are there to tell which one lies".to_owned(),
+        )
+    })?;
+    shards[liar] = None;
+    Ok(())
 }
 
 /// Whether `bytes` as `column` makes the five disagree; only asked when all five are at hand.
@@ -342,4 +365,44 @@ fn find_liar_among(
     let mut all = shards.clone();
     all[column] = Some(bytes.clone());
     find_liar(&all, geometry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::{pack_shape, pack_shards};
+
+    fn shards(fill: u8) -> ([Option<Bytes>; COLUMNS], Geometry) {
+        let body = Bytes::from((0..5000).map(|i| (i % 251) as u8 ^ fill).collect::<Vec<_>>());
+        let shape = pack_shape(BlobId::from_bytes([7; 16]), body.len() as u64);
+        let shards = pack_shards(&shape, [&body].into_iter()).unwrap();
+        (shards.map(|pieces| Some(pieces.concat().into())), shape.geometry(0))
+    }
+
+    #[test]
+    fn a_forged_column_is_left_out_or_told() {
+        let (honest, geometry) = shards(0);
+        let (other, _) = shards(0x5a);
+        for liar in 0..COLUMNS {
+            // Another body's column: its checksums hold.
+            let mut five = honest.clone();
+            five[liar] = other[liar].clone();
+            leave_out_liar(&mut five, &geometry).unwrap();
+            assert!(five[liar].is_none() && five.iter().flatten().count() == 4);
+            for gone in (0..COLUMNS).filter(|column| *column != liar) {
+                let mut four = honest.clone();
+                four[liar] = other[liar].clone();
+                four[gone] = None;
+                assert!(matches!(leave_out_liar(&mut four, &geometry), Err(Error::Unreadable(_))), "{liar} {gone}");
+            }
+            let mut four = honest.clone();
+            four[liar] = None;
+            leave_out_liar(&mut four, &geometry).unwrap();
+            assert_eq!(four.iter().flatten().count(), 4);
+        }
+        let mut two_liars = honest.clone();
+        two_liars[0] = other[0].clone();
+        two_liars[3] = other[3].clone();
+        assert!(leave_out_liar(&mut two_liars, &geometry).is_err());
+    }
 }
