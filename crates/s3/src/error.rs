@@ -24,6 +24,11 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::BucketExists { .. } => with(S3ErrorCode::BucketAlreadyExists, &error),
         E::BucketNotEmpty(_) => with(S3ErrorCode::BucketNotEmpty, &error),
         E::NoSuchKey | E::ConditionOnAbsent => with(S3ErrorCode::NoSuchKey, &error),
+        E::NoSuchVersion => with(S3ErrorCode::NoSuchVersion, &error),
+        E::DeleteMarker { version, named } => delete_marker(&error, *version, *named),
+        E::Locked(_) => S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock."),
+        E::BucketState(_) => with(S3ErrorCode::InvalidBucketState, &error),
+        E::NoSuchConfig(name) => no_such_config(name),
         E::NoSuchUpload => with(S3ErrorCode::NoSuchUpload, &error),
         E::InvalidPart(_) => with(S3ErrorCode::InvalidPart, &error),
         E::InvalidPartOrder => with(S3ErrorCode::InvalidPartOrder, &error),
@@ -39,6 +44,57 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::Corrupt(_) | E::Key(_) | E::Record(_) => internal(&error),
         _ => by_kind(&error),
     }
+}
+
+/// A deleted object is not found; a marker that is named is found and cannot be read.
+fn delete_marker(error: &store::Error, version: store::api::VersionId, named: bool) -> S3Error {
+    let code = if named { S3ErrorCode::MethodNotAllowed } else { S3ErrorCode::NoSuchKey };
+    let mut headers = vec![(HeaderName::from_static("x-amz-delete-marker"), HeaderValue::from_static("true"))];
+    let version = HeaderValue::try_from(version.to_string());
+    headers.extend(version.map(|version| (HeaderName::from_static("x-amz-version-id"), version)));
+    if named {
+        headers.push((header::ALLOW, HeaderValue::from_static("DELETE")));
+    }
+    with_headers(with(code, error), headers)
+}
+
+/// What S3 answers for a sub-resource that was never put.
+fn no_such_config(name: &str) -> S3Error {
+    let (code, message) = match name {
+        "cors" => (S3ErrorCode::NoSuchCORSConfiguration, "The CORS configuration does not exist"),
+        "encryption" => (
+            S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
+            "The server side encryption configuration was not found",
+        ),
+        "lifecycle" => (S3ErrorCode::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist"),
+        "object-lock" => (
+            S3ErrorCode::ObjectLockConfigurationNotFoundError,
+            "Object Lock configuration does not exist for this bucket",
+        ),
+        "ownershipControls" => {
+            return not_found("OwnershipControlsNotFoundError", "The bucket ownership controls were not found");
+        }
+        "policy" => (S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist"),
+        "publicAccessBlock" => {
+            return not_found(
+                "NoSuchPublicAccessBlockConfiguration",
+                "The public access block configuration was not found",
+            );
+        }
+        "tagging" => (S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"),
+        "website" => (
+            S3ErrorCode::NoSuchWebsiteConfiguration,
+            "The specified bucket does not have a website configuration",
+        ),
+        _ => return not_found("NoSuchConfiguration", "The specified configuration does not exist"),
+    };
+    S3Error::with_message(code, message)
+}
+
+fn not_found(code: &'static str, message: &'static str) -> S3Error {
+    let mut error = custom(code, message);
+    error.set_status_code(StatusCode::NOT_FOUND);
+    error
 }
 
 fn by_kind(error: &store::Error) -> S3Error {

@@ -10,9 +10,10 @@ use s3s::dto::{
     Timestamp, TimestampFormat,
 };
 use s3s::{S3Result, s3_error};
-use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, WriteCondition};
+use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, VersionId, WriteCondition};
 
 use crate::error::{not_implemented, with_headers};
+use crate::{lock, tags};
 
 /// What a client gets for an object stored without a content type (S3 does the same).
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
@@ -126,7 +127,8 @@ pub(crate) fn object_meta(headers: &HeaderMap, metadata: Option<Metadata>) -> S3
         kept.insert("content-encoding".to_owned(), encoding);
     }
     let user_metadata = metadata.unwrap_or_default().into_iter().collect();
-    Ok(ObjectMeta { headers: kept, user_metadata })
+    let tags = headers.get("x-amz-tagging").map(tags::of_header).transpose()?.unwrap_or_default();
+    Ok(ObjectMeta { headers: kept, user_metadata, tags, lock: lock::of_headers(headers)? })
 }
 
 fn text(name: &str, value: &http::HeaderValue) -> S3Result<String> {
@@ -157,7 +159,7 @@ pub(crate) struct ObjectHeaders {
 
 impl ObjectHeaders {
     pub(crate) fn of(meta: ObjectMeta) -> Self {
-        let ObjectMeta { mut headers, user_metadata } = meta;
+        let ObjectMeta { mut headers, user_metadata, .. } = meta;
         let expires = headers.remove("expires");
         Self {
             cache_control: headers.remove("cache-control"),
@@ -205,6 +207,15 @@ pub(crate) fn checksum_type(kind: ChecksumKind) -> ChecksumType {
         ChecksumKind::FullObject => ChecksumType::FULL_OBJECT,
         ChecksumKind::Composite => ChecksumType::COMPOSITE,
     })
+}
+
+/// The version that a request names.
+///
+/// # Errors
+/// `InvalidArgument` for a text that is no version id.
+pub(crate) fn version_id(text: Option<impl AsRef<str>>) -> S3Result<Option<VersionId>> {
+    let parse = |text: &str| text.parse().map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified"));
+    text.filter(|text| !text.as_ref().is_empty()).map(|text| parse(text.as_ref())).transpose()
 }
 
 /// An upload id. One that cannot be ours is of an upload that does not exist.

@@ -7,7 +7,10 @@ use std::ops::Range;
 use async_trait::async_trait;
 use base::{BodyId, UploadId};
 use bytes::Bytes;
-pub use meta::record::{Checksum, ChecksumKind, Grant, Right};
+pub use meta::record::{
+    BucketState, Checksum, ChecksumKind, DefaultRetention, Grant, Lock, Retention, RetentionMode, RetentionPeriod, Right,
+    Versioning,
+};
 
 use crate::Error;
 
@@ -30,6 +33,64 @@ pub struct ObjectMeta {
     pub headers: BTreeMap<String, String>,
     /// `x-amz-meta-*`, names without the prefix, lower case.
     pub user_metadata: BTreeMap<String, String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Lock; without a retention the bucket's default applies.
+    pub lock: Lock,
+}
+
+/// A version of an object, as clients name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VersionId {
+    /// The one written while the bucket was not versioned.
+    Null,
+    /// Any other.
+    Of {
+        /// Its place among the versions of its key.
+        order: u64,
+        /// The first bytes of its body's id.
+        tag: [u8; 8],
+    },
+}
+
+impl VersionId {
+    pub(crate) fn of(record: &meta::record::ObjectRecord) -> Self {
+        if record.null {
+            return Self::Null;
+        }
+        let (tag, _) = record.body_id.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));
+        Self::Of { order: record.order, tag: *tag }
+    }
+}
+
+impl std::fmt::Display for VersionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Of { order, tag } => write!(f, "{order:016x}{:016x}", u64::from_be_bytes(*tag)),
+        }
+    }
+}
+
+/// The text is not a version id that this store ever gave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid version id")]
+pub struct InvalidVersionId;
+
+impl std::str::FromStr for VersionId {
+    type Err = InvalidVersionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVersionId> {
+        if text == "null" {
+            return Ok(Self::Null);
+        }
+        let hex = |text: &str| u64::from_str_radix(text, 16).map_err(|_| InvalidVersionId);
+        let lower = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match text.split_at_checked(16) {
+            Some((order, tag)) if lower => Ok(Self::Of { order: hex(order)?, tag: hex(tag)?.to_be_bytes() }),
+            _ => Err(InvalidVersionId),
+        }
+    }
 }
 
 /// An object as callers see it.
@@ -37,8 +98,10 @@ pub struct ObjectMeta {
 pub struct ObjectInfo {
     /// The object's key.
     pub key: String,
-    /// The body written (room for the version id).
+    /// The body written.
     pub body_id: BodyId,
+    /// Which version it is; `Null` also in a bucket that was never versioned.
+    pub version: VersionId,
     /// Plaintext bytes.
     pub size: u64,
     /// Milliseconds since the Unix epoch.
@@ -118,6 +181,8 @@ pub struct CopySource {
     pub bucket: String,
     /// Source key.
     pub key: String,
+    /// Source version; `None`: the current one.
+    pub version: Option<VersionId>,
     /// Conditions on the source.
     pub condition: ReadCondition,
 }
@@ -250,13 +315,57 @@ pub struct CompletePart {
     pub checksum: Option<String>,
 }
 
+/// What DeleteObject is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// This version for good; `None`: the object, which a versioned bucket hides by a marker.
+    pub version: Option<VersionId>,
+    /// `If-Match`.
+    pub etag_is: Option<EtagSet>,
+    /// Lift a governance retention. The caller has checked the right to.
+    pub bypass_governance: bool,
+}
+
 /// What DeleteObject did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deleted {
-    /// An object was removed.
-    Yes,
-    /// There was none.
-    Absent,
+pub struct Deleted {
+    /// Whether an object or a version was there.
+    pub existed: bool,
+    /// Whether a delete marker was made, or was what was removed.
+    pub marker: bool,
+    /// The marker that was made, or the version that was removed.
+    pub version: Option<VersionId>,
+}
+
+/// A listing of versions continues after this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionMarker {
+    /// Object key, or common prefix.
+    pub key: String,
+    /// The version under the key; `None`: after all of the key's.
+    pub version: Option<VersionId>,
+}
+
+/// A version or delete marker, listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionInfo {
+    /// What is stored; a marker has neither size nor ETag.
+    pub info: ObjectInfo,
+    /// Whether it is a delete marker.
+    pub marker: bool,
+    /// Whether it is the newest of its key.
+    pub latest: bool,
+}
+
+/// A page of versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionPage {
+    /// By key, then the newest first.
+    pub versions: Vec<VersionInfo>,
+    /// In order.
+    pub common_prefixes: Vec<String>,
+    /// When there is more: where to continue.
+    pub next: Option<VersionMarker>,
 }
 
 /// A user, without the secret.

@@ -1,11 +1,15 @@
 //! Buckets.
 
 use base::BucketId;
-use meta::record::{BucketRecord, Record, key};
+use meta::record::{BucketConfig, BucketRecord, BucketState, Record, Versioning, key};
 use meta::{Batch, Check, CommitError, Range, Write};
 
 use crate::api::BucketInfo;
 use crate::{Error, Store};
+
+/// Bytes of a sub-resource's document: room in a row for the largest that S3 allows (lifecycle
+/// rules, 1,000 of them) in practice.
+const CONFIG_MAX: usize = 120 * 1024;
 
 fn info(name: &str, record: BucketRecord) -> BucketInfo {
     BucketInfo { name: name.to_owned(), created_ms: record.created_ms, owner: record.owner }
@@ -17,11 +21,13 @@ impl Store {
         found.map(|(record, _)| record).ok_or_else(|| Error::NoSuchBucket(name.to_owned()))
     }
 
-    /// Makes a bucket with a key of its own.
+    /// Makes a bucket with a key of its own. Object lock brings versioning with it.
     ///
     /// # Errors
     /// [`Error::BucketExists`], or a metadata error.
-    pub async fn create_bucket(&self, name: &str, owner: &str) -> Result<BucketInfo, Error> {
+    pub async fn create_bucket(&self, name: &str, owner: &str, object_lock: bool) -> Result<BucketInfo, Error> {
+        let versioning = if object_lock { Versioning::Enabled } else { Versioning::Off };
+        let state = BucketState { versioning, object_lock, default_retention: None };
         let rng = self.0.options.doors.rng.as_ref();
         let id = BucketId::random(rng);
         let record = BucketRecord {
@@ -34,7 +40,7 @@ impl Store {
             checks: vec![Check::Absent(key::bucket_key(name))],
             writes: vec![
                 Write::Put(key::bucket_key(name), record.encode()),
-                Write::Put(key::bucket_live_key(id), bytes::Bytes::new()),
+                Write::Put(key::bucket_state_key(id), state.encode()),
             ],
         };
         match self.0.meta.commit(batch).await {
@@ -53,6 +59,77 @@ impl Store {
     /// [`Error::NoSuchBucket`], or a metadata error.
     pub async fn bucket(&self, name: &str) -> Result<BucketInfo, Error> {
         Ok(info(name, self.bucket_record(name).await?))
+    }
+
+    /// What writes into the bucket depend on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], or a metadata error.
+    pub async fn bucket_state(&self, name: &str) -> Result<BucketState, Error> {
+        let id = self.bucket_record(name).await?.id;
+        let found = self.record(key::bucket_state_key(id)).await?;
+        found.map(|(state, _)| state).ok_or_else(|| Error::NoSuchBucket(name.to_owned()))
+    }
+
+    /// Changes the bucket's state. Every write acknowledged after this follows it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], what `change` returns, or a metadata error.
+    pub async fn change_bucket_state(
+        &self,
+        name: &str,
+        change: impl Fn(&mut BucketState) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let id = self.bucket_record(name).await?.id;
+        let state_key = key::bucket_state_key(id);
+        self.until_won(|| async {
+            let found = self.record::<BucketState>(state_key.clone()).await?;
+            let (mut state, version) = found.ok_or_else(|| Error::NoSuchBucket(name.to_owned()))?;
+            change(&mut state)?;
+            let writes = vec![Write::Put(state_key.clone(), state.encode())];
+            Ok((Batch { checks: vec![Check::Is(state_key.clone(), version)], writes }, ()))
+        })
+        .await
+    }
+
+    /// A sub-resource of the bucket, as it was put.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchConfig`], or a metadata error.
+    pub async fn bucket_config(&self, bucket: &str, name: &'static str) -> Result<BucketConfig, Error> {
+        let id = self.bucket_record(bucket).await?.id;
+        let found = self.record(key::bucket_config_key(id, name)).await?;
+        found.map(|(config, _)| config).ok_or(Error::NoSuchConfig(name))
+    }
+
+    /// Puts a sub-resource; the caller has validated the document.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::TooLarge`], or a metadata error.
+    pub async fn put_bucket_config(&self, bucket: &str, name: &'static str, document: Vec<u8>) -> Result<(), Error> {
+        if document.len() > CONFIG_MAX {
+            return Err(Error::TooLarge { what: "the configuration", max: CONFIG_MAX as u64 });
+        }
+        let id = self.bucket_record(bucket).await?.id;
+        let config = BucketConfig { document, modified_ms: self.now_ms() };
+        let batch = Batch {
+            checks: vec![Check::Present(key::bucket_state_key(id))],
+            writes: vec![Write::Put(key::bucket_config_key(id, name), config.encode())],
+        };
+        match self.0.meta.commit(batch).await {
+            Err(CommitError::Failed { .. }) => Err(Error::NoSuchBucket(bucket.to_owned())),
+            other => Ok(other?),
+        }
+    }
+
+    /// Removes a sub-resource; removing an absent one is no error.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], or a metadata error.
+    pub async fn delete_bucket_config(&self, bucket: &str, name: &'static str) -> Result<(), Error> {
+        let id = self.bucket_record(bucket).await?.id;
+        let writes = vec![Write::Delete(key::bucket_config_key(id, name))];
+        Ok(self.0.meta.commit(Batch { checks: vec![], writes }).await?)
     }
 
     /// All buckets, by name.
@@ -85,14 +162,20 @@ impl Store {
         let (record, version) = found.ok_or_else(|| Error::NoSuchBucket(name.to_owned()))?;
         let (objects_from, objects_to) = key::objects(record.id, "");
         let (uploads_from, uploads_to) = key::uploads(record.id, "");
-        let batch = Batch {
+        let (versions_from, versions_to) = key::versions(record.id, "");
+        let mut batch = Batch {
             checks: vec![
                 Check::Is(key::bucket_key(name), version),
                 Check::Empty(objects_from, objects_to),
+                Check::Empty(versions_from, versions_to),
                 Check::Empty(uploads_from, uploads_to),
             ],
-            writes: vec![Write::Delete(key::bucket_key(name)), Write::Delete(key::bucket_live_key(record.id))],
+            writes: vec![Write::Delete(key::bucket_key(name)), Write::Delete(key::bucket_state_key(record.id))],
         };
+        // One put meanwhile stays behind and means nothing: the id is never used again.
+        let (from, to) = key::bucket_configs(record.id);
+        let configs = self.0.meta.range(Range { from, to, limit: 50 }).await?;
+        batch.writes.extend(configs.rows.into_iter().map(|(row_key, _)| Write::Delete(row_key)));
         match self.0.meta.commit(batch).await {
             Ok(()) => {
                 self.0.keys.forget_bucket(record.id);

@@ -3,11 +3,12 @@
 use base::{BodyId, PartId, UploadId};
 use meta::record::{
     Body, BucketRecord, DataRecord, DropRecord, GarbageRecord, ObjectRecord, PartRecord, Record, SealedPart,
-    UploadRecord, key,
+    UploadRecord, Versioning, key,
 };
 use meta::{Batch, Check, CommitError, Version, Write};
 
 use crate::api::WriteCondition;
+use crate::version::lock_by_default;
 use crate::{Error, Store};
 
 /// Times a commit is tried again after losing to another writer of the same key. Fifty clients
@@ -21,6 +22,9 @@ pub(crate) enum Goal {
     /// A part of an upload.
     Part(PartGoal),
 }
+
+/// The object that a goal made, as it is written; `None` for a part.
+pub(crate) type Done = Option<ObjectRecord>;
 
 /// An object to put.
 pub(crate) struct ObjectGoal {
@@ -39,23 +43,17 @@ pub(crate) struct PartGoal {
     pub(crate) part: PartRecord,
 }
 
-/// A batch, and what to answer when its check `i` fails.
+/// A batch, and what it makes.
 pub(crate) struct Prepared {
     pub(crate) batch: Batch,
-    /// Index of the check that says the bucket is gone.
-    bucket_check: Option<usize>,
+    /// The object as the batch writes it; `None` for a part.
+    pub(crate) object: Option<ObjectRecord>,
 }
 
 impl Prepared {
-    /// Whether losing was a matter of timing (try again) or final.
-    pub(crate) fn explain(&self, goal: &Goal, error: CommitError) -> Option<Error> {
+    /// Whether losing was a matter of timing (`None`: try again) or final.
+    pub(crate) fn explain(error: CommitError) -> Option<Error> {
         match error {
-            CommitError::Failed { check } if Some(check) == self.bucket_check => {
-                Some(Error::NoSuchBucket(match goal {
-                    Goal::Object(goal) => goal.key.clone(),
-                    Goal::Part(goal) => goal.key.clone(),
-                }))
-            }
             CommitError::Failed { .. } => None,
             other => Some(other.into()),
         }
@@ -70,37 +68,29 @@ impl Store {
         if let Some((part, data)) = data {
             batch.writes.push(Write::Put(key::data_key(part), data.encode()));
         }
-        let bucket_check = match goal {
-            Goal::Object(goal) => {
-                batch.checks.push(Check::Present(key::bucket_live_key(goal.bucket.id)));
-                self.prepare_object(goal, &mut batch).await?;
-                Some(0)
-            }
+        let object = match goal {
+            Goal::Object(goal) => Some(self.prepare_object(goal, &mut batch).await?),
             Goal::Part(goal) => {
                 self.prepare_part(goal, &mut batch).await?;
                 None
             }
         };
-        Ok(Prepared { batch, bucket_check })
+        Ok(Prepared { batch, object })
     }
 
-    pub(crate) async fn prepare_object(&self, goal: &ObjectGoal, batch: &mut Batch) -> Result<(), Error> {
-        let row_key = key::object_key(goal.bucket.id, &goal.key);
-        let row = self.row(row_key.clone()).await?;
-        // A current record that cannot be read must not stop its own replacement.
-        let current = row.as_ref().map(|row| (ObjectRecord::decode(&row.value), row.version));
-        judge(&goal.condition, current.as_ref().map(|(record, _)| record.as_ref().map_or("", |r| &r.etag)))?;
-        match current {
-            None => batch.checks.push(Check::Absent(row_key.clone())),
-            Some((record, version)) => {
-                batch.checks.push(Check::Is(row_key.clone(), version));
-                if let Ok(record) = record {
-                    self.release(record.body_id, &record.body, batch).await?;
-                }
-            }
-        }
-        batch.writes.push(Write::Put(row_key, goal.object.encode()));
-        Ok(())
+    /// Adds to `batch` what makes the goal's object the newest version; returns it as it is
+    /// written. What it replaces is released, or kept as an older version.
+    pub(crate) async fn prepare_object(&self, goal: &ObjectGoal, batch: &mut Batch) -> Result<ObjectRecord, Error> {
+        let stand = self.stand(&goal.bucket, &goal.key, batch).await?;
+        let etag = stand.current.as_ref().map(|current| current.as_ref().map_or("", |record| &record.etag));
+        judge(&goal.condition, etag)?;
+        let mut object = goal.object.clone();
+        object.order = stand.next_order(self.now_ms());
+        object.null = stand.state.versioning != Versioning::Enabled;
+        lock_by_default(&mut object, &stand.state)?;
+        self.make_room(&stand, batch).await?;
+        batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
+        Ok(object)
     }
 
     async fn prepare_part(&self, goal: &PartGoal, batch: &mut Batch) -> Result<(), Error> {
@@ -130,7 +120,7 @@ impl Store {
     /// Adds to `batch` what gives up a body's bytes.
     pub(crate) async fn release(&self, body_id: BodyId, body: &Body, batch: &mut Batch) -> Result<(), Error> {
         match body {
-            Body::Empty => {}
+            Body::Empty | Body::Marker => {}
             Body::Single(part) => self.release_part(part, batch).await?,
             Body::Multipart(_) => {
                 let drop = DropRecord { dropped_ms: self.now_ms() };
@@ -169,13 +159,13 @@ impl Store {
     }
 
     /// Commits `goal`, again and again while others win.
-    pub(crate) async fn commit_goal(&self, goal: &Goal, data: Option<(PartId, &DataRecord)>) -> Result<(), Error> {
+    pub(crate) async fn commit_goal(&self, goal: &Goal, data: Option<(PartId, &DataRecord)>) -> Result<Done, Error> {
         for _ in 0..ATTEMPTS {
             let prepared = self.prepare(goal, data).await?;
-            match self.0.meta.commit(prepared.batch.clone()).await {
-                Ok(()) => return Ok(()),
+            match self.0.meta.commit(prepared.batch).await {
+                Ok(()) => return Ok(prepared.object),
                 Err(error) => {
-                    if let Some(error) = prepared.explain(goal, error) {
+                    if let Some(error) = Prepared::explain(error) {
                         return Err(error);
                     }
                 }

@@ -1,16 +1,20 @@
 //! CopyObject: the new object shares the old one's sealed bytes; only the 40-byte key wraps are
 //! made anew.
 
+use std::collections::BTreeMap;
+
 use base::{BodyId, UploadId};
 use keys::DekPlace;
 use meta::record::{
-    Body, BucketRecord, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart, key,
+    Body, BucketRecord, BucketState, DataRecord, DropRecord, Lock, ObjectRecord, PartRecord, PartRun, Record, SealedPart,
+    Versioning, key,
 };
 use meta::{Batch, Check, Write};
 
 use crate::api::{CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
 use crate::commit::{ObjectGoal, is};
 use crate::put::{check_name, info};
+use crate::version::Found;
 use crate::{Error, Store};
 
 /// Largest object that one copy makes, bytes (S3: 5 GiB).
@@ -21,7 +25,8 @@ const PARTS_PER_BATCH: usize = 25;
 const STAGING_MS: u64 = 24 * 3600 * 1000;
 
 impl Store {
-    /// Copies an object within the store. `replace` gives the new object other metadata.
+    /// Copies an object within the store. `replace` gives the new object other metadata, `tags`
+    /// other tags; a lock is never copied.
     ///
     /// # Errors
     /// [`Error::NoSuchKey`] for the source, [`Error::PreconditionFailed`] for either side's
@@ -32,14 +37,19 @@ impl Store {
         bucket: &str,
         key: &str,
         replace: Option<ObjectMeta>,
+        tags: Option<BTreeMap<String, String>>,
+        lock: Lock,
         condition: &WriteCondition,
     ) -> Result<ObjectInfo, Error> {
         check_name(key, replace.as_ref().unwrap_or(&ObjectMeta::default()))?;
         let from_bucket = self.bucket_record(&from.bucket).await?;
         let bucket = self.bucket_record(bucket).await?;
-        let from_key = key::object_key(from_bucket.id, &from.key);
         self.until_won(|| async {
-            let (source, version) = self.record::<ObjectRecord>(from_key.clone()).await?.ok_or(Error::NoSuchKey)?;
+            let Found { row_key: from_key, record: source, version } =
+                self.find(&from_bucket, &from.key, from.version).await?;
+            if source.is_marker() {
+                return Err(Error::Invalid("The source of a copy request may not specifically refer to a delete marker by version id."));
+            }
             if from.condition.judge(&source.etag, source.modified_ms) != Verdict::Proceed {
                 return Err(Error::PreconditionFailed);
             }
@@ -47,33 +57,41 @@ impl Store {
                 return Err(Error::TooLarge { what: "the source of a copy", max: COPY_SIZE_MAX });
             }
             let mut batch = Batch::default();
-            batch.checks.push(Check::Present(key::bucket_live_key(bucket.id)));
             let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
             let mut object = ObjectRecord { body_id, modified_ms: self.now_ms(), ..source.clone() };
             if let Some(meta) = &replace {
                 object.headers.clone_from(&meta.headers);
                 object.user_metadata.clone_from(&meta.user_metadata);
             }
+            if let Some(tags) = &tags {
+                object.tags.clone_from(tags);
+            }
+            object.lock = lock;
             let same = from_key == key::object_key(bucket.id, key);
-            if same {
+            let state = self.record::<BucketState>(key::bucket_state_key(bucket.id)).await?;
+            let versioned = state.is_some_and(|(state, _)| state.versioning != Versioning::Off);
+            if same && !versioned {
                 // In place: only metadata changes, and the body must keep its wraps' identity.
                 object.body_id = source.body_id;
+                self.bucket_state_for(&bucket, key, &mut batch).await?;
                 crate::commit::judge(condition, Some(&source.etag))?;
                 batch.checks.push(is(from_key.clone(), version));
                 batch.writes.push(Write::Put(from_key.clone(), object.encode()));
                 return Ok((batch, info(key, object)));
             }
-            batch.checks.push(is(from_key.clone(), version));
+            if !same {
+                batch.checks.push(is(from_key, version));
+            }
             let old = Side { bucket: &from_bucket, key: &from.key, body: source.body_id };
             let new = Side { bucket: &bucket, key, body: body_id };
             object.body = match &source.body {
-                Body::Empty => Body::Empty,
+                Body::Empty | Body::Marker => Body::Empty,
                 Body::Single(part) => Body::Single(self.share_part(&old, &new, 0, part, &mut batch).await?),
                 Body::Multipart(runs) => self.stage_parts(&old, &new, runs, &mut batch).await?,
             };
             let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
-            self.prepare_object(&goal, &mut batch).await?;
-            Ok((batch, info(key, goal.object)))
+            let object = self.prepare_object(&goal, &mut batch).await?;
+            Ok((batch, info(key, object)))
         })
         .await
     }

@@ -25,6 +25,26 @@ pub enum Error {
     /// No such object.
     #[error("the object does not exist")]
     NoSuchKey,
+    /// The object has no such version.
+    #[error("the object has no such version")]
+    NoSuchVersion,
+    /// What was asked for is a delete marker.
+    #[error("the object is deleted: its version {version} is a delete marker")]
+    DeleteMarker {
+        /// The marker.
+        version: crate::api::VersionId,
+        /// Whether the request named it; otherwise it is the newest.
+        named: bool,
+    },
+    /// A retention or legal hold forbids it.
+    #[error("the version is locked: {0}")]
+    Locked(&'static str),
+    /// The bucket has no such sub-resource.
+    #[error("the bucket has no {0} configuration")]
+    NoSuchConfig(&'static str),
+    /// The bucket is in a state that forbids it.
+    #[error("{0}")]
+    BucketState(&'static str),
     /// No such upload.
     #[error("the multipart upload does not exist")]
     NoSuchUpload,
@@ -118,6 +138,9 @@ impl Classify for Error {
         match self {
             Self::NoSuchBucket(_)
             | Self::NoSuchKey
+            | Self::NoSuchVersion
+            | Self::DeleteMarker { .. }
+            | Self::NoSuchConfig(_)
             | Self::NoSuchUpload
             | Self::ConditionOnAbsent
             | Self::NoSuchUser(_)
@@ -125,6 +148,8 @@ impl Classify for Error {
             Self::BucketExists { .. }
             | Self::BucketNotEmpty(_)
             | Self::PreconditionFailed
+            | Self::Locked(_)
+            | Self::BucketState(_)
             | Self::UserExists(_)
             | Self::Contended => ErrorKind::Conflict,
             Self::InvalidPart(_)

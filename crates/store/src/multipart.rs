@@ -56,10 +56,12 @@ impl Store {
             headers: meta.headers,
             user_metadata: meta.user_metadata,
             checksum,
+            tags: meta.tags,
+            lock: meta.lock,
             staging: false,
         };
         let batch = Batch {
-            checks: vec![Check::Present(key::bucket_live_key(record.id))],
+            checks: vec![Check::Present(key::bucket_state_key(record.id))],
             writes: vec![Write::Put(key::upload_key(record.id, key, upload), row.encode())],
         };
         match self.0.meta.commit(batch).await {
@@ -138,7 +140,7 @@ impl Store {
         upload: UploadId,
         number: u16,
     ) -> Result<PartInfo, Error> {
-        let source = self.open_object(&from.bucket, &from.key).await?;
+        let source = self.open_object(&from.bucket, &from.key, from.version).await?;
         if from.condition.judge(&source.info.etag, source.info.modified_ms) != Verdict::Proceed {
             return Err(Error::PreconditionFailed);
         }
@@ -298,27 +300,29 @@ impl Store {
             let checksum = whole_checksum(&row, &chosen, expected.as_ref())?;
             let object = ObjectRecord {
                 body_id: BodyId::from(upload),
+                order: 0,
+                null: true,
                 modified_ms: self.now_ms(),
                 size: chosen.iter().map(|(_, part)| part.size()).sum(),
                 etag: opaque_etag(BodyId::from(upload), chosen.len()),
                 headers: row.headers,
                 user_metadata: row.user_metadata,
                 checksum,
+                tags: row.tags,
+                lock: row.lock,
                 body: Body::Multipart(runs(&chosen)),
             };
-            let told = info(key, object.clone());
             let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
             let mut batch = Batch {
-                checks: vec![Check::Present(key::bucket_live_key(bucket.id)), is(upload_key.clone(), version)],
+                checks: vec![is(upload_key.clone(), version)],
                 writes: vec![Write::Delete(upload_key.clone())],
             };
-            self.prepare_object(&goal, &mut batch).await?;
+            let object = self.prepare_object(&goal, &mut batch).await?;
             match self.0.meta.commit(batch).await {
                 Ok(()) => {
                     self.release_unused(upload, parts, &stored).await;
-                    return Ok(told);
+                    return Ok(info(key, object));
                 }
-                Err(CommitError::Failed { check: 0 }) => return Err(Error::NoSuchBucket(key.to_owned())),
                 Err(CommitError::Failed { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

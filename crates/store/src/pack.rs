@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::blob::{SegmentBuilder, Shape};
-use crate::commit::Goal;
+use crate::commit::{Done, Goal, Prepared};
 use crate::pin::Held;
 use crate::{Error, Store};
 
@@ -36,7 +36,7 @@ pub(crate) struct Job {
     pub(crate) sealed: Bytes,
     pub(crate) goal: Goal,
     pub(crate) memory: OwnedSemaphorePermit,
-    pub(crate) answer: oneshot::Sender<Result<(), Error>>,
+    pub(crate) answer: oneshot::Sender<Result<Done, Error>>,
 }
 
 /// Parts waiting for a pack.
@@ -154,8 +154,8 @@ impl Store {
             let result = match prepared {
                 Err(error) => Err(error),
                 Ok(prepared) => match answers.next() {
-                    Some(Ok(())) => Ok(()),
-                    Some(Err(error)) => match prepared.explain(&goal, error) {
+                    Some(Ok(())) => Ok(prepared.object),
+                    Some(Err(error)) => match Prepared::explain(error) {
                         Some(error) => Err(error),
                         // Lost to another writer: the bytes are durable, only the batch is redone.
                         None => self.commit_goal(&goal, Some((part, &plan.data(place)))).await,

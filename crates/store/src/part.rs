@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{BodyError, BodyFacts, BodySource};
 use crate::blob::{SEGMENT, SegmentBuilder, Shape, UNIT};
-use crate::commit::Goal;
+use crate::commit::{Done, Goal, Prepared};
 use crate::pack::{Job, PACKED_MAX};
 use crate::pin::{Held, Pin};
 use crate::{Error, Store};
@@ -48,7 +48,7 @@ impl Store {
         size: u64,
         body: &mut dyn BodySource,
         goal: impl FnOnce(Option<SealedPart>, BodyFacts) -> Result<Goal, Error> + Send,
-    ) -> Result<(), Error> {
+    ) -> Result<Done, Error> {
         if size > PART_SIZE_MAX {
             return Err(Error::TooLarge { what: "a body", max: PART_SIZE_MAX });
         }
@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// The blob's row first, then the goal; in one flush when nobody else writes the same key.
-    async fn commit_large(&self, part: PartId, mut blob: WrittenBlob, goal: &Goal) -> Result<(), Error> {
+    async fn commit_large(&self, part: PartId, mut blob: WrittenBlob, goal: &Goal) -> Result<Done, Error> {
         let shape = blob.shape;
         let record = BlobRecord {
             created_ms: self.now_ms(),
@@ -117,7 +117,7 @@ impl Store {
             align: shape.align,
         };
         let prepared = self.prepare(goal, Some((part, &data))).await?;
-        let group = vec![self.blob_batch(shape.blob, &record), prepared.batch.clone()];
+        let group = vec![self.blob_batch(shape.blob, &record), prepared.batch];
         let mut answers = self.0.meta.commit_group(group).await.into_iter();
         if let Some(Err(error)) = answers.next() {
             return Err(error.into());
@@ -125,11 +125,11 @@ impl Store {
         // The row knows the shards now: collection, not the guard, takes care of them.
         blob.keep();
         let result = match answers.next() {
-            Some(Err(error)) => match prepared.explain(goal, error) {
+            Some(Err(error)) => match Prepared::explain(error) {
                 Some(error) => Err(error),
                 None => self.commit_goal(goal, Some((part, &data))).await,
             },
-            _ => Ok(()),
+            _ => Ok(prepared.object),
         };
         if result.is_err() {
             self.leave_garbage(part, shape.blob);

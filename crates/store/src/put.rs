@@ -4,7 +4,7 @@ use base::BodyId;
 use base::limits::{KEY_LEN_MAX, USER_METADATA_MAX};
 use meta::record::{Body, ObjectRecord};
 
-use crate::api::{BodySource, ObjectInfo, ObjectMeta, WriteCondition};
+use crate::api::{BodySource, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
 use crate::commit::{Goal, ObjectGoal, judge};
 use crate::part::Target;
 use crate::{Error, Store};
@@ -36,10 +36,16 @@ pub(crate) fn info(key: &str, record: ObjectRecord) -> ObjectInfo {
     ObjectInfo {
         key: key.to_owned(),
         body_id: record.body_id,
+        version: VersionId::of(&record),
         size: record.size,
         modified_ms: record.modified_ms,
         etag: record.etag,
-        meta: ObjectMeta { headers: record.headers, user_metadata: record.user_metadata },
+        meta: ObjectMeta {
+            headers: record.headers,
+            user_metadata: record.user_metadata,
+            tags: record.tags,
+            lock: record.lock,
+        },
         checksum: record.checksum,
         parts_count,
     }
@@ -65,25 +71,28 @@ impl Store {
         let bucket = self.bucket_record(bucket).await?;
         self.judge_early(&bucket, key, condition).await?;
         let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
-        let mut stored = None;
         let target = Target { bucket: &bucket, key, body: body_id, number: 0 };
         let goal = |part: Option<meta::record::SealedPart>, facts: crate::api::BodyFacts| {
             let object = ObjectRecord {
                 body_id,
+                // Given by the commit.
+                order: 0,
+                null: true,
                 modified_ms: self.now_ms(),
                 size,
                 etag: facts.md5_hex.unwrap_or_else(|| opaque_etag(body_id, 1)),
                 headers: meta.headers,
                 user_metadata: meta.user_metadata,
                 checksum: facts.checksum,
+                tags: meta.tags,
+                lock: meta.lock,
                 body: part.map_or(Body::Empty, Body::Single),
             };
-            stored = Some(info(key, object.clone()));
             let bucket = bucket.clone();
             Ok(Goal::Object(ObjectGoal { bucket, key: key.to_owned(), condition: condition.clone(), object }))
         };
-        self.store_body(target, size, body, goal).await?;
-        stored.ok_or(Error::Invalid("a body without an end"))
+        let stored = self.store_body(target, size, body, goal).await?;
+        stored.map(|record| info(key, record)).ok_or(Error::Invalid("a body without an end"))
     }
 
     /// Refuses a write whose condition fails already, before its body is read. The commit judges

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use envelope::{BodyHeader, Opener};
 use futures::{StreamExt, TryStreamExt};
 use keys::{BucketKey, DekPlace};
-use meta::record::{Body, BucketRecord, DataRecord, ObjectRecord, PartRecord, RepairReason, SealedPart, key};
+use meta::record::{Body, BucketRecord, DataRecord, PartRecord, RepairReason, SealedPart, key};
 
-use crate::api::{ObjectInfo, PartInfo, ReadRange, ReadStream};
+use crate::api::{ObjectInfo, PartInfo, ReadRange, ReadStream, VersionId};
 use crate::blob::{BlobReader, ColumnSet, Shape, UNIT_CHUNKS};
 use crate::part::body_context;
 use crate::pin::{Held, Pin};
 use crate::put::info;
+use crate::version::Found;
 use crate::{Error, Store};
 
 /// Spans of 256 KiB fetched ahead of the client, so that far sites do not serialise.
@@ -40,26 +41,33 @@ impl Store {
     /// What is stored under a key, without its bytes.
     ///
     /// # Errors
-    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], or a metadata error.
-    pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, Error> {
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], [`Error::NoSuchVersion`],
+    /// [`Error::DeleteMarker`], or a metadata error.
+    pub async fn head(&self, bucket: &str, key: &str, id: Option<VersionId>) -> Result<ObjectInfo, Error> {
         let bucket = self.bucket_record(bucket).await?;
-        let found = self.record::<ObjectRecord>(key::object_key(bucket.id, key)).await?;
-        found.map(|(record, _)| info(key, record)).ok_or(Error::NoSuchKey)
+        Ok(info(key, self.object(&bucket, key, id).await?.record))
+    }
+
+    /// A version that is an object.
+    async fn object(&self, bucket: &BucketRecord, key: &str, id: Option<VersionId>) -> Result<Found, Error> {
+        let found = self.find(bucket, key, id).await?;
+        if found.record.is_marker() {
+            return Err(Error::DeleteMarker { version: VersionId::of(&found.record), named: true });
+        }
+        Ok(found)
     }
 
     /// Opens an object for reading.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], or a metadata or key error.
-    pub async fn open_object(&self, bucket: &str, key: &str) -> Result<ObjectReader, Error> {
+    pub async fn open_object(&self, bucket: &str, key: &str, id: Option<VersionId>) -> Result<ObjectReader, Error> {
         let bucket = self.bucket_record(bucket).await?;
         for _ in 0..OPEN_ATTEMPTS {
-            let row_key = key::object_key(bucket.id, key);
-            let found = self.record::<ObjectRecord>(row_key.clone()).await?;
-            let (record, version) = found.ok_or(Error::NoSuchKey)?;
+            let Found { row_key, record, version } = self.object(&bucket, key, id).await?;
             let body = record.body.clone();
             let (pin, single) = match &body {
-                Body::Empty => (None, None),
+                Body::Empty | Body::Marker => (None, None),
                 Body::Single(part) => match self.open_part(&bucket, key, record.body_id, 0, part).await? {
                     Some(reader) => (None, Some(reader)),
                     None if self.row(row_key).await?.is_some_and(|row| row.version == version) => {

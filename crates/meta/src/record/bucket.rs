@@ -1,10 +1,11 @@
-//! Buckets: `b/<name>` holds the record, `i/<id>` says that the id lives.
+//! Buckets: `b/<name>` holds the record, `i/<id>` holds the state that writes depend on, `c/<id><name>` holds a
+//! sub-resource (policy, lifecycle, CORS, ...) as it was put.
 
 use base::BucketId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, join, under};
+use super::{Record, RetentionMode, join, under};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,77 @@ pub struct BucketRecord {
     pub owner: String,
     /// The bucket's key encryption key, wrapped by the root key (AES-256-KWP).
     pub wrapped_key: Vec<u8>,
+}
+
+/// What every write into a bucket depends on. Its row is there while the bucket lives, and each
+/// write names the version of the row that it was computed from: none lands in a bucket that was
+/// deleted, or versioned, meanwhile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketState {
+    /// Whether overwritten and deleted objects are kept as versions.
+    pub versioning: Versioning,
+    /// Whether versions may be locked. Never taken back.
+    pub object_lock: bool,
+    /// What new versions are locked with when their writer says nothing.
+    pub default_retention: Option<DefaultRetention>,
+}
+
+impl Record for BucketState {
+    const NAME: &'static str = "bucket state";
+}
+
+/// A bucket's retention for new versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultRetention {
+    /// How strictly.
+    pub mode: RetentionMode,
+    /// For how long.
+    pub period: RetentionPeriod,
+}
+
+/// A length of time as S3 states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetentionPeriod {
+    /// 24 hours each.
+    Days(u32),
+    /// 365 days each.
+    Years(u32),
+}
+
+impl RetentionPeriod {
+    /// Milliseconds.
+    pub fn millis(self) -> u64 {
+        const DAY: u64 = 24 * 3600 * 1000;
+        match self {
+            Self::Days(days) => u64::from(days) * DAY,
+            Self::Years(years) => u64::from(years) * 365 * DAY,
+        }
+    }
+}
+
+/// A bucket's versioning state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Versioning {
+    /// Never enabled: each key has one version, `null`.
+    #[default]
+    Off,
+    /// Each write makes a version.
+    Enabled,
+    /// Each write makes or replaces the `null` version; others stay.
+    Suspended,
+}
+
+/// A sub-resource of a bucket: a validated document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketConfig {
+    /// The document: XML, or JSON for a policy.
+    pub document: Vec<u8>,
+    /// Milliseconds since the Unix epoch.
+    pub modified_ms: u64,
+}
+
+impl Record for BucketConfig {
+    const NAME: &'static str = "bucket configuration";
 }
 
 impl Record for BucketRecord {
@@ -38,8 +110,17 @@ pub fn bucket_name_of(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.strip_prefix(b"b/")?).ok()
 }
 
-/// `i/<id>`: present while the bucket lives. Writes into a bucket check it, so that none lands
-/// in a bucket that was deleted meanwhile.
-pub fn bucket_live_key(id: BucketId) -> Bytes {
+/// `i/<id>`: the bucket's [`BucketState`], present while the bucket lives.
+pub fn bucket_state_key(id: BucketId) -> Bytes {
     join(b"i/", &[id.as_bytes()])
+}
+
+/// `c/<bucket id><name>`: `name` is the query parameter that S3 knows it by.
+pub fn bucket_config_key(id: BucketId, name: &str) -> Bytes {
+    join(b"c/", &[id.as_bytes(), name.as_bytes()])
+}
+
+/// All sub-resources of a bucket.
+pub fn bucket_configs(id: BucketId) -> (Bytes, Bytes) {
+    under(join(b"c/", &[id.as_bytes()]))
 }

@@ -3,8 +3,11 @@
 //! | key | record | lifetime |
 //! |---|---|---|
 //! | `b/<bucket name>` | [`BucketRecord`] | the bucket's |
-//! | `i/<bucket id>` | empty: the bucket with this id lives | the bucket's |
+//! | `i/<bucket id>` | [`BucketState`] | the bucket's |
 //! | `o/<bucket id><object key>` | [`ObjectRecord`], the current version | until overwritten or deleted |
+//! | `v/<bucket id><escaped object key>00 00<order>` | [`ObjectRecord`], an older version or a delete marker | until deleted |
+//! | `w/<bucket id><object key>` | order of the `null` version among those | while it is there |
+//! | `c/<bucket id><name>` | [`BucketConfig`]: a sub-resource of the bucket, as it was put | until deleted |
 //! | `u/<bucket id><escaped object key>00 00<upload id>` | [`UploadRecord`] | until completed or aborted |
 //! | `p/<upload id><part number>` | [`PartRecord`] | the upload's, then the object's |
 //! | `d/<part id>` | [`DataRecord`]: where a part's sealed bytes are | while referenced |
@@ -26,6 +29,7 @@ mod object;
 mod site;
 mod upload;
 mod user;
+mod version;
 
 use base::{Classify, ErrorKind};
 use bytes::Bytes;
@@ -33,8 +37,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use blob::{BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement};
-pub use bucket::BucketRecord;
-pub use object::{Body, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRun, SealedPart};
+pub use bucket::{BucketConfig, BucketRecord, BucketState, DefaultRetention, RetentionPeriod, Versioning};
+pub use object::{
+    Body, Checksum, ChecksumKind, DropRecord, Lock, ObjectRecord, PartRun, Retention, RetentionMode, SealedPart,
+};
 pub use site::{Resync, SiteRecord};
 pub use upload::{PartRecord, UploadRecord};
 pub use user::{Grant, Right, UserRecord};
@@ -42,11 +48,15 @@ pub use user::{Grant, Right, UserRecord};
 pub mod key {
     //! Keys of all records, in one place so that prefixes cannot collide.
     pub use super::blob::{blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs};
-    pub use super::bucket::{bucket_key, bucket_live_key, bucket_name_of, buckets};
+    pub use super::bucket::{bucket_config_key, bucket_configs, bucket_key, bucket_state_key, bucket_name_of, buckets};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};
     pub use super::user::{user_key, user_name_key, users};
+    pub use super::version::{
+        null_version_key, null_version_of, null_version_value, version_key, version_of, versions, versions_from,
+        versions_of_key,
+    };
 }
 
 /// Why stored bytes are not a record.
@@ -132,6 +142,28 @@ fn join(prefix: &[u8], pieces: &[&[u8]]) -> Bytes {
         key.extend_from_slice(piece);
     }
     key.into()
+}
+
+/// Escapes so that no escaped name is a prefix of another followed by the separator `00 00`:
+/// `00` becomes `00 ff` (the FoundationDB tuple rule). Order is kept.
+fn escape(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    for &byte in name {
+        out.push(byte);
+        if byte == 0 {
+            out.push(0xff);
+        }
+    }
+    out
+}
+
+fn unescape(mut escaped: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(escaped.len());
+    while let Some((&byte, rest)) = escaped.split_first() {
+        out.push(byte);
+        escaped = if byte == 0 { rest.strip_prefix(&[0xff])? } else { rest };
+    }
+    Some(out)
 }
 
 /// The interval of all keys that start with `prefix`.

@@ -1,4 +1,5 @@
-//! Objects: `o/<bucket id><object key>` holds the current version.
+//! Objects: `o/<bucket id><object key>` holds the current version, `v/` the others (see
+//! `version.rs`).
 
 use std::collections::BTreeMap;
 
@@ -8,11 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Record, RecordError, join, under};
 
-/// The current version of an object.
+/// A version of an object, or a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRecord {
-    /// The body written; also the version id when versions come.
+    /// The body written; a marker's is random and names only itself.
     pub body_id: BodyId,
+    /// Its place among the versions of its key: each new one is higher. About the milliseconds
+    /// since the Unix epoch at which it was written.
+    pub order: u64,
+    /// Whether its version id is `null`: written while the bucket was not versioned.
+    pub null: bool,
     /// Milliseconds since the Unix epoch.
     pub modified_ms: u64,
     /// Plaintext bytes.
@@ -25,8 +31,46 @@ pub struct ObjectRecord {
     pub user_metadata: BTreeMap<String, String>,
     /// The checksum that the client sent or asked for, verified.
     pub checksum: Option<Checksum>,
+    /// Tags; at most ten.
+    pub tags: BTreeMap<String, String>,
+    /// What forbids its deletion.
+    pub lock: Lock,
     /// Where the bytes are.
     pub body: Body,
+}
+
+/// What forbids the deletion of a version (S3 Object Lock).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Until when, and how strictly.
+    pub retention: Option<Retention>,
+    /// A legal hold: for as long as it is set.
+    pub hold: bool,
+}
+
+/// A retention period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// How strictly.
+    pub mode: RetentionMode,
+    /// Its end, milliseconds since the Unix epoch.
+    pub until_ms: u64,
+}
+
+/// How strictly a retention period is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetentionMode {
+    /// Who has the right to may lift it.
+    Governance,
+    /// Nobody may lift or shorten it.
+    Compliance,
+}
+
+impl ObjectRecord {
+    /// Whether this is a delete marker.
+    pub fn is_marker(&self) -> bool {
+        matches!(self.body, Body::Marker)
+    }
 }
 
 /// Where an object's bytes are.
@@ -39,6 +83,8 @@ pub enum Body {
     /// Parts in rows `p/<body id><number>`. Sizes are here so that a range read goes straight
     /// to its parts; runs keep 10,000 of them small.
     Multipart(Vec<PartRun>),
+    /// A delete marker: no object.
+    Marker,
 }
 
 /// Consecutive part numbers of equal size.

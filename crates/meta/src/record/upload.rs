@@ -6,7 +6,7 @@ use base::{BucketId, UploadId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Checksum, ChecksumKind, Record, RecordError, SealedPart, join, under};
+use super::{Checksum, ChecksumKind, Lock, Record, RecordError, SealedPart, escape, join, under, unescape};
 
 /// An open multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub struct UploadRecord {
     pub user_metadata: BTreeMap<String, String>,
     /// Checksum algorithm asked for, as S3 spells it, and what it is to cover.
     pub checksum: Option<(String, ChecksumKind)>,
+    /// Tags for the object.
+    pub tags: BTreeMap<String, String>,
+    /// Lock for the object.
+    pub lock: Lock,
     /// Completion or copy has begun: the process that did it may still be at work. Kept so that
     /// a crash between staging and commit is seen and cleaned.
     pub staging: bool,
@@ -52,28 +56,6 @@ impl PartRecord {
 
 impl Record for PartRecord {
     const NAME: &'static str = "part";
-}
-
-/// Escapes so that no escaped name is a prefix of another followed by the separator `00 00`:
-/// `00` becomes `00 ff` (the FoundationDB tuple rule). Order is kept.
-fn escape(name: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(name.len());
-    for &byte in name {
-        out.push(byte);
-        if byte == 0 {
-            out.push(0xff);
-        }
-    }
-    out
-}
-
-fn unescape(mut escaped: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(escaped.len());
-    while let Some((&byte, rest)) = escaped.split_first() {
-        out.push(byte);
-        escaped = if byte == 0 { rest.strip_prefix(&[0xff])? } else { rest };
-    }
-    Some(out)
 }
 
 /// `u/<bucket id><escaped object key>00 00<upload id>`.

@@ -29,6 +29,7 @@ pub(crate) async fn run(
     let done = at.store.complete_upload(&input.bucket, &input.key, upload, &parts, expected, &condition).await;
     let info = done.map_err(answer)?;
     let sums = Sums::of(info.checksum.as_ref());
+    let version_id = at.version_told(&input.bucket, info.version).await?;
     Ok(S3Response::new(CompleteMultipartUploadOutput {
         checksum_crc32: sums.crc32,
         checksum_crc32c: sums.crc32c,
@@ -41,6 +42,7 @@ pub(crate) async fn run(
         bucket: Some(input.bucket),
         key: Some(input.key),
         server_side_encryption: wire::aes256(),
+        version_id,
         ..Default::default()
     }))
 }

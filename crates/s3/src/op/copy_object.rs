@@ -1,7 +1,7 @@
 //! CopyObject.
 
 use base::limits::PART_SIZE_MAX;
-use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective};
+use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{CopySource as Source, ReadCondition, WriteCondition};
 
@@ -22,13 +22,15 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
         ),
     )?;
     let replaces = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
-    if !replaces && from.bucket == input.bucket && from.key == input.key {
+    let retags = input.tagging_directive.as_ref().is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
+    let same = from.bucket == input.bucket && from.key == input.key && from.version.is_none();
+    if !replaces && !retags && same {
         return Err(s3_error!(
             InvalidRequest,
             "this copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes"
         ));
     }
-    let info = at.store.head(&from.bucket, &from.key).await.map_err(answer)?;
+    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(answer)?;
     if info.size > PART_SIZE_MAX {
         return Err(s3_error!(
             InvalidRequest,
@@ -40,8 +42,14 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     {
         return Err(not_implemented("a checksum of another algorithm for a copy"));
     }
-    let meta = if replaces { Some(wire::object_meta(&req.headers, input.metadata)?) } else { None };
-    let info = at.store.copy(&from, &input.bucket, &input.key, meta, &condition).await.map_err(answer)?;
+    let source_version = at.version_told(&from.bucket, info.version).await?;
+    let given = wire::object_meta(&req.headers, input.metadata)?;
+    let lock = given.lock;
+    let tags = retags.then(|| given.tags.clone());
+    let meta = replaces.then_some(given);
+    let copied = at.store.copy(&from, &input.bucket, &input.key, meta, tags, lock, &condition).await;
+    let info = copied.map_err(answer)?;
+    let version_id = at.version_told(&input.bucket, info.version).await?;
     let sums = Sums::of(info.checksum.as_ref());
     let result = CopyObjectResult {
         checksum_crc32: sums.crc32,
@@ -55,6 +63,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     };
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
+        copy_source_version_id: source_version,
+        version_id,
         server_side_encryption: wire::aes256(),
         ..Default::default()
     }))
@@ -63,14 +73,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
 /// The source of a copy, which access control has found readable.
 ///
 /// # Errors
-/// `NotImplemented` for versions, access points and outposts.
+/// `NotImplemented` for access points and outposts, `InvalidArgument` for a wrong version id.
 pub(crate) fn source(source: CopySource, condition: ReadCondition) -> S3Result<Source> {
     match source {
-        CopySource::Bucket { version_id: Some(version), .. } if &*version != "null" => {
-            Err(not_implemented("copying a version"))
-        }
-        CopySource::Bucket { bucket, key, .. } => {
-            Ok(Source { bucket: bucket.into_string(), key: key.into_string(), condition })
+        CopySource::Bucket { bucket, key, version_id } => {
+            let version = wire::version_id(version_id)?;
+            Ok(Source { bucket: bucket.into_string(), key: key.into_string(), version, condition })
         }
         CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
             Err(not_implemented("copying from an access point or outpost"))

@@ -16,7 +16,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Re
         return Err(not_implemented("a directory bucket"));
     }
     let owner = access::principal(&req)?.name();
-    match at.store.create_bucket(&req.input.bucket, owner).await {
+    let lock = req.input.object_lock_enabled_for_bucket.unwrap_or(false);
+    match at.store.create_bucket(&req.input.bucket, owner, lock).await {
         Ok(bucket) => {
             let location = Some(format!("/{}", wire::url_encode(&bucket.name)));
             Ok(S3Response::new(CreateBucketOutput { location }))

@@ -4,16 +4,18 @@ use base::limits::{KEY_LEN_MAX, PAGE_MAX};
 use futures::StreamExt;
 use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use store::api::EtagSet;
+use store::api::{DeleteRequest, Deleted, EtagSet};
 
 use crate::error::{answer, not_implemented};
 use crate::service::Service;
+use crate::wire;
 
 /// Deletes under way at once for one request; they share metadata commits.
 const AT_ONCE: usize = 16;
 
 pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let DeleteObjectsInput { bucket, delete, .. } = req.input;
+    let DeleteObjectsInput { bucket, delete, bypass_governance_retention, .. } = req.input;
+    let bypass = bypass_governance_retention.unwrap_or(false);
     if delete.objects.is_empty() || delete.objects.len() > PAGE_MAX {
         return Err(s3_error!(MalformedXML, "between 1 and {PAGE_MAX} objects are deleted at once"));
     }
@@ -22,29 +24,33 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
     let outcomes = futures::stream::iter(delete.objects)
         .map(|object| async {
             let key = object.key.clone();
-            (key, one(at, &bucket, object).await)
+            let version = object.version_id.clone();
+            (key, version, one(at, &bucket, object, bypass).await)
         })
         .buffered(AT_ONCE);
     let mut output = DeleteObjectsOutput::default();
     let quiet = delete.quiet.unwrap_or(false);
     let mut outcomes = std::pin::pin!(outcomes);
-    while let Some((key, outcome)) = outcomes.next().await {
+    while let Some((key, version, outcome)) = outcomes.next().await {
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => {
-                let deleted = DeletedObject { key: Some(key), ..Default::default() };
+            Ok(_) if quiet => {}
+            Ok(done) => {
+                let made = done.version.map(|version| version.to_string()).filter(|_| done.marker);
+                let deleted = DeletedObject {
+                    delete_marker: done.marker.then_some(true),
+                    delete_marker_version_id: made,
+                    key: Some(key),
+                    version_id: version,
+                };
                 output.deleted.get_or_insert_default().push(deleted);
             }
-            Err(error) => output.errors.get_or_insert_default().push(told(key, &error)),
+            Err(error) => output.errors.get_or_insert_default().push(told(key, version, &error)),
         }
     }
     Ok(S3Response::new(output))
 }
 
-async fn one(at: &Service, bucket: &str, object: ObjectIdentifier) -> S3Result<()> {
-    if object.version_id.is_some_and(|version| version != "null") {
-        return Err(not_implemented("deleting a version"));
-    }
+async fn one(at: &Service, bucket: &str, object: ObjectIdentifier, bypass_governance: bool) -> S3Result<Deleted> {
     if object.last_modified_time.is_some() || object.size.is_some() {
         return Err(not_implemented("deleting on a condition other than the ETag"));
     }
@@ -55,15 +61,17 @@ async fn one(at: &Service, bucket: &str, object: ObjectIdentifier) -> S3Result<(
         any if any == "*" => EtagSet::Any,
         tag => EtagSet::Of(vec![tag]),
     });
-    at.store.delete(bucket, &object.key, condition.as_ref()).await.map(|_| ()).map_err(answer)
+    let version = wire::version_id(object.version_id)?;
+    let request = DeleteRequest { version, etag_is: condition, bypass_governance };
+    at.store.delete(bucket, &object.key, &request).await.map_err(answer)
 }
 
-fn told(key: String, error: &S3Error) -> s3s::dto::Error {
+fn told(key: String, version_id: Option<String>, error: &S3Error) -> s3s::dto::Error {
     let code: &S3ErrorCode = error.code();
     s3s::dto::Error {
         code: Some(code.as_str().to_owned()),
         key: Some(key),
         message: error.message().map(str::to_owned),
-        version_id: None,
+        version_id,
     }
 }

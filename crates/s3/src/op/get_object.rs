@@ -13,12 +13,14 @@ use store::api::{Checksum, ReadRange, ReadStream, Verdict};
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
+use crate::{lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = req.input;
+    let version = wire::version_id(input.version_id)?;
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
-    let object = at.store.open_object(&input.bucket, &input.key).await.map_err(answer)?;
+    let object = at.store.open_object(&input.bucket, &input.key, version).await.map_err(answer)?;
     match condition.judge(&object.info.etag, object.info.modified_ms) {
         Verdict::Proceed => {}
         Verdict::NotModified => return Err(wire::not_modified(&object.info)),
@@ -26,6 +28,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
     }
     let view = View::of(&object, input.range, input.part_number, input.checksum_mode.as_ref()).await?;
     let info = object.info.clone();
+    let version_id = at.version_told(&input.bucket, info.version).await?;
+    let tag_count = tags::count(&info.meta);
+    let locked = lock::Told::of(info.meta.lock);
     let body = body(object.read(view.read_range()).await.map_err(answer)?, view.len()).await?;
     let headers = ObjectHeaders::of(info.meta);
     let sums = Sums::of(view.checksum.as_ref());
@@ -50,7 +55,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         last_modified: Some(wire::timestamp(info.modified_ms)),
         metadata: headers.metadata,
         parts_count: view.parts_count,
+        object_lock_legal_hold_status: locked.hold,
+        object_lock_mode: locked.mode,
+        object_lock_retain_until_date: locked.until,
         server_side_encryption: wire::aes256(),
+        tag_count,
+        version_id,
         ..Default::default()
     };
     Ok(S3Response::new(output))

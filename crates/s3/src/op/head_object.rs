@@ -9,13 +9,15 @@ use super::get_object::View;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
+use crate::{lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let overrides = overrides(&req.input)?;
     let input = req.input;
+    let version = wire::version_id(input.version_id)?;
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
-    let object = at.store.open_object(&input.bucket, &input.key).await.map_err(answer)?;
+    let object = at.store.open_object(&input.bucket, &input.key, version).await.map_err(answer)?;
     match condition.judge(&object.info.etag, object.info.modified_ms) {
         Verdict::Proceed => {}
         Verdict::NotModified => return Err(wire::not_modified(&object.info)),
@@ -23,6 +25,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
     }
     let view = View::of(&object, input.range, input.part_number, input.checksum_mode.as_ref()).await?;
     let info = object.info.clone();
+    let version_id = at.version_told(&input.bucket, info.version).await?;
+    let tag_count = tags::count(&info.meta);
+    let locked = lock::Told::of(info.meta.lock);
     let headers = ObjectHeaders::of(info.meta);
     let sums = Sums::of(view.checksum.as_ref());
     let output = HeadObjectOutput {
@@ -45,7 +50,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
         last_modified: Some(wire::timestamp(info.modified_ms)),
         metadata: headers.metadata,
         parts_count: view.parts_count,
+        object_lock_legal_hold_status: locked.hold,
+        object_lock_mode: locked.mode,
+        object_lock_retain_until_date: locked.until,
         server_side_encryption: wire::aes256(),
+        tag_count,
+        version_id,
         ..Default::default()
     };
     Ok(S3Response::with_headers(output, overrides))

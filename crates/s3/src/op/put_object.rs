@@ -25,6 +25,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
         checksum_type: sums.kind,
         e_tag: Some(wire::etag(info.etag)),
         server_side_encryption: wire::aes256(),
+        version_id: at.version_told(&input.bucket, info.version).await?,
         ..Default::default()
     }))
 }

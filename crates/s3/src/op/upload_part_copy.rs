@@ -25,7 +25,8 @@ pub(crate) async fn run(
         input.copy_source_if_unmodified_since,
     );
     let from = source(input.copy_source, condition)?;
-    let info = at.store.head(&from.bucket, &from.key).await.map_err(answer)?;
+    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(answer)?;
+    let source_version = at.version_told(&from.bucket, info.version).await?;
     let range = match range {
         None if info.size > PART_SIZE_MAX => return Err(too_large()),
         None => ReadRange::All,
@@ -52,6 +53,7 @@ pub(crate) async fn run(
     };
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
+        copy_source_version_id: source_version,
         server_side_encryption: wire::aes256(),
         ..Default::default()
     }))

@@ -1,0 +1,86 @@
+//! Sub-resources of buckets that are kept as the XML that S3 shows of them.
+
+use s3s::xml::{Deserialize, Deserializer, Serialize, Serializer};
+use s3s::{S3Result, s3_error};
+use store::Error;
+
+use crate::error::answer;
+use crate::service::Service;
+
+/// The names of sub-resources in the store, which are S3's query parameters.
+pub(crate) const CORS: &str = "cors";
+pub(crate) const ENCRYPTION: &str = "encryption";
+pub(crate) const LIFECYCLE: &str = "lifecycle";
+pub(crate) const NOTIFICATION: &str = "notification";
+pub(crate) const OWNERSHIP: &str = "ownershipControls";
+pub(crate) const POLICY: &str = "policy";
+pub(crate) const PUBLIC_ACCESS: &str = "publicAccessBlock";
+pub(crate) const TAGGING: &str = "tagging";
+pub(crate) const WEBSITE: &str = "website";
+
+/// The document of a sub-resource, as it was put.
+///
+/// # Errors
+/// S3's own code for each sub-resource that is not there; `NoSuchBucket`.
+pub(crate) async fn document(at: &Service, bucket: &str, name: &'static str) -> S3Result<Vec<u8>> {
+    Ok(at.store.bucket_config(bucket, name).await.map_err(answer)?.document)
+}
+
+/// # Errors
+/// `NoSuchBucket`.
+pub(crate) async fn put_document(at: &Service, bucket: &str, name: &'static str, document: Vec<u8>) -> S3Result<()> {
+    at.store.put_bucket_config(bucket, name, document).await.map_err(answer)
+}
+
+/// A sub-resource.
+///
+/// # Errors
+/// As [`document`].
+pub(crate) async fn get<T: for<'x> Deserialize<'x>>(at: &Service, bucket: &str, name: &'static str) -> S3Result<T> {
+    read(&document(at, bucket, name).await?, name)
+}
+
+/// A sub-resource, or `None` where none was put.
+///
+/// # Errors
+/// `NoSuchBucket`.
+pub(crate) async fn find<T: for<'x> Deserialize<'x>>(
+    at: &Service,
+    bucket: &str,
+    name: &'static str,
+) -> S3Result<Option<T>> {
+    match at.store.bucket_config(bucket, name).await {
+        Ok(config) => read(&config.document, name).map(Some),
+        Err(Error::NoSuchConfig(_)) => Ok(None),
+        Err(error) => Err(answer(error)),
+    }
+}
+
+/// Puts a sub-resource that was found valid.
+///
+/// # Errors
+/// `NoSuchBucket`.
+pub(crate) async fn put<T: Serialize>(at: &Service, bucket: &str, name: &'static str, value: &T) -> S3Result<()> {
+    let mut document = Vec::new();
+    let written = Serializer::new(&mut document);
+    let mut written = written;
+    value.serialize(&mut written).map_err(|_| s3_error!(InternalError, "the configuration cannot be written"))?;
+    put_document(at, bucket, name, document).await
+}
+
+/// Removes a sub-resource; an absent one is no error.
+///
+/// # Errors
+/// `NoSuchBucket`.
+pub(crate) async fn delete(at: &Service, bucket: &str, name: &'static str) -> S3Result<()> {
+    at.store.delete_bucket_config(bucket, name).await.map_err(answer)
+}
+
+/// Reads a document of ours.
+pub(crate) fn read<T: for<'x> Deserialize<'x>>(document: &[u8], name: &str) -> S3Result<T> {
+    let mut reader = Deserializer::new(document);
+    T::deserialize(&mut reader).map_err(|error| {
+        tracing::error!(name, %error, "a stored bucket configuration cannot be read");
+        s3_error!(InternalError, "the stored {name} configuration cannot be read")
+    })
+}

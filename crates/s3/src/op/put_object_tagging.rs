@@ -1,0 +1,21 @@
+//! PutObjectTagging.
+
+use s3s::dto::{PutObjectTaggingInput, PutObjectTaggingOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use crate::error::answer;
+use crate::service::Service;
+use crate::{tags, wire};
+
+pub(crate) async fn run(at: &Service, req: S3Request<PutObjectTaggingInput>) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+    let input = req.input;
+    let version = wire::version_id(input.version_id)?;
+    let tags = tags::of_set(input.tagging.tag_set, tags::OBJECT_MAX)?;
+    let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {
+        object.tags.clone_from(&tags);
+        Ok(())
+    });
+    let info = changed.await.map_err(answer)?;
+    let version_id = at.version_told(&input.bucket, info.version).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
+}

@@ -1,0 +1,133 @@
+//! ListObjectVersions: current and older versions and delete markers, merged by key.
+
+use std::collections::VecDeque;
+
+use base::BucketId;
+use meta::record::{ObjectRecord, Record, key};
+use meta::{Key, Range, Row, prefix_end};
+
+use crate::api::{ListRequest, VersionId, VersionInfo, VersionMarker, VersionPage};
+use crate::bucket::after;
+use crate::list::{after_marker, common_prefix};
+use crate::put::info;
+use crate::{Error, Store};
+
+/// Rows read at a time from either side.
+const ROWS: usize = 128;
+
+/// A walk over one of the two kinds of rows.
+struct Walk<'a> {
+    store: &'a Store,
+    from: Key,
+    to: Key,
+    ready: VecDeque<(Key, Row)>,
+    ended: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(store: &'a Store, (from, to): (Key, Key)) -> Self {
+        Self { store, from, to, ready: VecDeque::new(), ended: false }
+    }
+
+    async fn fill(&mut self, limit: usize) -> Result<(), Error> {
+        if self.ready.is_empty() && !self.ended {
+            let range = Range { from: self.from.clone(), to: self.to.clone(), limit: limit.clamp(1, ROWS) };
+            let page = self.store.0.meta.range(range).await?;
+            self.ended = !page.more;
+            if let Some((last, _)) = page.rows.last() {
+                self.from = after(last);
+            }
+            self.ready.extend(page.rows);
+        }
+        Ok(())
+    }
+
+    fn seek(&mut self, to: Key) {
+        while self.ready.front().is_some_and(|(row_key, _)| *row_key < to) {
+            self.ready.pop_front();
+        }
+        self.from = to.max(std::mem::take(&mut self.from));
+    }
+}
+
+impl Store {
+    /// Lists a bucket's versions. `request.after` is not used; `marker` says where to go on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], or a metadata error.
+    pub async fn list_versions(
+        &self,
+        bucket: &str,
+        request: &ListRequest,
+        marker: Option<&VersionMarker>,
+    ) -> Result<VersionPage, Error> {
+        let bucket = self.bucket_record(bucket).await?;
+        let id = bucket.id;
+        let mut current = Walk::new(self, key::objects(id, &request.prefix));
+        let mut older = Walk::new(self, key::versions(id, &request.prefix));
+        let mut seen = None;
+        if let Some(marker) = marker {
+            current.seek(after_marker(request, &marker.key, |name| key::objects_from(id, name)));
+            let order = match marker.version {
+                Some(VersionId::Of { order, .. }) => Some(order),
+                Some(VersionId::Null) => self.find(&bucket, &marker.key, marker.version).await.ok().map(|f| f.record.order),
+                None => None,
+            };
+            match order {
+                Some(order) => {
+                    older.seek(after(&key::version_key(id, &marker.key, order)));
+                    seen = Some(marker.key.clone());
+                }
+                None if common_prefix(request, &marker.key) == Some(&marker.key) => {
+                    older.seek(prefix_end(&key::versions_from(id, marker.key.as_bytes())));
+                }
+                None => older.seek(key::versions_of_key(id, &marker.key).1),
+            }
+        }
+        let mut page = VersionPage::default();
+        let mut last = None;
+        loop {
+            let told = page.versions.len() + page.common_prefixes.len();
+            current.fill(request.limit + 1 - told.min(request.limit)).await?;
+            older.fill(request.limit + 1 - told.min(request.limit)).await?;
+            let Some((name, is_current)) = nearest(&current, &older)? else { return Ok(page) };
+            if told >= request.limit {
+                page.next = last;
+                return Ok(page);
+            }
+            if let Some(common) = common_prefix(request, &name) {
+                let common = common.to_owned();
+                skip(&mut current, &mut older, id, &common);
+                last = Some(VersionMarker { key: common.clone(), version: None });
+                page.common_prefixes.push(common);
+                continue;
+            }
+            let walk = if is_current { &mut current } else { &mut older };
+            let Some((_, row)) = walk.ready.pop_front() else { continue };
+            let record = ObjectRecord::decode(&row.value)?;
+            let marker = record.is_marker();
+            let info = info(&name, record);
+            last = Some(VersionMarker { key: name.clone(), version: Some(info.version) });
+            let latest = is_current || seen.as_ref() != Some(&name);
+            seen = Some(name);
+            page.versions.push(VersionInfo { info, marker, latest });
+        }
+    }
+}
+
+/// The next key, and whether its current version comes next: that one is newer than the others.
+fn nearest(current: &Walk<'_>, older: &Walk<'_>) -> Result<Option<(String, bool)>, Error> {
+    let current = current.ready.front().map(|(row_key, _)| key::object_name_of(row_key)).transpose()?;
+    let older = older.ready.front().map(|(row_key, _)| key::version_of(row_key)).transpose()?;
+    Ok(match (current, older) {
+        (None, None) => None,
+        (Some(current), Some((older, _))) if older.as_str() < current => Some((older, false)),
+        (Some(current), _) => Some((current.to_owned(), true)),
+        (None, Some((older, _))) => Some((older, false)),
+    })
+}
+
+fn skip(current: &mut Walk<'_>, older: &mut Walk<'_>, id: BucketId, common: &str) {
+    current.seek(prefix_end(&key::objects_from(id, common.as_bytes())));
+    older.seek(prefix_end(&key::versions_from(id, common.as_bytes())));
+}

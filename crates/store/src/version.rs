@@ -1,0 +1,244 @@
+//! Which version of an object is current, and what a write or a delete does to the others.
+//!
+//! A key's `o/` row is its newest version when that is an object. Older versions and all delete
+//! markers are `v/` rows, the newest first. Orders only rise, so that a version id names its row.
+
+use meta::record::{BucketRecord, BucketState, ObjectRecord, Record, Retention, RetentionMode, Versioning, key};
+use meta::{Batch, Check, Range, Version, Write};
+
+use crate::api::{ObjectInfo, VersionId};
+use crate::put::info;
+use crate::{Error, Store};
+
+/// What stands under a key at the moment of a write.
+pub(crate) struct Stand<'a> {
+    bucket: &'a BucketRecord,
+    name: &'a str,
+    pub(crate) state: BucketState,
+    /// The `o/` row. A record that cannot be read must not stop its own replacement.
+    pub(crate) current: Option<Result<ObjectRecord, meta::record::RecordError>>,
+    /// The newest `v/` row's order; none in a bucket that was never versioned.
+    newest: Option<u64>,
+}
+
+impl Stand<'_> {
+    /// The order of a version written now.
+    pub(crate) fn next_order(&self, now_ms: u64) -> u64 {
+        let current = self.current.as_ref().and_then(|current| current.as_ref().ok()).map(|record| record.order);
+        let newest = current.max(self.newest);
+        newest.map_or(now_ms, |order| now_ms.max(order.saturating_add(1)))
+    }
+}
+
+/// A version found, and its row.
+pub(crate) struct Found {
+    pub(crate) row_key: meta::Key,
+    pub(crate) record: ObjectRecord,
+    pub(crate) version: Version,
+}
+
+/// Gives a new version the bucket's retention when its writer chose none.
+pub(crate) fn lock_by_default(object: &mut ObjectRecord, state: &BucketState) -> Result<(), Error> {
+    if !state.object_lock {
+        if object.lock != meta::record::Lock::default() {
+            return Err(Error::Invalid("Bucket is missing Object Lock Configuration"));
+        }
+        return Ok(());
+    }
+    if let (None, Some(default)) = (object.lock.retention, state.default_retention) {
+        let until_ms = object.modified_ms.saturating_add(default.period.millis());
+        object.lock.retention = Some(Retention { mode: default.mode, until_ms });
+    }
+    Ok(())
+}
+
+/// Whether a version may be deleted for good.
+///
+/// # Errors
+/// [`Error::Locked`].
+pub(crate) fn may_delete(record: &ObjectRecord, bypass_governance: bool, now_ms: u64) -> Result<(), Error> {
+    if record.lock.hold {
+        return Err(Error::Locked("a legal hold is set"));
+    }
+    match record.lock.retention {
+        Some(retention) if retention.until_ms > now_ms => match retention.mode {
+            RetentionMode::Compliance => Err(Error::Locked("its compliance retention has not ended")),
+            RetentionMode::Governance if bypass_governance => Ok(()),
+            RetentionMode::Governance => Err(Error::Locked("its governance retention has not ended")),
+        },
+        _ => Ok(()),
+    }
+}
+
+impl Store {
+    /// The bucket's state as of now; `batch` will fail if it changes.
+    pub(crate) async fn bucket_state_for(
+        &self,
+        bucket: &BucketRecord,
+        name: &str,
+        batch: &mut Batch,
+    ) -> Result<BucketState, Error> {
+        let state_key = key::bucket_state_key(bucket.id);
+        let found = self.record::<BucketState>(state_key.clone()).await?;
+        let (state, version) = found.ok_or_else(|| Error::NoSuchBucket(name.to_owned()))?;
+        batch.checks.push(Check::Is(state_key, version));
+        Ok(state)
+    }
+
+    /// What stands under a key; `batch` will fail if that changes.
+    pub(crate) async fn stand<'a>(
+        &self,
+        bucket: &'a BucketRecord,
+        name: &'a str,
+        batch: &mut Batch,
+    ) -> Result<Stand<'a>, Error> {
+        let state = self.bucket_state_for(bucket, name, batch).await?;
+        let row_key = key::object_key(bucket.id, name);
+        let row = self.row(row_key.clone()).await?;
+        batch.checks.push(match &row {
+            None => Check::Absent(row_key),
+            Some(row) => Check::Is(row_key, row.version),
+        });
+        let current = row.map(|row| ObjectRecord::decode(&row.value));
+        let newest = match state.versioning {
+            Versioning::Off => None,
+            Versioning::Enabled | Versioning::Suspended => {
+                let (from, to) = key::versions_of_key(bucket.id, name);
+                let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1 }).await?;
+                let newest = page.rows.into_iter().next().map(|(row_key, _)| row_key);
+                let order = newest.as_ref().map(|row_key| key::version_of(row_key)).transpose()?;
+                batch.checks.push(Check::Empty(from, newest.unwrap_or(to)));
+                order.map(|(_, order)| order)
+            }
+        };
+        Ok(Stand { bucket, name, state, current, newest })
+    }
+
+    /// Adds to `batch` what takes the current version out of the way of a newer one: it is kept
+    /// where versions are kept, and released elsewhere. The `o/` row itself is the caller's.
+    pub(crate) async fn make_room(&self, stand: &Stand<'_>, batch: &mut Batch) -> Result<(), Error> {
+        let Stand { bucket, name, .. } = stand;
+        let replaces_null = stand.state.versioning != Versioning::Enabled;
+        if let Some(Ok(current)) = &stand.current {
+            if replaces_null && current.null {
+                self.release(current.body_id, &current.body, batch).await?;
+            } else {
+                let row_key = key::version_key(bucket.id, name, current.order);
+                batch.writes.push(Write::Put(row_key, current.encode()));
+                if current.null {
+                    let pointer = key::null_version_key(bucket.id, name);
+                    batch.writes.push(Write::Put(pointer, key::null_version_value(current.order)));
+                }
+            }
+        }
+        if stand.state.versioning == Versioning::Suspended {
+            self.drop_older_null(bucket, name, batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds to `batch` what removes the `null` version among the older ones.
+    async fn drop_older_null(&self, bucket: &BucketRecord, name: &str, batch: &mut Batch) -> Result<(), Error> {
+        let pointer = key::null_version_key(bucket.id, name);
+        let Some(row) = self.row(pointer.clone()).await? else {
+            batch.checks.push(Check::Absent(pointer));
+            return Ok(());
+        };
+        batch.checks.push(Check::Is(pointer.clone(), row.version));
+        batch.writes.push(Write::Delete(pointer));
+        let row_key = key::version_key(bucket.id, name, key::null_version_of(&row.value)?);
+        if let Some((record, version)) = self.record::<ObjectRecord>(row_key.clone()).await? {
+            batch.checks.push(Check::Is(row_key.clone(), version));
+            batch.writes.push(Write::Delete(row_key));
+            self.release(record.body_id, &record.body, batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds a version; without an id the current one.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`], [`Error::NoSuchVersion`], [`Error::DeleteMarker`] when the object is
+    /// deleted and no id was given, or a metadata error. A marker that is named is found.
+    pub(crate) async fn find(
+        &self,
+        bucket: &BucketRecord,
+        name: &str,
+        id: Option<VersionId>,
+    ) -> Result<Found, Error> {
+        let row_key = key::object_key(bucket.id, name);
+        let current = self.record::<ObjectRecord>(row_key.clone()).await?;
+        let Some(id) = id else {
+            return match current {
+                Some((record, version)) => Ok(Found { row_key, record, version }),
+                None => Err(self.newest_marker(bucket, name).await?.unwrap_or(Error::NoSuchKey)),
+            };
+        };
+        if let Some((record, version)) = current
+            && VersionId::of(&record) == id
+        {
+            return Ok(Found { row_key, record, version });
+        }
+        let order = match id {
+            VersionId::Of { order, .. } => order,
+            VersionId::Null => {
+                let row = self.row(key::null_version_key(bucket.id, name)).await?.ok_or(Error::NoSuchVersion)?;
+                key::null_version_of(&row.value)?
+            }
+        };
+        let row_key = key::version_key(bucket.id, name, order);
+        match self.record::<ObjectRecord>(row_key.clone()).await? {
+            Some((record, version)) if VersionId::of(&record) == id => Ok(Found { row_key, record, version }),
+            _ => Err(Error::NoSuchVersion),
+        }
+    }
+
+    /// The error that says that a key's newest version is a delete marker.
+    async fn newest_marker(&self, bucket: &BucketRecord, name: &str) -> Result<Option<Error>, Error> {
+        let (from, to) = key::versions_of_key(bucket.id, name);
+        let page = self.0.meta.range(Range { from, to, limit: 1 }).await?;
+        let Some((_, row)) = page.rows.first() else { return Ok(None) };
+        let record = ObjectRecord::decode(&row.value)?;
+        Ok(record.is_marker().then(|| Error::DeleteMarker { version: VersionId::of(&record), named: false }))
+    }
+
+    /// Changes a version where it lies: its tags or its lock.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], [`Error::NoSuchVersion`],
+    /// [`Error::DeleteMarker`], what `change` returns, or a metadata error.
+    pub async fn change_object(
+        &self,
+        bucket: &str,
+        name: &str,
+        id: Option<VersionId>,
+        change: impl Fn(&mut Change<'_>) -> Result<(), Error>,
+    ) -> Result<ObjectInfo, Error> {
+        let bucket = self.bucket_record(bucket).await?;
+        self.until_won(|| async {
+            let mut batch = Batch::default();
+            let state = self.bucket_state_for(&bucket, name, &mut batch).await?;
+            let Found { row_key, mut record, version } = self.find(&bucket, name, id).await?;
+            if record.is_marker() {
+                return Err(Error::DeleteMarker { version: VersionId::of(&record), named: id.is_some() });
+            }
+            change(&mut Change { tags: &mut record.tags, lock: &mut record.lock, state: &state, now_ms: self.now_ms() })?;
+            batch.checks.push(Check::Is(row_key.clone(), version));
+            batch.writes.push(Write::Put(row_key, record.encode()));
+            Ok((batch, info(name, record)))
+        })
+        .await
+    }
+}
+
+/// What of a version may be changed.
+pub struct Change<'a> {
+    /// Its tags.
+    pub tags: &'a mut std::collections::BTreeMap<String, String>,
+    /// Its lock.
+    pub lock: &'a mut meta::record::Lock,
+    /// Its bucket's state.
+    pub state: &'a BucketState,
+    /// Now, milliseconds since the Unix epoch.
+    pub now_ms: u64,
+}
