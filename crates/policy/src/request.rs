@@ -21,7 +21,7 @@ pub enum Principal<'a> {
     User {
         /// Its account.
         account: Account<'a>,
-        /// Its name, `aws:username`.
+        /// Its name, `aws:username`. Users have no path here: one in a policy's ARN matches nobody.
         name: &'a str,
         /// Its unique id, `aws:userid`.
         id: &'a str,
