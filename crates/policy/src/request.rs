@@ -77,7 +77,7 @@ impl<'a> Principal<'a> {
 }
 
 /// Where condition keys get their values from.
-pub trait Context {
+pub trait Context: Sync {
     /// The values of a key, `None` or none when the request has it not. The name comes in small
     /// letters up to the first `/`; what follows, a tag's key, comes as the policy has it.
     fn values(&self, key: &str) -> Option<Cow<'_, [String]>>;

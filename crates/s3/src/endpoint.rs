@@ -2,19 +2,21 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use base::SystemRng;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::dto::CORSConfiguration;
 use s3s::{Body, S3Error};
 use store::Store;
 
-use crate::access::Access;
+use crate::access::{Access, Peer};
 use crate::auth::Auth;
 use crate::chunked::Chunked;
 use crate::document::Document;
@@ -22,13 +24,16 @@ use crate::guard::{self, BodyKind};
 use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX};
 use crate::notes::{Notes, RequestIds};
 use crate::service::Service;
-use crate::{S3Options, error, metrics};
+use crate::{S3Options, config, cors, error, metrics};
 
 /// The S3 endpoint as a hyper service. Cheap to clone.
 #[derive(Clone)]
 pub struct Endpoint {
     s3: S3Service,
     ids: Arc<RequestIds>,
+    /// The client at the other end of the connection.
+    peer: Option<Peer>,
+    store: Store,
 }
 
 impl Endpoint {
@@ -36,11 +41,17 @@ impl Endpoint {
         let mut config = S3Config::default();
         config.xml_max_body_size = DOCUMENT_MAX;
         config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS;
+        let kept = store.clone();
         let mut builder = S3ServiceBuilder::new(Service { store: store.clone(), region: options.region });
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(Auth(store.clone()));
         builder.set_access(Access(store));
-        Self { s3: builder.build(), ids: Arc::new(RequestIds::new(&SystemRng)) }
+        Self { s3: builder.build(), ids: Arc::new(RequestIds::new(&SystemRng)), peer: None, store: kept }
+    }
+
+    /// The same for one connection.
+    pub(crate) fn of(&self, peer: IpAddr) -> Self {
+        Self { peer: Some(Peer(peer)), ..self.clone() }
     }
 
     /// Answers one request.
@@ -48,13 +59,21 @@ impl Endpoint {
         let started = Instant::now();
         let notes = self.ids.notes();
         let is_head = request.method() == Method::HEAD;
-        let mut response = match self.pass(request, &notes).await {
+        let browser = self.browser(&request).await;
+        let passed = match &browser {
+            Some(browser) if browser.preflight => Ok(browser.preflight_answer()),
+            _ => self.pass(request, &notes).await,
+        };
+        let mut response = match passed {
             Ok(response) => response,
             Err(mut error) => {
                 error.set_request_id(notes.id.clone());
                 error.to_http_response().unwrap_or_else(|_| bare_error())
             }
         };
+        if let Some(browser) = browser {
+            browser.tell(response.headers_mut());
+        }
         if let Ok(id) = HeaderValue::try_from(&notes.id) {
             response.headers_mut().insert("x-amz-request-id", id);
         }
@@ -71,11 +90,31 @@ impl Endpoint {
         response
     }
 
+    /// What the bucket's rules say to a request from a browser.
+    async fn browser(&self, request: &Request<Incoming>) -> Option<Browser> {
+        let ask = cors::Ask::of(request.method(), request.headers())?;
+        let bucket = request.uri().path().trim_start_matches('/').split('/').next()?;
+        let found = self.store.bucket_config(bucket, config::CORS).await.ok();
+        let rules = found.and_then(|found| config::read::<CORSConfiguration>(&found.document, config::CORS).ok());
+        let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
+        if rule.is_none() && !ask.preflight {
+            return None;
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(rule) = rule {
+            cors::tell(rule, &ask, &mut headers);
+        }
+        Some(Browser { preflight: ask.preflight, enabled: rules.is_some(), headers })
+    }
+
     async fn pass(&self, request: Request<Incoming>, notes: &Arc<Notes>) -> Result<Response<Body>, S3Error> {
         guard::known_method(request.method())?;
         let kind = guard::check(&request)?;
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(notes.clone());
+        if let Some(peer) = self.peer {
+            parts.extensions.insert(peer);
+        }
         let body = match kind {
             BodyKind::Plain => Body::from(body),
             BodyKind::Chunked(chunks) => Body::http_body(Chunked::new(body, chunks)),
@@ -87,6 +126,35 @@ impl Endpoint {
             (None, Ok(response)) => Ok(response),
             (None, Err(_)) => Ok(bare_error()),
         }
+    }
+}
+
+/// An answer to a browser.
+struct Browser {
+    preflight: bool,
+    /// Whether the bucket has rules at all.
+    enabled: bool,
+    /// Empty when no rule allows what is asked.
+    headers: HeaderMap,
+}
+
+impl Browser {
+    fn preflight_answer(&self) -> Response<Body> {
+        if !self.headers.is_empty() {
+            return Response::new(Body::empty());
+        }
+        let words = if self.enabled {
+            "CORSResponse: This CORS request is not allowed. This is usually because the evaluation of Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec."
+        } else {
+            "CORSResponse: CORS is not enabled for this bucket."
+        };
+        let mut refused = error::custom("AccessForbidden", words);
+        refused.set_status_code(StatusCode::FORBIDDEN);
+        refused.to_http_response().unwrap_or_else(|_| bare_error())
+    }
+
+    fn tell(self, headers: &mut HeaderMap) {
+        headers.extend(self.headers);
     }
 }
 

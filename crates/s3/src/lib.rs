@@ -7,20 +7,27 @@
 //! refused request as an error; subscribers leave that target out.
 
 mod access;
+mod acl;
 mod auth;
 mod body;
 mod checksum;
+mod config;
+mod context;
+mod cors;
 mod chunked;
 mod document;
 mod endpoint;
 mod error;
 mod guard;
 pub mod limits;
+mod lock;
 mod metrics;
 mod notes;
 mod op;
+mod operations;
 mod server;
 mod service;
+mod tags;
 mod unsupported;
 mod wire;
 

@@ -1,6 +1,6 @@
 //! The listener: permit, accept with back-off, a task per connection, a shutdown that waits.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,8 +83,8 @@ pub async fn serve(
             () = shutdown.cancelled() => break Ok(()),
         };
         match next {
-            Ok((stream, permit)) => {
-                connections.spawn(connection(stream, endpoint.clone(), shutdown.clone(), permit));
+            Ok((stream, peer, permit)) => {
+                connections.spawn(connection(stream, endpoint.of(peer), shutdown.clone(), permit));
             }
             Err(error) => break Err(ServeError::Accept(error)),
         }
@@ -100,12 +100,15 @@ pub async fn serve(
 /// A permit first: what cannot be served waits in the kernel's queue. Running out of file
 /// descriptors passes, so it is waited out, in growing
 /// steps, for two minutes.
-async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn next(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let mut wait = Duration::from_millis(1);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Ok((stream, permit)),
+            Ok((stream, peer)) => return Ok((stream, peer.ip(), permit)),
             Err(error) if wait > Duration::from_secs(64) => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 use store::Store;
+use store::api::{VersionId, Versioning};
 
+use crate::error::answer;
 use crate::notes::Notes;
 use crate::op;
 
@@ -29,131 +31,100 @@ fn named(mut error: S3Error, notes: Option<Arc<Notes>>) -> S3Error {
     error
 }
 
-#[async_trait::async_trait]
-impl S3 for Service {
-    async fn abort_multipart_upload(
-        &self,
-        req: S3Request<AbortMultipartUploadInput>,
-    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        let notes = notes(&req);
-        op::abort_multipart_upload::run(self, req).await.map_err(|error| named(error, notes))
+impl Service {
+    /// `x-amz-version-id`: told of buckets that have, or had, versions.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`, or the store's.
+    pub(crate) async fn version_told(&self, bucket: &str, version: VersionId) -> S3Result<Option<String>> {
+        if version == VersionId::Null {
+            let state = self.store.bucket_state(bucket).await.map_err(answer)?;
+            if state.versioning == Versioning::Off {
+                return Ok(None);
+            }
+        }
+        Ok(Some(version.to_string()))
     }
+}
 
-    async fn complete_multipart_upload(
-        &self,
-        req: S3Request<CompleteMultipartUploadInput>,
-    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let notes = notes(&req);
-        op::complete_multipart_upload::run(self, req).await.map_err(|error| named(error, notes))
-    }
+/// Sends each operation to its file.
+macro_rules! operations {
+    ($($name:ident: $input:ident => $output:ident,)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Service {
+            $(
+                async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    let notes = notes(&req);
+                    op::$name::run(self, req).await.map_err(|error| named(error, notes))
+                }
+            )*
+        }
+    };
+}
 
-    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-        let notes = notes(&req);
-        op::copy_object::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
-        let notes = notes(&req);
-        op::create_bucket::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn create_multipart_upload(
-        &self,
-        req: S3Request<CreateMultipartUploadInput>,
-    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        let notes = notes(&req);
-        op::create_multipart_upload::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
-        let notes = notes(&req);
-        op::delete_bucket::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-        let notes = notes(&req);
-        op::delete_object::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn delete_objects(&self, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        let notes = notes(&req);
-        op::delete_objects::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn get_bucket_location(
-        &self,
-        req: S3Request<GetBucketLocationInput>,
-    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-        let notes = notes(&req);
-        op::get_bucket_location::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn get_bucket_versioning(
-        &self,
-        req: S3Request<GetBucketVersioningInput>,
-    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-        let notes = notes(&req);
-        op::get_bucket_versioning::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let notes = notes(&req);
-        op::get_object::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
-        let notes = notes(&req);
-        op::head_bucket::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let notes = notes(&req);
-        op::head_object::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
-        let notes = notes(&req);
-        op::list_buckets::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn list_multipart_uploads(
-        &self,
-        req: S3Request<ListMultipartUploadsInput>,
-    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        let notes = notes(&req);
-        op::list_multipart_uploads::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn list_objects(&self, req: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
-        let notes = notes(&req);
-        op::list_objects::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
-        let notes = notes(&req);
-        op::list_objects_v2::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
-        let notes = notes(&req);
-        op::list_parts::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        let notes = notes(&req);
-        op::put_object::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        let notes = notes(&req);
-        op::upload_part::run(self, req).await.map_err(|error| named(error, notes))
-    }
-
-    async fn upload_part_copy(
-        &self,
-        req: S3Request<UploadPartCopyInput>,
-    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        let notes = notes(&req);
-        op::upload_part_copy::run(self, req).await.map_err(|error| named(error, notes))
-    }
+operations! {
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput,
+    copy_object: CopyObjectInput => CopyObjectOutput,
+    create_bucket: CreateBucketInput => CreateBucketOutput,
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput,
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput,
+    delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput,
+    delete_bucket_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput,
+    delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput,
+    delete_bucket_ownership_controls: DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput,
+    delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput,
+    delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput,
+    delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput,
+    delete_object: DeleteObjectInput => DeleteObjectOutput,
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput,
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput,
+    delete_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput,
+    get_bucket_accelerate_configuration: GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput,
+    get_bucket_acl: GetBucketAclInput => GetBucketAclOutput,
+    get_bucket_cors: GetBucketCorsInput => GetBucketCorsOutput,
+    get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
+    get_bucket_logging: GetBucketLoggingInput => GetBucketLoggingOutput,
+    get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+    get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput,
+    get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput,
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput,
+    get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
+    get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput,
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
+    get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
+    get_object: GetObjectInput => GetObjectOutput,
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput,
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
+    get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,
+    get_object_lock_configuration: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput,
+    get_object_retention: GetObjectRetentionInput => GetObjectRetentionOutput,
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput,
+    get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput,
+    head_bucket: HeadBucketInput => HeadBucketOutput,
+    head_object: HeadObjectInput => HeadObjectOutput,
+    list_buckets: ListBucketsInput => ListBucketsOutput,
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
+    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput,
+    list_objects: ListObjectsInput => ListObjectsOutput,
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
+    list_parts: ListPartsInput => ListPartsOutput,
+    put_bucket_acl: PutBucketAclInput => PutBucketAclOutput,
+    put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput,
+    put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
+    put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput,
+    put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput,
+    put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput,
+    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput,
+    put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput,
+    put_object: PutObjectInput => PutObjectOutput,
+    put_object_acl: PutObjectAclInput => PutObjectAclOutput,
+    put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput,
+    put_object_lock_configuration: PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput,
+    put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput,
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput,
+    put_public_access_block: PutPublicAccessBlockInput => PutPublicAccessBlockOutput,
+    upload_part: UploadPartInput => UploadPartOutput,
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput,
 }

@@ -6,6 +6,8 @@ use s3s::dto::Tag;
 use s3s::{S3Result, s3_error};
 use store::api::ObjectMeta;
 
+use crate::error::custom;
+
 /// Most tags of an object.
 pub(crate) const OBJECT_MAX: usize = 10;
 /// Most tags of a bucket.
@@ -29,7 +31,7 @@ pub(crate) fn of_header(value: &http::HeaderValue) -> S3Result<BTreeMap<String, 
         }
     }
     if tags.len() > OBJECT_MAX {
-        return Err(s3_error!(BadRequest, "Object tags cannot be greater than {OBJECT_MAX}"));
+        return Err(too_many(OBJECT_MAX));
     }
     Ok(tags)
 }
@@ -40,7 +42,7 @@ pub(crate) fn of_header(value: &http::HeaderValue) -> S3Result<BTreeMap<String, 
 /// `MalformedXML`, `InvalidTag`, `BadRequest` for more than `max`.
 pub(crate) fn of_set(set: Vec<Tag>, max: usize) -> S3Result<BTreeMap<String, String>> {
     if set.len() > max {
-        return Err(s3_error!(BadRequest, "Object tags cannot be greater than {max}"));
+        return Err(too_many(max));
     }
     let mut tags = BTreeMap::new();
     for tag in set {
@@ -53,6 +55,10 @@ pub(crate) fn of_set(set: Vec<Tag>, max: usize) -> S3Result<BTreeMap<String, Str
         }
     }
     Ok(tags)
+}
+
+fn too_many(max: usize) -> s3s::S3Error {
+    custom("BadRequest", format!("Object tags cannot be greater than {max}"))
 }
 
 fn check(key: &str, value: &str) -> S3Result<()> {

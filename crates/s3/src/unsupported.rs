@@ -8,7 +8,7 @@
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
 
-use crate::access::Operation;
+use crate::operations::Operation;
 use crate::error::not_implemented;
 
 /// Which values of a header are understood.
@@ -17,7 +17,7 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 34] = [
+const HEADERS: [(&str, Values); 43] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
@@ -43,8 +43,18 @@ const HEADERS: [(&str, Values); 34] = [
     ("x-amz-copy-source-if-modified-since", Values::Any),
     ("x-amz-copy-source-if-unmodified-since", Values::Any),
     ("x-amz-metadata-directive", Values::Only(&["COPY", "REPLACE"])),
-    // There are no tags to copy; a set of new ones comes with x-amz-tagging.
-    ("x-amz-tagging-directive", Values::Only(&["COPY"])),
+    // Tags and locks.
+    ("x-amz-tagging", Values::Any),
+    ("x-amz-tagging-directive", Values::Only(&["COPY", "REPLACE"])),
+    ("x-amz-object-lock-mode", Values::Any),
+    ("x-amz-object-lock-retain-until-date", Values::Any),
+    ("x-amz-object-lock-legal-hold", Values::Any),
+    ("x-amz-bypass-governance-retention", Values::Any),
+    // Attributes.
+    ("x-amz-object-attributes", Values::Any),
+    ("x-amz-max-parts", Values::Any),
+    ("x-amz-part-number-marker", Values::Any),
+    ("x-amz-optional-object-attributes", Values::Any),
     ("x-amz-mp-object-size", Values::Any),
     // Everyone pays for themselves here.
     ("x-amz-request-payer", Values::Any),
@@ -54,7 +64,7 @@ const HEADERS: [(&str, Values); 34] = [
     ("x-amz-storage-class", Values::Only(&["STANDARD"])),
     ("x-amz-server-side-encryption", Values::Only(&["AES256"])),
     ("x-amz-server-side-encryption-bucket-key-enabled", Values::Only(&["false"])),
-    ("x-amz-bucket-object-lock-enabled", Values::Only(&["false", "False"])),
+    ("x-amz-bucket-object-lock-enabled", Values::Any),
     // Proxies in front add these.
     ("x-amz-cf-id", Values::Any),
     ("x-amz-id-2", Values::Any),
@@ -85,9 +95,9 @@ pub(crate) fn check(operation: &Operation, uri: &Uri, headers: &HeaderMap) -> S3
             return Err(not_implemented(format_args!("the header {name} with this value")));
         }
     }
-    for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+    for (name, _) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         let known = operation.query.contains(&name.as_ref()) || SIGNING.contains(&name.as_ref()) || hoisted(&name);
-        if !known || (name == "versionId" && value != "null") {
+        if !known {
             return Err(not_implemented(format_args!("the query parameter {name} of {}", operation.name)));
         }
     }

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use keys::Keyring;
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, CopySource, ListRequest, ObjectMeta, ReadCondition, ReadRange,
-    WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, CopySource, DeleteRequest, ListRequest, Lock, ObjectMeta,
+    ReadCondition, ReadRange, Versioning, WriteCondition,
 };
 use store::{Error, Options, State, Store};
 use tokio::time::Instant;
@@ -86,6 +86,8 @@ struct World {
     key_seed: u64,
     auditor: Auditor,
     outcome: Outcome,
+    /// Whether the bucket has, or had, versions.
+    versioned: bool,
 }
 
 impl World {
@@ -100,6 +102,7 @@ impl World {
             auditor: Auditor::default(),
             outcome: Outcome::default(),
             chance,
+            versioned: false,
         }
     }
 
@@ -121,7 +124,10 @@ impl World {
 
     async fn run(mut self) -> Outcome {
         let mut store = self.boot().await;
-        store.create_bucket(BUCKET, "root").await.expect("a bucket");
+        store.create_bucket(BUCKET, "root", false).await.expect("a bucket");
+        if !self.chance.one_in(3) {
+            self.switch(&store).await;
+        }
         for _ in 0..EPOCHS {
             let victims = self.victims();
             for step in 0..STEPS {
@@ -203,13 +209,15 @@ impl World {
     }
 
     async fn step(&mut self, store: &Store) {
-        match self.chance.below(10) {
+        match self.chance.below(12) {
             0..=3 => self.put_some(store).await,
             4 => self.multipart(store).await,
             5 => self.copy(store).await,
             6 => self.delete(store).await,
             7 => self.list(store).await,
             8 => self.put_if_absent(store).await,
+            9 => self.versions(store).await,
+            10 if self.versioned => self.switch(store).await,
             _ => self.read_all(store).await,
         }
     }
@@ -277,15 +285,16 @@ impl World {
         // What is copied is what is there: read it first, so that it is known for sure.
         let Some(body) = self.read(store, from).await else { return };
         let source =
-            CopySource { bucket: BUCKET.to_owned(), key: from.to_owned(), condition: ReadCondition::default() };
-        let copied = store.copy(&source, BUCKET, to, None, &WriteCondition::default()).await;
+            CopySource { bucket: BUCKET.to_owned(), key: from.to_owned(), version: None, condition: ReadCondition::default() };
+        let copied = store.copy(&source, BUCKET, to, None, None, Lock::default(), &WriteCondition::default()).await;
         copied.unwrap_or_else(|error| panic!("copy of {from} to {to} failed: {error}"));
         self.acknowledge(to, Some(body));
     }
 
     async fn delete(&mut self, store: &Store) {
         let key = *self.chance.pick(&KEYS);
-        store.delete(BUCKET, key, None).await.unwrap_or_else(|error| panic!("delete of {key} failed: {error}"));
+        let deleted = store.delete(BUCKET, key, &DeleteRequest::default()).await;
+        deleted.unwrap_or_else(|error| panic!("delete of {key} failed: {error}"));
         self.acknowledge(key, None);
     }
 
@@ -305,6 +314,41 @@ impl World {
         self.outcome.acknowledged += 1;
     }
 
+    /// Enables versions, or suspends them.
+    async fn switch(&mut self, store: &Store) {
+        let to = if self.versioned && self.chance.one_in(2) { Versioning::Suspended } else { Versioning::Enabled };
+        let changed = store.change_bucket_state(BUCKET, |state| {
+            state.versioning = to;
+            Ok(())
+        });
+        changed.await.expect("versions are switched");
+        self.versioned = true;
+    }
+
+    /// Every version that is listed can be read; some of those that are not current are removed
+    /// for good, which changes nothing of what stands.
+    async fn versions(&mut self, store: &Store) {
+        let request = ListRequest { limit: 1000, ..ListRequest::default() };
+        let page = store.list_versions(BUCKET, &request, None).await.expect("a listing");
+        let mut newest = None;
+        for listed in page.versions {
+            let (key, version) = (listed.info.key.clone(), listed.info.version);
+            assert_eq!(listed.latest, newest.as_ref() != Some(&key), "{key} {version} is the latest");
+            newest = Some(key.clone());
+            if !listed.marker {
+                let opened = store.open_object(BUCKET, &key, Some(version)).await;
+                let reader = opened.unwrap_or_else(|error| panic!("open of {key} {version} failed: {error}"));
+                let bytes = collect(reader.read(ReadRange::All).await, &key).await;
+                assert_eq!(bytes.len() as u64, listed.info.size, "length of {key} {version}");
+            }
+            if !listed.latest && self.chance.one_in(2) {
+                let request = DeleteRequest { version: Some(version), ..DeleteRequest::default() };
+                let deleted = store.delete(BUCKET, &key, &request).await;
+                assert!(deleted.unwrap_or_else(|error| panic!("delete of {key} {version}: {error}")).existed);
+            }
+        }
+    }
+
     async fn read_all(&mut self, store: &Store) {
         for key in KEYS {
             self.read(store, key).await;
@@ -313,14 +357,14 @@ impl World {
 
     /// Reads a key whole, compares, then compares a range of it.
     async fn read(&mut self, store: &Store, key: &str) -> Option<Bytes> {
-        let body = match store.open_object(BUCKET, key).await {
+        let body = match store.open_object(BUCKET, key, None).await {
             Ok(reader) => {
                 let size = reader.info.size;
                 let bytes = collect(reader.read(ReadRange::All).await, key).await;
                 assert_eq!(bytes.len() as u64, size, "length of {key}");
                 Some(bytes)
             }
-            Err(Error::NoSuchKey) => None,
+            Err(Error::NoSuchKey | Error::DeleteMarker { .. }) => None,
             Err(error) => panic!("open of {key} failed: {error}"),
         };
         assert!(self.auditor.saw(key, body.as_ref()), "{key} reads as something never acknowledged");
@@ -330,7 +374,7 @@ impl World {
             let from = self.chance.below(body.len() - 1);
             let to = from + 1 + self.chance.below(body.len() - from);
             let reader =
-                store.open_object(BUCKET, key).await.unwrap_or_else(|error| panic!("reopen of {key}: {error}"));
+                store.open_object(BUCKET, key, None).await.unwrap_or_else(|error| panic!("reopen of {key}: {error}"));
             let range = ReadRange::Bytes(from as u64..to.min(body.len()) as u64);
             let part = collect(reader.read(range).await, key).await;
             assert!(part == body.slice(from..to.min(body.len())), "range {from}..{to} of {key}");

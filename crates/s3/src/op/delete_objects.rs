@@ -4,9 +4,10 @@ use base::limits::{KEY_LEN_MAX, PAGE_MAX};
 use futures::StreamExt;
 use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use store::api::{DeleteRequest, Deleted, EtagSet};
+use store::api::{DeleteRequest, Deleted, EtagSet, Right};
 
 use crate::error::{answer, not_implemented};
+use crate::access::{Authority, authority};
 use crate::service::Service;
 use crate::wire;
 
@@ -14,10 +15,14 @@ use crate::wire;
 const AT_ONCE: usize = 16;
 
 pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let authority = authority(&req)?.clone();
     let DeleteObjectsInput { bucket, delete, bypass_governance_retention, .. } = req.input;
     let bypass = bypass_governance_retention.unwrap_or(false);
     if delete.objects.is_empty() || delete.objects.len() > PAGE_MAX {
         return Err(s3_error!(MalformedXML, "between 1 and {PAGE_MAX} objects are deleted at once"));
+    }
+    if bypass {
+        authority.check("s3:BypassGovernanceRetention", Some(Right::Admin), &bucket, None).await?;
     }
     // A bucket that does not exist fails the request, not each key.
     at.store.bucket(&bucket).await.map_err(answer)?;
@@ -25,7 +30,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
         .map(|object| async {
             let key = object.key.clone();
             let version = object.version_id.clone();
-            (key, version, one(at, &bucket, object, bypass).await)
+            (key, version, one(at, &authority, &bucket, object, bypass).await)
         })
         .buffered(AT_ONCE);
     let mut output = DeleteObjectsOutput::default();
@@ -50,13 +55,22 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
     Ok(S3Response::new(output))
 }
 
-async fn one(at: &Service, bucket: &str, object: ObjectIdentifier, bypass_governance: bool) -> S3Result<Deleted> {
+async fn one(
+    at: &Service,
+    authority: &Authority,
+    bucket: &str,
+    object: ObjectIdentifier,
+    bypass_governance: bool,
+) -> S3Result<Deleted> {
     if object.last_modified_time.is_some() || object.size.is_some() {
         return Err(not_implemented("deleting on a condition other than the ETag"));
     }
     if object.key.is_empty() || object.key.len() > KEY_LEN_MAX {
         return Err(s3_error!(KeyTooLongError, "a key has between 1 and {KEY_LEN_MAX} bytes"));
     }
+    let named = object.version_id.as_deref();
+    let action = if named.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+    authority.check(action, Some(Right::Write), bucket, Some((&object.key, named))).await?;
     let condition = object.e_tag.map(|tag| match tag.into_value() {
         any if any == "*" => EtagSet::Any,
         tag => EtagSet::Of(vec![tag]),

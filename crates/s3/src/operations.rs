@@ -1,0 +1,134 @@
+//! The operations that Holdfast has. What is not here answers `NotImplemented`.
+
+use store::api::Right::{self, Admin, Read, Write};
+
+use self::Level::{Bucket, Form, Keys, Object, Service};
+
+/// What an operation is about, and so what a policy must allow it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// All buckets.
+    Service,
+    /// One bucket.
+    Bucket,
+    /// One object.
+    Object,
+    /// Objects named in the request's document, each judged by itself.
+    Keys,
+    /// An object named in a form, judged when the form is read.
+    Form,
+}
+
+/// An operation.
+pub(crate) struct Operation {
+    /// As S3 calls it.
+    pub name: &'static str,
+    /// As policies call it.
+    pub action: &'static str,
+    /// As policies call it when the request names a version.
+    pub versioned: Option<&'static str>,
+    /// On what.
+    pub level: Level,
+    /// The granted right that also allows it; `None`: any principal may ask and is told what it may see.
+    pub right: Option<Right>,
+    /// Query parameters that it understands, besides those of signing.
+    pub query: &'static [&'static str],
+}
+
+/// The operation that S3 calls `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.name == name)
+}
+
+const fn op(
+    name: &'static str,
+    action: &'static str,
+    level: Level,
+    right: Right,
+    query: &'static [&'static str],
+) -> Operation {
+    Operation { name, action, versioned: None, level, right: Some(right), query }
+}
+
+const fn versioned(operation: Operation, action: &'static str) -> Operation {
+    Operation { versioned: Some(action), ..operation }
+}
+
+const RESPONSE: &[&str] = &[
+    "partNumber",
+    "versionId",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+];
+
+pub(crate) const OPERATIONS: [Operation; 65] = [
+    Operation { name: "ListBuckets", action: "s3:ListAllMyBuckets", versioned: None, level: Service, right: None, query: &["prefix", "max-buckets", "continuation-token", "bucket-region"] },
+    op("CreateBucket", "s3:CreateBucket", Bucket, Admin, &[]),
+    op("DeleteBucket", "s3:DeleteBucket", Bucket, Admin, &[]),
+    op("HeadBucket", "s3:ListBucket", Bucket, Read, &[]),
+    op("GetBucketLocation", "s3:GetBucketLocation", Bucket, Read, &["location"]),
+    op("GetBucketVersioning", "s3:GetBucketVersioning", Bucket, Read, &["versioning"]),
+    op("PutBucketVersioning", "s3:PutBucketVersioning", Bucket, Admin, &["versioning"]),
+    op("ListObjects", "s3:ListBucket", Bucket, Read, &["prefix", "delimiter", "marker", "max-keys", "encoding-type"]),
+    op("ListObjectsV2", "s3:ListBucket", Bucket, Read, &["list-type", "prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "fetch-owner"]),
+    op("ListObjectVersions", "s3:ListBucketVersions", Bucket, Read, &["versions", "prefix", "delimiter", "key-marker", "version-id-marker", "max-keys", "encoding-type"]),
+    op("ListMultipartUploads", "s3:ListBucketMultipartUploads", Bucket, Read, &["uploads", "prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"]),
+    versioned(op("GetObject", "s3:GetObject", Object, Read, RESPONSE), "s3:GetObjectVersion"),
+    versioned(op("HeadObject", "s3:GetObject", Object, Read, RESPONSE), "s3:GetObjectVersion"),
+    versioned(op("GetObjectAttributes", "s3:GetObject", Object, Read, &["attributes", "versionId"]), "s3:GetObjectVersion"),
+    op("PutObject", "s3:PutObject", Object, Write, &[]),
+    op("PostObject", "s3:PutObject", Form, Write, &[]),
+    op("CopyObject", "s3:PutObject", Object, Write, &[]),
+    versioned(op("DeleteObject", "s3:DeleteObject", Object, Write, &["versionId"]), "s3:DeleteObjectVersion"),
+    op("DeleteObjects", "s3:DeleteObject", Keys, Write, &["delete"]),
+    op("CreateMultipartUpload", "s3:PutObject", Object, Write, &["uploads"]),
+    op("UploadPart", "s3:PutObject", Object, Write, &["partNumber", "uploadId"]),
+    op("UploadPartCopy", "s3:PutObject", Object, Write, &["partNumber", "uploadId"]),
+    op("CompleteMultipartUpload", "s3:PutObject", Object, Write, &["uploadId"]),
+    op("AbortMultipartUpload", "s3:AbortMultipartUpload", Object, Write, &["uploadId"]),
+    op("ListParts", "s3:ListMultipartUploadParts", Object, Read, &["uploadId", "max-parts", "part-number-marker"]),
+    versioned(op("GetObjectTagging", "s3:GetObjectTagging", Object, Read, &["tagging", "versionId"]), "s3:GetObjectVersionTagging"),
+    versioned(op("PutObjectTagging", "s3:PutObjectTagging", Object, Write, &["tagging", "versionId"]), "s3:PutObjectVersionTagging"),
+    versioned(op("DeleteObjectTagging", "s3:DeleteObjectTagging", Object, Write, &["tagging", "versionId"]), "s3:DeleteObjectVersionTagging"),
+    op("GetObjectRetention", "s3:GetObjectRetention", Object, Read, &["retention", "versionId"]),
+    op("PutObjectRetention", "s3:PutObjectRetention", Object, Write, &["retention", "versionId"]),
+    op("GetObjectLegalHold", "s3:GetObjectLegalHold", Object, Read, &["legal-hold", "versionId"]),
+    op("PutObjectLegalHold", "s3:PutObjectLegalHold", Object, Write, &["legal-hold", "versionId"]),
+    versioned(op("GetObjectAcl", "s3:GetObjectAcl", Object, Read, &["acl", "versionId"]), "s3:GetObjectVersionAcl"),
+    versioned(op("PutObjectAcl", "s3:PutObjectAcl", Object, Write, &["acl", "versionId"]), "s3:PutObjectVersionAcl"),
+    op("GetBucketAcl", "s3:GetBucketAcl", Bucket, Read, &["acl"]),
+    op("PutBucketAcl", "s3:PutBucketAcl", Bucket, Admin, &["acl"]),
+    op("GetBucketCors", "s3:GetBucketCORS", Bucket, Admin, &["cors"]),
+    op("PutBucketCors", "s3:PutBucketCORS", Bucket, Admin, &["cors"]),
+    op("DeleteBucketCors", "s3:PutBucketCORS", Bucket, Admin, &["cors"]),
+    op("GetBucketEncryption", "s3:GetEncryptionConfiguration", Bucket, Admin, &["encryption"]),
+    op("PutBucketEncryption", "s3:PutEncryptionConfiguration", Bucket, Admin, &["encryption"]),
+    op("DeleteBucketEncryption", "s3:PutEncryptionConfiguration", Bucket, Admin, &["encryption"]),
+    op("GetBucketNotificationConfiguration", "s3:GetBucketNotification", Bucket, Admin, &["notification"]),
+    op("GetBucketOwnershipControls", "s3:GetBucketOwnershipControls", Bucket, Admin, &["ownershipControls"]),
+    op("PutBucketOwnershipControls", "s3:PutBucketOwnershipControls", Bucket, Admin, &["ownershipControls"]),
+    op("DeleteBucketOwnershipControls", "s3:PutBucketOwnershipControls", Bucket, Admin, &["ownershipControls"]),
+    op("GetBucketPolicy", "s3:GetBucketPolicy", Bucket, Admin, &["policy"]),
+    op("PutBucketPolicy", "s3:PutBucketPolicy", Bucket, Admin, &["policy"]),
+    op("DeleteBucketPolicy", "s3:DeleteBucketPolicy", Bucket, Admin, &["policy"]),
+    op("GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", Bucket, Admin, &["policyStatus"]),
+    op("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", Bucket, Admin, &["publicAccessBlock"]),
+    op("PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock", Bucket, Admin, &["publicAccessBlock"]),
+    op("DeletePublicAccessBlock", "s3:PutBucketPublicAccessBlock", Bucket, Admin, &["publicAccessBlock"]),
+    op("GetBucketTagging", "s3:GetBucketTagging", Bucket, Read, &["tagging"]),
+    op("PutBucketTagging", "s3:PutBucketTagging", Bucket, Admin, &["tagging"]),
+    op("DeleteBucketTagging", "s3:PutBucketTagging", Bucket, Admin, &["tagging"]),
+    op("GetBucketWebsite", "s3:GetBucketWebsite", Bucket, Admin, &["website"]),
+    op("PutBucketWebsite", "s3:PutBucketWebsite", Bucket, Admin, &["website"]),
+    op("DeleteBucketWebsite", "s3:DeleteBucketWebsite", Bucket, Admin, &["website"]),
+    op("DeleteBucketLifecycle", "s3:PutLifecycleConfiguration", Bucket, Admin, &["lifecycle"]),
+    op("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", Bucket, Read, &["object-lock"]),
+    op("PutObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration", Bucket, Admin, &["object-lock"]),
+    op("GetBucketRequestPayment", "s3:GetBucketRequestPayment", Bucket, Read, &["requestPayment"]),
+    op("GetBucketLogging", "s3:GetBucketLogging", Bucket, Admin, &["logging"]),
+    op("GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", Bucket, Admin, &["accelerate"]),
+];
