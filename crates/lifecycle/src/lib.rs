@@ -1,6 +1,6 @@
 //! S3 lifecycle rules: validate them, and judge versions and uploads by them.
 //!
-//! [`Rules`] is what `PutBucketLifecycleConfiguration` puts; [`validate`] refuses what S3 refuses, in
+//! [`Rules`] is what `PutBucketLifecycleConfiguration` puts; [`validate()`] refuses what S3 refuses, in
 //! S3's words. The `judge_*` functions say what is due at a moment that the caller names;
 //! [`expiry`] and [`abort_date`] say when it will be, for the headers of GET, PUT and
 //! `CreateMultipartUpload`.

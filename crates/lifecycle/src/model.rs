@@ -1,7 +1,7 @@
 //! A bucket's rules, as they were put.
 //!
 //! The model keeps what was written even where it makes no difference or makes no sense, so that
-//! [`crate::validate`] can refuse the one and `GetBucketLifecycleConfiguration` give back the other.
+//! [`crate::validate()`] can refuse the one and `GetBucketLifecycleConfiguration` give back the other.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Rule {
     /// `AbortIncompleteMultipartUpload`: days from an upload's beginning until its end.
     pub abort_uploads_days: Option<u32>,
     /// Whether it has a `Transition` or a `NoncurrentVersionTransition`. Nothing more is kept of them:
-    /// there is one storage class, so [`crate::validate`] refuses the rule.
+    /// there is one storage class, so [`crate::validate()`] refuses the rule.
     pub transitions: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::{RULES_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX};
 
 /// Whether S3 would take these rules; where there is more than one fault, the first that is met.
 ///
-/// Rules may overlap: what is due is then decided by the earliest (`expiry`).
+/// Rules may overlap: what is due is then decided by the earliest ([`crate::expiry`]).
 ///
 /// # Errors
 ///
