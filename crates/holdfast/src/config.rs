@@ -26,6 +26,7 @@ struct Raw {
     region: Option<String>,
     body_memory_mib: Option<u32>,
     collect_after_s: Option<u64>,
+    lifecycle_day_s: Option<u64>,
     #[serde(default)]
     site: Vec<RawSite>,
 }
@@ -48,6 +49,7 @@ pub(crate) struct Config {
     /// Bytes.
     pub(crate) body_memory: usize,
     pub(crate) collect_after_ms: u64,
+    pub(crate) lifecycle_day: lifecycle::Day,
     pub(crate) sites: [SiteConfig; COLUMNS],
 }
 
@@ -121,6 +123,10 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         admin_listen,
         region,
         body_memory: body_memory_mib as usize * 1024 * 1024,
+        lifecycle_day: raw
+            .lifecycle_day_s
+            .and_then(|seconds| std::num::NonZeroU64::new(seconds.saturating_mul(1000)))
+            .map_or(lifecycle::Day::UTC, lifecycle::Day::of_ms),
         collect_after_ms: raw.collect_after_s.unwrap_or(60).saturating_mul(1000),
         sites,
     })

@@ -86,6 +86,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     let meta = Embedded::open(EmbeddedOptions { path: meta_path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
     let options = Options {
         gc_grace_ms: config.collect_after_ms,
+        lifecycle_day: config.lifecycle_day,
         buffer_bytes: config.body_memory,
         ..Options::new(doors.clone())
     };

@@ -22,6 +22,11 @@ impl Day {
         Self(ms)
     }
 
+    /// How long it is.
+    pub fn duration(self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0.get())
+    }
+
     /// The midnight that follows `days` days after `from_ms`.
     ///
     /// "Expiring objects": S3 adds the days and rounds to the next day's midnight. A sum that is

@@ -25,6 +25,7 @@ mod metrics;
 mod notes;
 mod op;
 mod operations;
+mod rules;
 mod server;
 mod service;
 mod tags;

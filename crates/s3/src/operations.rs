@@ -65,7 +65,7 @@ const RESPONSE: &[&str] = &[
     "response-expires",
 ];
 
-pub(crate) const OPERATIONS: [Operation; 65] = [
+pub(crate) const OPERATIONS: [Operation; 67] = [
     Operation { name: "ListBuckets", action: "s3:ListAllMyBuckets", versioned: None, level: Service, right: None, query: &["prefix", "max-buckets", "continuation-token", "bucket-region"] },
     op("CreateBucket", "s3:CreateBucket", Bucket, Admin, &[]),
     op("DeleteBucket", "s3:DeleteBucket", Bucket, Admin, &[]),
@@ -125,6 +125,8 @@ pub(crate) const OPERATIONS: [Operation; 65] = [
     op("GetBucketWebsite", "s3:GetBucketWebsite", Bucket, Admin, &["website"]),
     op("PutBucketWebsite", "s3:PutBucketWebsite", Bucket, Admin, &["website"]),
     op("DeleteBucketWebsite", "s3:DeleteBucketWebsite", Bucket, Admin, &["website"]),
+    op("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", Bucket, Admin, &["lifecycle"]),
+    op("PutBucketLifecycleConfiguration", "s3:PutLifecycleConfiguration", Bucket, Admin, &["lifecycle"]),
     op("DeleteBucketLifecycle", "s3:PutLifecycleConfiguration", Bucket, Admin, &["lifecycle"]),
     op("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", Bucket, Read, &["object-lock"]),
     op("PutObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration", Bucket, Admin, &["object-lock"]),

@@ -20,10 +20,19 @@ impl Store {
         self.until_won(|| async {
             match request.version {
                 Some(id) => self.delete_version(&bucket, key, id, request).await,
-                None => self.delete_current(&bucket, key, request.etag_is.as_ref()).await,
+                None => self.delete_current(&bucket, key, request.etag_is.as_ref(), None).await,
             }
         })
         .await
+    }
+
+    /// Removes or hides the object if it is still the one with this body.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`] when it is not, and as [`Self::delete`].
+    pub(crate) async fn delete_if_current(&self, bucket: &str, key: &str, body: BodyId) -> Result<Deleted, Error> {
+        let bucket = self.bucket_record(bucket).await?;
+        self.until_won(|| self.delete_current(&bucket, key, None, Some(body))).await
     }
 
     async fn delete_current(
@@ -31,9 +40,14 @@ impl Store {
         bucket: &BucketRecord,
         name: &str,
         etag_is: Option<&EtagSet>,
+        body_is: Option<BodyId>,
     ) -> Result<(Batch, Deleted), Error> {
         let mut batch = Batch::default();
         let stand = self.stand(bucket, name, &mut batch).await?;
+        let current = stand.current.as_ref().and_then(|current| current.as_ref().ok());
+        if body_is.is_some() && current.map(|record| record.body_id) != body_is {
+            return Err(Error::PreconditionFailed);
+        }
         let existed = stand.current.is_some();
         match (&stand.current, etag_is) {
             (None, Some(_)) => return Err(Error::ConditionOnAbsent),

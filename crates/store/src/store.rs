@@ -29,6 +29,8 @@ pub struct Options {
     pub gc_grace_ms: u64,
     /// Bytes of memory for bodies in flight, all uploads together. A body waits for room.
     pub buffer_bytes: usize,
+    /// How long a day of lifecycle rules is: a day, unless rules are being tried out.
+    pub lifecycle_day: lifecycle::Day,
     /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
     /// drives them by hand.
     pub background: bool,
@@ -37,7 +39,7 @@ pub struct Options {
 impl Options {
     /// The defaults of `holdfast serve`.
     pub fn new(doors: Doors) -> Self {
-        Self { doors, gc_grace_ms: 60_000, buffer_bytes: 112 << 20, background: true }
+        Self { doors, gc_grace_ms: 60_000, buffer_bytes: 112 << 20, lifecycle_day: lifecycle::Day::UTC, background: true }
     }
 }
 

@@ -2,6 +2,7 @@
 //! a last error that operators can list.
 
 mod collect;
+pub(crate) mod expire;
 mod mend;
 mod repair;
 mod scrub;
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use collect::Collected;
+pub use expire::Expired;
 pub use mend::Mended;
 pub use sweep::Swept;
 
@@ -24,6 +26,8 @@ use crate::{Error, Store};
 const REPAIR_EVERY: Duration = Duration::from_secs(5);
 /// Pause between collections.
 const COLLECT_EVERY: Duration = Duration::from_secs(5);
+/// Longest pause between lifecycle passes; when a day is made shorter, they come more often.
+const LIFECYCLE_EVERY: Duration = Duration::from_secs(3600);
 /// Pause between sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// The first sweep comes this long after the start, so that it finds what a crash left.
@@ -66,6 +70,11 @@ impl Store {
         self.spawn_loop("collect", |store| async move {
             let done = store.collect_garbage().await.map(drop);
             tokio::time::sleep(COLLECT_EVERY).await;
+            done
+        });
+        self.spawn_loop("lifecycle", |store| async move {
+            let done = store.expire().await.map(drop);
+            tokio::time::sleep(LIFECYCLE_EVERY.min(store.0.options.lifecycle_day.duration() / 4)).await;
             done
         });
         self.spawn_loop("sweep", |store| async move {
