@@ -169,9 +169,12 @@ impl Handle {
         if let Some(live) = present() {
             return Ok(live);
         }
-        // Out of the lock before it is dropped: that may wait for the writer's thread.
+        // Out of the lock first: closing may wait for the writer's thread. It must have let go of
+        // the segments even if others still hold on to what they began with.
         let old = self.live.write().take();
-        drop(old);
+        if let Some(old) = old {
+            old.writer.close();
+        }
         let live = Arc::new(Live::open(&self.path, self.sizes, true)?);
         tracing::info!(folder = %self.path.display(), "site folder opened again");
         *self.live.write() = Some(live.clone());

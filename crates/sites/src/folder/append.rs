@@ -113,6 +113,12 @@ impl Appender {
         self.segments.root.write_around(&file, &[Bytes::from(bytes)], u64::from(self.segments.sizes.data_end()))
     }
 
+    /// Gives the folder up, before anybody is told: who asks again must find it opened anew.
+    pub fn fail(&self, errno: Errno) -> SiteError {
+        self.segments.root.give_up();
+        self.segments.explain(errno)
+    }
+
     /// Whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
         self.batch.bytes().is_empty() || self.changes.is_empty()
@@ -139,8 +145,9 @@ impl Appender {
     pub fn delete(&mut self, names: Vec<String>) -> Result<(), Errno> {
         let payload = names.iter().map(|name| name.len() + 1).sum::<usize>().saturating_sub(1);
         let entries = names.iter().map(|name| footer::entry_len(name)).sum();
-        // Without a segment they are not noted: what comes back is an orphan for the sweep.
-        if !names.is_empty() && self.make_room(record_len(payload), entries, For::Puts)? {
+        // Without a segment they are not noted: what comes back is an orphan for the sweep. Or a
+        // record that went bad and hides its mended copy, hence the claim to the reserve.
+        if !names.is_empty() && self.make_room(record_len(payload), entries, For::Cleaning)? {
             let Some(active) = &mut self.active else { return Ok(()) };
             encode_delete(active.segment.epoch, active.sequence, &names, &mut self.batch.memory);
             active.sequence += 1;
@@ -225,7 +232,7 @@ impl Appender {
             return Ok(());
         }
         if let Err(errno) = self.write() {
-            let error = self.segments.explain(errno);
+            let error = self.fail(errno);
             for change in self.changes.drain(..) {
                 if let Change::Put { reply, .. } = change {
                     let _ = reply.send(Err(error.clone()));

@@ -43,15 +43,15 @@ enum Op {
 struct Queue {
     ops: Vec<Op>,
     puts: usize,
-    busy: bool,
     stop: bool,
+    ended: bool,
 }
 
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
-    idle: Condvar,
+    end: Condvar,
 }
 
 /// The way to the writer thread.
@@ -83,6 +83,9 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         {
             let mut queue = self.shared.queue.lock();
+            if queue.stop {
+                return Err(stopped());
+            }
             if queue.puts >= WAITING_MAX {
                 return Err(SiteError::Slow);
             }
@@ -90,7 +93,7 @@ impl Writer {
             queue.ops.push(Op::Put { name: name.to_owned(), body: body.to_vec(), reply });
             self.shared.wake.notify_one();
         }
-        answer.await.unwrap_or_else(|_| Err(SiteError::Down("the site's writer has stopped".to_owned())))
+        answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Forgets a name that is in a segment, at once for readers.
@@ -106,22 +109,28 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Ends the thread, unless it hangs in a dead file server: nobody should hang with it.
+    pub fn close(&self) -> bool {
+        let mut queue = self.shared.queue.lock();
+        queue.stop = true;
+        self.shared.wake.notify_one();
+        self.shared.end.wait_while_for(&mut queue, |queue| !queue.ended, PATIENCE);
+        queue.ended
+    }
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
-        let busy = {
-            let mut queue = self.shared.queue.lock();
-            queue.stop = true;
-            self.shared.wake.notify_one();
-            if queue.busy {
-                self.shared.idle.wait_while_for(&mut queue, |queue| queue.busy, PATIENCE);
-            }
-            queue.busy
-        };
-        // A busy thread may hang in a dead file server; nobody should hang with it.
-        if let Some(thread) = self.thread.take().filter(|_| !busy) {
+        let ended = self.close();
+        if let Some(thread) = self.thread.take().filter(|_| ended) {
             let _ = thread.join();
         }
     }
+}
+
+fn stopped() -> SiteError {
+    SiteError::Down("the site's writer has stopped".to_owned())
 }
 
 /// What the thread has.
@@ -161,8 +170,8 @@ impl Work {
         }
         self.appender = None;
         self.rest = None;
-        self.shared.queue.lock().busy = false;
-        self.shared.idle.notify_all();
+        self.shared.queue.lock().ended = true;
+        self.shared.end.notify_all();
     }
 
     /// Lets go of everything, the lock above all, so that the folder can be opened anew.
@@ -175,14 +184,9 @@ impl Work {
     /// Waits for something to do; not at all if there is `more` anyway.
     fn wait(&self, more: bool) -> Option<Vec<Op>> {
         let mut queue = self.shared.queue.lock();
-        if !more {
-            queue.busy = false;
-            self.shared.idle.notify_all();
-        }
         while !more && queue.puts == 0 && queue.ops.len() < FORGOTTEN_MAX && !queue.stop {
             self.shared.wake.wait(&mut queue);
         }
-        queue.busy = true;
         if queue.stop && queue.ops.is_empty() {
             return None;
         }
@@ -274,7 +278,7 @@ fn append(to: &mut Appender, ops: Vec<Op>) -> Result<(), Errno> {
                 // Deletes that were asked for earlier come earlier.
                 done = done.and_then(|()| to.delete(std::mem::take(&mut deleted)));
                 if let Err(errno) = done {
-                    let _ = reply.send(Err(to.segments.explain(errno)));
+                    let _ = reply.send(Err(to.fail(errno)));
                     continue;
                 }
                 match to.put(name, &body, reply) {
