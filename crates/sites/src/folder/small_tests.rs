@@ -11,7 +11,7 @@ use super::tests::{LARGE, SMALL, as_if_killed, body, down, folder, missing, open
 use super::*;
 
 /// Segments of which a few hundred puts fill many.
-const TINY: Sizes = Sizes { segment: 512 << 10, footer: 16 << 10, space_min: 0 };
+pub(super) const TINY: Sizes = Sizes { segment: 512 << 10, footer: 16 << 10, space_min: 0 };
 /// A folder that never has room for a segment.
 const NO_ROOM: Sizes = Sizes { space_min: u64::MAX, ..TINY };
 
@@ -263,6 +263,74 @@ async fn a_segment_that_is_read_is_not_used_again() {
     }
     assert!(read() != before || root::linked_size(&file).is_none(), "and then it is, or is gone");
     assert!(files(live.path()).len() < 8);
+}
+
+/// A few shards of every segment stay: they are moved together, and the space is used again.
+#[tokio::test]
+async fn segments_are_cleaned() {
+    let live = folder();
+    let site = tiny(live.path());
+    let mut kept = Vec::new();
+    for round in 0..20 {
+        let some = names(&format!("shards/{round}"), 40);
+        put_all(&site, &some, SMALL).await;
+        for (i, name) in some.into_iter().enumerate() {
+            if i % 10 == 0 {
+                kept.push(name);
+            } else {
+                site.delete(&name).await.unwrap();
+            }
+        }
+        for name in &kept {
+            assert!(whole(&site, name, SMALL).await, "{name}");
+        }
+    }
+    drop(site);
+    // 80 shards of six blocks fill four segments; all that were put would fill 40.
+    let count = files(live.path()).len();
+    assert!(count <= 16, "{count} segments");
+    let site = tiny(live.path());
+    for name in &kept {
+        assert!(whole(&site, name, SMALL).await, "{name}");
+    }
+    // Some that were deleted are back: their deletes were in segments that were used again.
+    let listed = site.list("", None, 1000).await.unwrap();
+    assert!(kept.iter().all(|name| listed.iter().any(|entry| entry.name == *name)));
+}
+
+/// What is damaged cannot be moved; it must not be lost with its neighbours, nor they with it.
+#[tokio::test]
+async fn a_damaged_record_keeps_its_segment() {
+    let live = folder();
+    let site = tiny(live.path());
+    let all = names("shards", 60);
+    put_all(&site, &all, SMALL).await;
+    drop(site);
+    let file = files(live.path()).swap_remove(0);
+    change(&file, |bytes| bytes[BLOCK + 5000] ^= 1);
+    let site = tiny(live.path());
+    let mut damaged = Vec::new();
+    for name in &all {
+        if !whole(&site, name, SMALL).await {
+            damaged.push(name.clone());
+        }
+    }
+    assert_eq!(damaged.len(), 1);
+    let kept: Vec<_> = all.iter().step_by(20).filter(|name| **name != damaged[0]).collect();
+    for name in all.iter().filter(|name| !kept.contains(name) && **name != damaged[0]) {
+        site.delete(name).await.unwrap();
+    }
+    for i in 0..100 {
+        let name = format!("more/{i}");
+        put(&site, &name, SMALL).await.unwrap();
+        site.delete(&name).await.unwrap();
+    }
+    assert!(file.exists() && site.size(&damaged[0]).await.is_ok() && !whole(&site, &damaged[0], SMALL).await);
+    for name in kept {
+        assert!(whole(&site, name, SMALL).await, "{name}");
+    }
+    put(&site, &damaged[0], SMALL).await.unwrap();
+    assert!(whole(&site, &damaged[0], SMALL).await, "mended");
 }
 
 /// The marker may have been replaced before the first small put.

@@ -5,8 +5,9 @@
 //! commit). Between batches it moves together what is left of segments that are mostly dead.
 //!
 //! Deletes are noted in the segments too, but nobody waits for that: a delete shortly before a
-//! crash may be undone, and one is forgotten when its segment is used again. The shard that comes
-//! back is one that nothing refers to, and the sweep for orphans removes it.
+//! crash may be undone. So may, by any restart, one whose own segment was used again before that
+//! of the put. The shard that comes back is one that nothing refers to, and the sweep for orphans
+//! removes it.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -203,12 +204,11 @@ impl Work {
             answer(ops, &Err(gone));
             return Ok(false);
         }
-        if self.appender.is_none() && !ops.is_empty() && self.without.is_multiple_of(RETRY_EVERY) {
-            if let Err(errno) = self.first() {
-                let used = SiteError::Down("another process has used the folder meanwhile".to_owned());
-                answer(ops, &Err(used));
-                return Err(errno);
-            }
+        let first = self.appender.is_none() && !ops.is_empty() && self.without.is_multiple_of(RETRY_EVERY);
+        if first && let Err(errno) = self.first() {
+            let used = SiteError::Down("another process has used the folder meanwhile".to_owned());
+            answer(ops, &Err(used));
+            return Err(errno);
         }
         let Some(appender) = &mut self.appender else {
             self.without = self.without.wrapping_add(u32::from(!ops.is_empty()));
