@@ -10,6 +10,7 @@ use meta::{Batch, Check, Write};
 
 use crate::api::{CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
 use crate::commit::{ObjectGoal, is};
+use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::{Error, Store};
 
@@ -64,12 +65,24 @@ impl Store {
                 return Ok((batch, info(key, object)));
             }
             batch.checks.push(is(from_key.clone(), version));
+            // Held until the commit: neither side's part rows are taken apart under the copy.
+            let _pins = [source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body)));
             let old = Side { bucket: &from_bucket, key: &from.key, body: source.body_id };
             let new = Side { bucket: &bucket, key, body: body_id };
-            object.body = match &source.body {
-                Body::Empty => Body::Empty,
-                Body::Single(part) => Body::Single(self.share_part(&old, &new, 0, part, &mut batch).await?),
-                Body::Multipart(runs) => self.stage_parts(&old, &new, runs, &mut batch).await?,
+            let shared = match &source.body {
+                Body::Empty => Ok(Body::Empty),
+                Body::Single(part) => self.share_part(&old, &new, 0, part, &mut batch).await.map(Body::Single),
+                Body::Multipart(runs) => self.stage_parts(&old, &new, runs, &mut batch).await,
+            };
+            object.body = match shared {
+                Ok(body) => body,
+                // Replaced under us: the batch will fail on its first check, and be made anew.
+                Err(Error::Corrupt(_) | Error::NoSuchKey)
+                    if self.row(from_key.clone()).await?.is_none_or(|row| row.version != version) =>
+                {
+                    return Err(Error::Contended);
+                }
+                Err(error) => return Err(error),
             };
             let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
             self.prepare_object(&goal, &mut batch).await?;
