@@ -145,11 +145,15 @@ fn scrub_finds_and_mends_silent_corruption() {
     let mut bent = 0;
     for name in ["dc1", "dc3"] {
         for file in shards(&server.site(name)) {
-            let mut bytes = std::fs::read(&file).expect("a shard");
-            let at = bytes.len() / 2;
-            bytes[at] ^= 0x10;
-            std::fs::write(&file, bytes).expect("a bent shard");
+            let size = std::fs::metadata(&file).expect("a shard").len();
+            flip(&file, size / 2);
             bent += 1;
+        }
+        for file in segments(&server.site(name)) {
+            for at in bodies(&std::fs::read(&file).expect("a segment")) {
+                flip(&file, at);
+                bent += 1;
+            }
         }
     }
     assert!(bent > 4, "{bent} shards were bent");
@@ -168,12 +172,37 @@ fn scrub_finds_and_mends_silent_corruption() {
     server.py("verify.py", &["load", acks.to_str().expect("a path")]);
 }
 
+/// Changes one bit in place.
+fn flip(file: &Path, at: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().read(true).write(true).open(file).expect("a file");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 0x10], at).expect("a bent byte");
+}
+
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Shards that are files of their own.
 fn shards(site: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for dir in std::fs::read_dir(site.join("shards")).expect("shards").flatten() {
-        found.extend(std::fs::read_dir(dir.path()).expect("a folder").flatten().map(|entry| entry.path()));
-    }
-    found
+    files(&site.join("shards")).iter().flat_map(|dir| files(dir)).collect()
+}
+
+/// The files that small shards share (`docs/spec/site.md`).
+fn segments(site: &Path) -> Vec<std::path::PathBuf> {
+    files(&site.join("segments")).into_iter().filter(|file| file.metadata().is_ok_and(|m| m.len() > 1 << 20)).collect()
+}
+
+/// The middle of every put's body in a segment.
+fn bodies(segment: &[u8]) -> Vec<u64> {
+    let number = |at: usize, len: usize| (0..len).map(|i| usize::from(segment[at + i]) << (8 * i)).sum::<usize>();
+    let records = (4096..segment.len()).step_by(4096).filter(|at| segment[*at..].starts_with(b"HFSREC1\n"));
+    records
+        .filter(|at| number(at + 24, 2) == 1)
+        .map(|at| (at + 40 + number(at + 26, 2) + number(at + 28, 4) / 2) as u64)
+        .collect()
 }
 
 /// Plaintext, names and keys must be nowhere at the sites, nor in the log.

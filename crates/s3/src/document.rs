@@ -13,9 +13,11 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use md5::{Digest as _, Md5};
 use s3s::{S3Result, StdError};
+use tokio::time::{Instant, Sleep};
 
 use crate::body::{BodyFault, content_md5, given_checksum};
 use crate::checksum::{Algorithm, Hasher};
+use crate::limits::BODY_TIMEOUT;
 use crate::notes::Notes;
 
 /// A document's bytes, checked as they pass.
@@ -24,6 +26,8 @@ pub(crate) struct Document<B> {
     notes: Arc<Notes>,
     left: Option<u64>,
     checks: Option<Checks>,
+    /// When the next bytes must have come: a client that says nothing must not hold a connection.
+    deadline: Pin<Box<Sleep>>,
 }
 
 struct Checks {
@@ -46,7 +50,8 @@ impl<B> Document<B> {
             checksum: checksum.map(|(algorithm, value)| (Hasher::new(algorithm), value)),
             sha256: signed_hash(headers).map(|expected| (Hasher::new(Algorithm::Sha256), expected)),
         };
-        Ok(Self { inner, notes, left, checks: Some(checks) })
+        let deadline = Box::pin(tokio::time::sleep(BODY_TIMEOUT));
+        Ok(Self { inner, notes, left, checks: Some(checks), deadline })
     }
 
     /// Judges at the declared length, not at the end: the framework may not read on.
@@ -115,7 +120,15 @@ where
     type Error = StdError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        let checked = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+        let polled = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(polled) => polled,
+            Poll::Pending => {
+                ready!(self.deadline.as_mut().poll(cx));
+                return self.note(BodyFault::Timeout);
+            }
+        };
+        self.deadline.as_mut().reset(Instant::now() + BODY_TIMEOUT);
+        let checked = match polled {
             None => match self.judge() {
                 Ok(()) => return Poll::Ready(None),
                 Err(fault) => Err(fault),

@@ -38,6 +38,7 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::Contended => with(S3ErrorCode::OperationAborted, &error),
         E::TooLarge { what, .. } => with(too_large(what), &error),
         E::Invalid(_) => with(S3ErrorCode::InvalidArgument, &error),
+        E::Body(BodyError::Source(_)) => source(error),
         E::Body(error) => body(error),
         E::TooFewSites { .. } | E::Unreadable(_) => unavailable(&error),
         E::Full(_) => full(&error),
@@ -157,8 +158,18 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
+/// A copy's source failed: its own error is the answer.
+fn source(error: store::Error) -> S3Error {
+    match error {
+        store::Error::Body(BodyError::Source(inner)) => answer(*inner),
+        other => internal(&other),
+    }
+}
+
 fn body(error: &BodyError) -> S3Error {
-    let (BodyError::Incomplete(source) | BodyError::Refused(source)) = error;
+    let (BodyError::Incomplete(source) | BodyError::Refused(source)) = error else {
+        return s3_error!(IncompleteBody, "{}", error);
+    };
     match source.downcast_ref::<BodyFault>() {
         Some(fault) => refusal(fault),
         None => s3_error!(IncompleteBody, "{}", error),

@@ -35,6 +35,13 @@ pub(crate) fn check<B>(request: &Request<B>) -> S3Result<BodyKind> {
         return Err(not_implemented("upload by HTML form"));
     }
     let query = Query::read(request.uri().query().unwrap_or_default());
+    // The framework would check the one and act on the other.
+    if headers.contains_key(header::AUTHORIZATION) && query.presigned {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified"
+        ));
+    }
     check_presigned(&query)?;
     check_authorization(headers, &query)?;
     Ok(body_kind(request))
@@ -60,6 +67,8 @@ fn content_type(headers: &HeaderMap) -> String {
 struct Query<'a> {
     version_2: bool,
     token: bool,
+    /// Whether there is any trace of a presigned URL.
+    presigned: bool,
     expires: Vec<Cow<'a, str>>,
     credential: Option<Cow<'a, str>>,
     signed_headers: Option<Cow<'a, str>>,
@@ -69,6 +78,10 @@ impl<'a> Query<'a> {
     fn read(query: &'a str) -> Self {
         let mut found = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            found.presigned |= matches!(
+                name.as_ref(),
+                "X-Amz-Algorithm" | "X-Amz-Credential" | "X-Amz-Signature" | "X-Amz-SignedHeaders" | "X-Amz-Date"
+            );
             match name.as_ref() {
                 "Signature" | "AWSAccessKeyId" => found.version_2 = true,
                 "X-Amz-Security-Token" => found.token = true,
@@ -141,7 +154,12 @@ fn check_scope(credential: &str) -> S3Result<()> {
 }
 
 fn check_signed(headers: &HeaderMap, signed: &str, except: &[&str]) -> S3Result<()> {
-    let is_signed = |name: &str| signed.split(';').any(|known| known.eq_ignore_ascii_case(name));
+    // The framework drops names that it does not find as they are written, and goes on: each must
+    // be the name of a header that is there, in lower case.
+    if signed.split(';').any(|name| !headers.contains_key(name) || name.bytes().any(|byte| byte.is_ascii_uppercase())) {
+        return Err(malformed("SignedHeaders="));
+    }
+    let is_signed = |name: &str| signed.split(';').any(|known| known == name);
     if !is_signed("host") {
         return Err(malformed("SignedHeaders="));
     }
@@ -190,7 +208,7 @@ mod tests {
     use super::*;
 
     fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::builder().method(method).uri(target);
+        let mut request = Request::builder().method(method).uri(target).header("host", "h");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -231,13 +249,32 @@ mod tests {
             ("sts scope", request("GET", "/b/k", &[("authorization", &sts)]), Some("AuthorizationHeaderMalformed")),
             (
                 "host not signed",
-                request("GET", "/b/k", &[("authorization", &hostless)]),
+                request("GET", "/b/k", &[("authorization", &hostless), ("x-amz-date", "x")]),
                 Some("AuthorizationHeaderMalformed"),
             ),
             (
                 "loose header",
-                request("PUT", "/b/k", &[("authorization", GOOD), ("x-amz-meta-a", "b")]),
+                request("PUT", "/b/k", &[("authorization", GOOD), ("x-amz-date", "x"), ("x-amz-meta-a", "b")]),
                 Some("AccessDenied"),
+            ),
+            (
+                "both ways of signing at once",
+                request("PUT", "/b/k?X-Amz-Signature=0", &[("authorization", GOOD), ("x-amz-date", "x")]),
+                Some("InvalidArgument"),
+            ),
+            (
+                "a signed header in capitals",
+                request(
+                    "GET",
+                    "/b/k",
+                    &[("authorization", &GOOD.replace("x-amz-date", "X-Amz-Date")), ("x-amz-date", "x")],
+                ),
+                Some("AuthorizationHeaderMalformed"),
+            ),
+            (
+                "a signed header that is not there",
+                request("GET", "/b/k", &[("authorization", GOOD)]),
+                Some("AuthorizationHeaderMalformed"),
             ),
             ("token", request("GET", "/b/k", &[("x-amz-security-token", "t")]), Some("InvalidToken")),
             (

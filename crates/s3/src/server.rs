@@ -10,10 +10,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{BACKLOG, CONNECTIONS_MAX, DRAIN_TIMEOUT, FRAME_MAX, HEAD_MAX, HEAD_TIMEOUT, HEADERS_MAX};
+use crate::limits::{
+    BACKLOG, BODY_TIMEOUT, CONNECTIONS_MAX, DRAIN_TIMEOUT, FRAME_MAX, HEAD_MAX, HEAD_TIMEOUT, HEADERS_MAX,
+};
 use crate::{Endpoint, S3Options, metrics};
 
 /// Why the endpoint stopped serving.
@@ -125,6 +128,9 @@ async fn connection(stream: TcpStream, endpoint: Endpoint, shutdown: Cancellatio
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before it was served");
     }
+    // A client that stops reading gives its place, and what it holds, back.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(BODY_TIMEOUT));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -132,7 +138,7 @@ async fn connection(stream: TcpStream, endpoint: Endpoint, shutdown: Cancellatio
         .max_header_size(2 * HEAD_MAX)
         .max_buf_size(FRAME_MAX)
         .writev(true)
-        .serve_connection(TokioIo::new(stream), endpoint);
+        .serve_connection(TokioIo::new(Box::pin(stream)), endpoint);
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,

@@ -17,7 +17,7 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 43] = [
+const HEADERS: [(&str, Values); 40] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
@@ -65,10 +65,6 @@ const HEADERS: [(&str, Values); 43] = [
     ("x-amz-server-side-encryption", Values::Only(&["AES256"])),
     ("x-amz-server-side-encryption-bucket-key-enabled", Values::Only(&["false"])),
     ("x-amz-bucket-object-lock-enabled", Values::Any),
-    // Proxies in front add these.
-    ("x-amz-cf-id", Values::Any),
-    ("x-amz-id-2", Values::Any),
-    ("x-amz-request-id", Values::Any),
 ];
 
 /// Query parameters that any request may have: of presigning, and what SDKs add.
@@ -117,5 +113,7 @@ fn understood(name: &str, value: &[u8]) -> bool {
 /// Checksum promises that SDKs for JavaScript put into presigned URLs, of a body that they did
 /// not have when they signed. S3 does not hold the body to them either.
 fn hoisted(name: &str) -> bool {
+    // The SDK for Go writes them as headers are written.
+    let name = name.to_ascii_lowercase();
     name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm"
 }

@@ -247,6 +247,15 @@ pub(crate) fn resolve_range(range: Range, size: u64) -> S3Result<std::ops::Range
     if bytes.is_empty() { Err(not_satisfiable(size)) } else { Ok(bytes) }
 }
 
+/// `If-Range` (RFC 9110 section 13.1.5): a range of another version than the client has a part of
+/// is not wanted; the whole object is.
+pub(crate) fn range_holds(headers: &HeaderMap, info: &ObjectInfo) -> bool {
+    let Some(condition) = headers.get(http::header::IF_RANGE) else { return true };
+    let condition = condition.as_bytes();
+    let date = http_date(&timestamp(info.modified_ms)).unwrap_or_default();
+    condition == format!("\"{}\"", info.etag).as_bytes() || condition == date.as_bytes()
+}
+
 pub(crate) fn not_satisfiable(size: u64) -> s3s::S3Error {
     let error = s3_error!(InvalidRange, "the requested range is not satisfiable");
     let value = http::HeaderValue::try_from(format!("bytes */{size}"));

@@ -1,18 +1,26 @@
 //! A directory as a site: a disk, a mount, a folder for trying things out.
 //!
-//! Every name is a file. Bodies up to 64 KiB are made durable by a write-ahead log that all
-//! puts of the site share (see `folder/log.rs`), larger ones by flushing file and directory.
+//! Bodies up to 64 KiB are appended to segment files that all puts of the site share (see
+//! `folder/writer.rs`); a larger one is a file of its own, made durable by flushing file and
+//! directory. So is a small one for which no segment has room.
 //! Everything goes through a descriptor of the root, and the root is never created: a folder that
 //! was deleted, moved or unmounted says `Down`, and is used again when it is back.
 
+mod append;
 mod buffers;
-mod log;
+mod clean;
+mod footer;
+mod index;
 mod record;
 mod root;
+mod segment;
+mod segments;
+mod space;
 mod walk;
+mod writer;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,9 +29,12 @@ use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
-use self::log::{Kept, Log};
+use self::append::Kept;
 use self::record::SMALL_MAX;
-use self::root::{LOG_DIR, Root};
+use self::root::{Root, SEGMENTS_DIR};
+use self::segment::Sizes;
+use self::segments::{Now, Segments, Unread};
+use self::writer::Writer;
 use crate::name::{check_name, check_prefix};
 use crate::{Entry, MARKER, Site, SiteError};
 
@@ -41,13 +52,15 @@ pub struct Folder {
 
 /// The folder while its path leads to it.
 struct Live {
-    // Before the root, so that the log is closed first.
-    log: Log,
+    // First, so that it is closed first.
+    writer: Writer,
+    segments: Arc<Segments>,
     root: Arc<Root>,
 }
 
 struct Handle {
     path: PathBuf,
+    sizes: Sizes,
     live: RwLock<Option<Arc<Live>>>,
     opening: Mutex<()>,
 }
@@ -67,14 +80,77 @@ impl From<Unopened> for SiteError {
 }
 
 impl Live {
-    fn open(path: &std::path::Path, again: bool) -> Result<Self, Unopened> {
+    fn open(path: &Path, sizes: Sizes, again: bool) -> Result<Self, Unopened> {
         let root = Arc::new(Root::open(path, again).map_err(Unopened::Site)?);
-        let log = Log::start(&root).map_err(|errno| match errno {
+        let segments = Segments::open(&root, sizes).and_then(|(segments, rest)| {
+            let segments = Arc::new(segments);
+            Ok((Writer::start(&segments, rest)?, segments))
+        });
+        let (writer, segments) = segments.map_err(|errno| match errno {
             Errno::WOULDBLOCK => Unopened::InUse,
-            errno => Unopened::Site(root.explain(errno, "starting the log")),
+            errno => Unopened::Site(root.explain(errno, "opening the segments")),
         })?;
-        Ok(Self { log, root })
+        Ok(Self { writer, segments, root })
     }
+
+    fn put(&self, name: &str, body: &[Bytes]) -> Result<(), SiteError> {
+        self.root.put(name, body)?;
+        // Not before the file is durable. What a segment holds under the name would hide it.
+        self.writer.delete(name);
+        Ok(())
+    }
+
+    /// `None`: the folder must be opened anew.
+    fn read(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>, SiteError> {
+        match self.segments.read(name, &range) {
+            None => self.root.read(name, range).map(Some),
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            Some(Err(Unread::Site(error))) => Err(error),
+            Some(Err(Unread::Lost)) => {
+                self.root.give_up();
+                Ok(None)
+            }
+        }
+    }
+
+    fn delete(&self, name: &str) -> Result<(), SiteError> {
+        // The file first: a folder that is read-only says so.
+        match self.root.remove(name) {
+            Ok(true) => {}
+            Ok(false) => self.root.check()?,
+            Err(errno) => return Err(self.root.explain(errno, &format!("deleting {name}"))),
+        }
+        self.writer.delete(name);
+        Ok(())
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, SiteError> {
+        // Segments first: a name that moves from there to a file meanwhile is then found twice,
+        // not never.
+        let small = self.segments.list(prefix, after.unwrap_or_default(), limit);
+        let large = walk::list(&self.root, prefix, after, limit);
+        let large = large.map_err(|errno| self.root.explain(errno, "listing"))?;
+        // An emptied listing must not be taken for an empty site.
+        self.root.check()?;
+        Ok(merge(small, large, limit))
+    }
+}
+
+/// Two listings as one. Where both have a name, the first tells its size.
+fn merge(first: Vec<Entry>, second: Vec<Entry>, limit: usize) -> Vec<Entry> {
+    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+    let next = || match (first.peek(), second.peek()) {
+        (Some(a), Some(b)) if a.name > b.name => second.next(),
+        (Some(a), Some(b)) => {
+            if a.name == b.name {
+                second.next();
+            }
+            first.next()
+        }
+        (Some(_), None) => first.next(),
+        (None, _) => second.next(),
+    };
+    std::iter::from_fn(next).take(limit).collect()
 }
 
 impl Handle {
@@ -93,10 +169,13 @@ impl Handle {
         if let Some(live) = present() {
             return Ok(live);
         }
-        // Out of the lock before it is dropped: that may wait for the log's thread.
+        // Out of the lock first: closing may wait for the writer's thread. It must have let go of
+        // the segments even if others still hold on to what they began with.
         let old = self.live.write().take();
-        drop(old);
-        let live = Arc::new(Live::open(&self.path, true)?);
+        if let Some(old) = old {
+            old.writer.close();
+        }
+        let live = Arc::new(Live::open(&self.path, self.sizes, true)?);
         tracing::info!(folder = %self.path.display(), "site folder opened again");
         *self.live.write() = Some(live.clone());
         Ok(live)
@@ -105,15 +184,19 @@ impl Handle {
 
 impl Folder {
     /// A site in the directory `root`, an absolute path. A directory that is not there is no
-    /// error: it is a site that is down. What an earlier process left in the log is replayed.
+    /// error: it is a site that is down.
     ///
     /// # Errors
     /// `Denied` for a relative path, `Down` if another process uses the folder.
     pub fn open(root: PathBuf) -> Result<Self, SiteError> {
+        Self::open_sized(root, Sizes::REAL)
+    }
+
+    fn open_sized(root: PathBuf, sizes: Sizes) -> Result<Self, SiteError> {
         if !root.is_absolute() {
             return Err(SiteError::Denied(format!("{} is not an absolute path", root.display())));
         }
-        let live = match Live::open(&root, false) {
+        let live = match Live::open(&root, sizes, false) {
             Ok(live) => Some(Arc::new(live)),
             Err(Unopened::InUse) => return Err(Unopened::InUse.into()),
             Err(Unopened::Site(error)) => {
@@ -122,7 +205,7 @@ impl Folder {
             }
         };
         Ok(Self {
-            handle: Arc::new(Handle { path: root, live: RwLock::new(live), opening: Mutex::new(()) }),
+            handle: Arc::new(Handle { path: root, sizes, live: RwLock::new(live), opening: Mutex::new(()) }),
             writers: Arc::new(Semaphore::new(WRITERS)),
             readers: Arc::new(Semaphore::new(READERS)),
         })
@@ -148,8 +231,8 @@ impl Folder {
 /// Refuses names that would be among the folder's own files.
 fn check(name: &str) -> Result<(), SiteError> {
     check_name(name)?;
-    if name.split('/').next() == Some(LOG_DIR) {
-        return Err(SiteError::Denied(format!("{name} is reserved for the folder's log")));
+    if name.split('/').next() == Some(SEGMENTS_DIR) {
+        return Err(SiteError::Denied(format!("{name} is reserved for the folder's segments")));
     }
     Ok(())
 }
@@ -158,62 +241,64 @@ fn check(name: &str) -> Result<(), SiteError> {
 impl Site for Folder {
     async fn put(&self, name: &str, body: &[Bytes]) -> Result<(), SiteError> {
         check(name)?;
-        // The marker may change its bytes, and so must not be replayed.
+        // The marker may change its bytes, and is for people to read.
         if name != MARKER && body.iter().map(Bytes::len).sum::<usize>() <= SMALL_MAX {
             let live = match self.handle.current() {
                 Some(live) => live,
                 None => self.blocking(&self.readers, Ok).await?,
             };
-            if live.log.put(name, body).await? == Kept::Durable {
+            if live.writer.put(name, body).await? == Kept::Durable {
                 return Ok(());
             }
         }
         let (name, body) = (name.to_owned(), body.to_vec());
-        self.blocking(&self.writers, move |live| live.root.put(&name, &body)).await
+        self.blocking(&self.writers, move |live| live.put(&name, &body)).await
     }
 
     async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, SiteError> {
-        if let Some(bytes) = self.handle.current().and_then(|live| live.root.read_now(name, &range)) {
-            return Ok(bytes);
+        if let Some(live) = self.handle.current() {
+            match live.segments.read_now(name, &range) {
+                Now::Bytes(bytes) => return Ok(bytes),
+                Now::Wait => {}
+                Now::Absent => {
+                    if let Some(bytes) = live.root.read_now(name, &range) {
+                        return Ok(bytes);
+                    }
+                }
+            }
         }
         check(name)?;
-        let name = name.to_owned();
-        self.blocking(&self.readers, move |live| live.root.read(&name, range)).await
+        // Once more where a segment was lost: the folder opened anew tells what is left.
+        for _ in 0..2 {
+            let (name, range) = (name.to_owned(), range.clone());
+            if let Some(bytes) = self.blocking(&self.readers, move |live| live.read(&name, range)).await? {
+                return Ok(bytes);
+            }
+        }
+        Err(SiteError::Down(format!("the segment of {name} is gone")))
     }
 
     async fn size(&self, name: &str) -> Result<u64, SiteError> {
         check(name)?;
         let name = name.to_owned();
-        self.blocking(&self.readers, move |live| live.root.size(&name)).await
+        let size = move |live: Arc<Live>| live.segments.size(&name).map_or_else(|| live.root.size(&name), Ok);
+        self.blocking(&self.readers, size).await
     }
 
     async fn delete(&self, name: &str) -> Result<(), SiteError> {
         check(name)?;
         let name = name.to_owned();
-        self.blocking(&self.readers, move |live| {
-            match live.root.remove(&name) {
-                Ok(true) => live.log.deleted(&name),
-                Ok(false) => live.root.check()?,
-                Err(errno) => return Err(live.root.explain(errno, &format!("deleting {name}"))),
-            }
-            Ok(())
-        })
-        .await
+        self.blocking(&self.readers, move |live| live.delete(&name)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, SiteError> {
         check_prefix(prefix)?;
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        self.blocking(&self.readers, move |live| {
-            let listed = walk::list(&live.root, &prefix, after.as_deref(), limit);
-            let listed = listed.map_err(|errno| live.root.explain(errno, "listing"))?;
-            // An emptied listing must not be taken for an empty site.
-            live.root.check()?;
-            Ok(listed)
-        })
-        .await
+        self.blocking(&self.readers, move |live| live.list(&prefix, after.as_deref(), limit)).await
     }
 }
 
+#[cfg(test)]
+mod small_tests;
 #[cfg(test)]
 mod tests;

@@ -110,7 +110,10 @@ fn redact(url: &str) -> String {
             parsed.set_query(None);
             parsed.to_string()
         }
-        Err(_) => url.split(['?', '@']).next_back().unwrap_or_default().to_owned(),
+        Err(_) => {
+            let before_query = url.split('?').next().unwrap_or_default();
+            before_query.rsplit('@').next().unwrap_or_default().to_owned()
+        }
     }
 }
 

@@ -120,6 +120,8 @@ pub struct Pool {
     options: PoolOptions,
     clock: Arc<dyn Clock>,
     changed: Notify,
+    /// Rises with each marker that is to be expected.
+    generation: AtomicU64,
 }
 
 impl Pool {
@@ -136,7 +138,7 @@ impl Pool {
             gets: AtomicU64::new(0),
             errors: AtomicU64::new(0),
         });
-        Self { members, options, clock, changed: Notify::new() }
+        Self { members, options, clock, changed: Notify::new(), generation: AtomicU64::new(0) }
     }
 
     fn member(&self, slot: u8) -> &Member {
@@ -168,6 +170,12 @@ impl Pool {
     /// Says which marker the slot's site must carry. Until then any marker will do.
     pub fn expect(&self, slot: u8, marker: Marker) {
         *self.member(slot).expected.write() = Some(marker);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Rises whenever a slot is given to another site. What was put before may be on the old one.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Resolves when some site's state has changed since the last call.

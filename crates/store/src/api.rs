@@ -135,6 +135,9 @@ pub enum BodyError {
     /// A digest or signature over the body does not match; the edge keeps its own error.
     #[error("the request body fails verification")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The body is read from this store, which failed.
+    #[error("the source cannot be read")]
+    Source(#[source] Box<Error>),
 }
 
 /// A request body, streamed. `chunk` until `None`, then `finish` once.

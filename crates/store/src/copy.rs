@@ -10,9 +10,11 @@ use meta::record::{
     Versioning, key,
 };
 use meta::{Batch, Check, Write};
+use parking_lot::Mutex;
 
 use crate::api::{CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
 use crate::commit::{ObjectGoal, is};
+use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::version::Found;
 use crate::{Error, Store};
@@ -44,6 +46,7 @@ impl Store {
         check_name(key, replace.as_ref().unwrap_or(&ObjectMeta::default()))?;
         let from_bucket = self.bucket_record(&from.bucket).await?;
         let bucket = self.bucket_record(bucket).await?;
+        let held = Mutex::new(Vec::new());
         self.until_won(|| async {
             let Found { row_key: from_key, record: source, version } =
                 self.find(&from_bucket, &from.key, from.version).await?;
@@ -80,14 +83,28 @@ impl Store {
                 return Ok((batch, info(key, object)));
             }
             if !same {
-                batch.checks.push(is(from_key, version));
+                batch.checks.push(is(from_key.clone(), version));
             }
+            // Held until the commit: neither side's part rows are taken apart under the copy.
+            held.lock().extend([source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body))));
             let old = Side { bucket: &from_bucket, key: &from.key, body: source.body_id };
             let new = Side { bucket: &bucket, key, body: body_id };
-            object.body = match &source.body {
-                Body::Empty | Body::Marker => Body::Empty,
-                Body::Single(part) => Body::Single(self.share_part(&old, &new, 0, part, &mut batch).await?),
-                Body::Multipart(runs) => self.stage_parts(&old, &new, runs, &mut batch).await?,
+            let shared = match &source.body {
+                Body::Empty | Body::Marker => Ok(Body::Empty),
+                Body::Single(part) => self.share_part(&old, &new, 0, part, &mut batch).await.map(Body::Single),
+                Body::Multipart(runs) => self.stage_parts(&old, &new, runs, &mut batch).await,
+            };
+            object.body = match shared {
+                Ok(body) => body,
+                // Replaced under us: a batch that its checks refuse, so that all of it is made anew.
+                Err(Error::Corrupt(_) | Error::NoSuchKey)
+                    if self.row(from_key.clone()).await?.is_none_or(|row| row.version != version) =>
+                {
+                    let checks = vec![is(from_key, version)];
+                    let writes = vec![Write::Delete(key::drop_key(body_id))];
+                    return Ok((Batch { checks, writes }, info(key, object.clone())));
+                }
+                Err(error) => return Err(error),
             };
             let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
             let object = self.prepare_object(&goal, &mut batch).await?;

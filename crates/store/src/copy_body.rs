@@ -12,7 +12,7 @@ pub(crate) struct CopyBody(pub(crate) ReadStream);
 #[async_trait]
 impl BodySource for CopyBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        self.0.try_next().await.map_err(|error| BodyError::Incomplete(Box::new(error)))
+        self.0.try_next().await.map_err(|error| BodyError::Source(Box::new(error)))
     }
 
     fn finish(&mut self) -> Result<BodyFacts, BodyError> {

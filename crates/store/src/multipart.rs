@@ -280,7 +280,11 @@ impl Store {
         for _ in 0..COMPLETE_ATTEMPTS {
             // Mark the upload, so that a part stored from here on changes its row: the final
             // batch then fails, and what was read here is read again.
-            let (mut row, version) = self.upload_row(&bucket, key, upload).await?;
+            let (mut row, version) = match self.upload_row(&bucket, key, upload).await {
+                // A client that lost our answer asks again: the object may be there already.
+                Err(Error::NoSuchUpload) => return self.completed(&bucket, key, upload).await,
+                found => found?,
+            };
             row.staging = true;
             let mark = Batch {
                 checks: vec![is(upload_key.clone(), version)],
@@ -328,6 +332,14 @@ impl Store {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// What an earlier completion of the upload made, while it still stands.
+    async fn completed(&self, bucket: &BucketRecord, key: &str, upload: UploadId) -> Result<ObjectInfo, Error> {
+        match self.record::<ObjectRecord>(key::object_key(bucket.id, key)).await? {
+            Some((record, _)) if record.body_id == BodyId::from(upload) => Ok(info(key, record)),
+            _ => Err(Error::NoSuchUpload),
+        }
     }
 
     pub(crate) async fn all_parts(&self, upload: UploadId) -> Result<Vec<(u16, PartRecord)>, Error> {

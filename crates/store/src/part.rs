@@ -7,7 +7,7 @@ use envelope::{BodyHeader, Dek, Sealer};
 use keys::DekPlace;
 use meta::Write;
 use meta::record::{BlobPart, BlobRecord, BucketRecord, DataRecord, SealedPart, SegmentPlacement};
-use meta::record::{GarbageRecord, Record, key};
+use meta::record::{GarbageRecord, Record, RepairReason, key};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
@@ -83,7 +83,11 @@ impl Store {
         let writer = BlobWriter::new(self, len);
         let blob = writer.write(sealer, size, body).await?;
         let goal = goal(Some(sealed(header)), body.finish()?)?;
-        self.commit_large(id, blob, &goal).await
+        // In a task of its own: a client that goes away during the commit must not take back the
+        // shards of a row that metadata may hold already.
+        let store = self.clone();
+        let committed = self.0.tasks.spawn(async move { store.commit_large(id, blob, &goal).await });
+        committed.await.unwrap_or_else(|_| Err(Error::Unreadable("a commit was cut short".to_owned())))
     }
 
     /// Waits for memory for `bytes` of body.
@@ -117,13 +121,26 @@ impl Store {
             align: shape.align,
         };
         let prepared = self.prepare(goal, Some((part, &data))).await?;
-        let group = vec![self.blob_batch(shape.blob, &record), prepared.batch];
-        let mut answers = self.0.meta.commit_group(group).await.into_iter();
-        if let Some(Err(error)) = answers.next() {
-            return Err(error.into());
+        let mut known = self.blob_batch(shape.blob, &record);
+        if blob.generation != self.0.pool.generation() {
+            // A site was replaced meanwhile: what was put there before is gone with the old one,
+            // and the walk that refills it may have passed this blob's place.
+            let repair = self.repair_record(RepairReason::Replaced, 1, record.len);
+            known.writes.retain(|write| !matches!(write, Write::Put(key, _) if *key == key::repair_key(shape.blob)));
+            known.writes.push(Write::Put(key::repair_key(shape.blob), repair.encode()));
         }
-        // The row knows the shards now: collection, not the guard, takes care of them.
-        blob.keep();
+        let group = vec![known, prepared.batch];
+        let mut answers = self.0.meta.commit_group(group).await.into_iter();
+        match answers.next() {
+            // Written or not: only the sweep can tell, when the metadata can be read again.
+            Some(Err(error @ meta::CommitError::Unknown(_))) => {
+                blob.keep();
+                return Err(error.into());
+            }
+            Some(Err(error)) => return Err(error.into()),
+            // The row knows the shards now: collection, not the guard, takes care of them.
+            _ => blob.keep(),
+        }
         let result = match answers.next() {
             Some(Err(error)) => match Prepared::explain(error) {
                 Some(error) => Err(error),
@@ -223,6 +240,8 @@ pub(crate) struct WrittenBlob {
     pub(crate) shape: Shape,
     pub(crate) away: Vec<SegmentPlacement>,
     guard: Option<Store>,
+    /// The pool's when the first shard was put.
+    generation: u64,
     /// Held while it is written: the sweep must not take a slow upload for an orphan.
     _pin: Pin,
 }
@@ -258,6 +277,7 @@ impl BlobWriter {
             shape,
             away: Vec::new(),
             guard: Some(store.clone()),
+            generation: store.0.pool.generation(),
             _pin: store.0.pins.hold(Held::Blob(blob)),
         };
         Self { store: store.clone(), blob, running: JoinSet::new() }

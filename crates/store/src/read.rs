@@ -287,15 +287,23 @@ impl OpenPart {
     /// that also forges its checksums is found too.
     async fn recover(&self, chunks: &Range<u64>, sealed: Range<u64>) -> Result<Bytes, Error> {
         metrics::counter!("holdfast_damaged_reads_total").increment(1);
+        let mut unreadable = None;
         for avoid in suspects() {
-            let Ok(bytes) = self.blob.read(sealed.clone(), avoid).await else { continue };
+            let bytes = match self.blob.read(sealed.clone(), avoid).await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    unreadable = Some(error);
+                    continue;
+                }
+            };
             if let Some(plain) = self.open(chunks, &bytes) {
                 tracing::warn!(blob = %self.blob.shape().blob, columns = avoid, "a site gave damaged bytes; read around it");
                 self.store.queue_repair(self.blob.shape().blob, RepairReason::Damaged);
                 return Ok(plain);
             }
         }
-        Err(Error::Corrupt(format!("blob {}", self.blob.shape().blob)))
+        // With sites away not every set could be tried: that is no verdict on the bytes.
+        Err(unreadable.unwrap_or_else(|| Error::Corrupt(format!("blob {}", self.blob.shape().blob))))
     }
 }
 

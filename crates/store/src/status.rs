@@ -343,7 +343,7 @@ fn survives(slots: &[u8; COLUMNS], dead: &[bool; COLUMNS], lost: u8) -> Option<u
 fn judge(sites: &[SiteReport], backlog: u64, queued: Option<u8>, unrepairable: u64) -> (State, u8) {
     let lacking = dead_slots(sites).iter().filter(|dead| **dead).count() as u8;
     let unreadable = sites.iter().filter(|site| !matches!(site.state.as_str(), "up" | "slow" | "full" | "read-only"));
-    let writable = sites.iter().filter(|site| matches!(site.state.as_str(), "up" | "slow")).count();
+    let writable = sites.iter().filter(|site| site.state == "up").count();
     if unreadable.count() > usize::from(SPARE_COLUMNS) || unrepairable > 0 {
         return (State::Losing, 0);
     }
@@ -407,7 +407,8 @@ mod tests {
             (["down", "up", "up", "up", "up"], 0, 0, State::Degraded, 1),
             (["down", "up", "empty", "up", "up"], 0, 0, State::Degraded, 0),
             (["down", "up", "empty", "up", "foreign"], 0, 0, State::Losing, 0),
-            (["full", "read-only", "slow", "up", "up"], 0, 0, State::Degraded, 2),
+            (["full", "read-only", "up", "up", "up"], 0, 0, State::Degraded, 2),
+            (["full", "read-only", "slow", "up", "up"], 0, 0, State::ReadOnly, 2),
             (up, 0, 1, State::Losing, 0),
         ];
         for (states, backlog, unrepairable, state, tolerates) in table {

@@ -26,7 +26,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         Verdict::NotModified => return Err(wire::not_modified(&object.info)),
         Verdict::Failed => return Err(s3_error!(PreconditionFailed, "a precondition of the request does not hold")),
     }
-    let view = View::of(&object, input.range, input.part_number, input.checksum_mode.as_ref()).await?;
+    let range = input.range.filter(|_| wire::range_holds(&req.headers, &object.info));
+    let view = View::of(&object, range, input.part_number, input.checksum_mode.as_ref()).await?;
     let info = object.info.clone();
     let version_id = at.version_told(&input.bucket, info.version).await?;
     let tag_count = tags::count(&info.meta);
@@ -102,7 +103,8 @@ impl View {
                 let number = wire::part_number(part)?;
                 let found = object.parts().into_iter().find(|(known, ..)| *known == number);
                 let (_, offset, size) = found.ok_or_else(|| no_such_part(info.size))?;
-                view.bytes = (size > 0).then_some(offset..offset + size);
+                // An empty part of an object that is not empty is a view of nothing.
+                view.bytes = (size > 0 || info.size > 0).then_some(offset..offset + size);
                 view.parts_count = info.parts_count.map(i32::from);
                 if wants_sum {
                     view.checksum = match info.parts_count {
@@ -120,7 +122,7 @@ impl View {
     }
 
     pub(crate) fn content_range(&self) -> Option<String> {
-        self.bytes.as_ref().map(|bytes| wire::content_range(bytes, self.size))
+        self.bytes.as_ref().filter(|bytes| !bytes.is_empty()).map(|bytes| wire::content_range(bytes, self.size))
     }
 
     fn read_range(&self) -> ReadRange {

@@ -23,7 +23,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
         Verdict::NotModified => return Err(wire::not_modified(&object.info)),
         Verdict::Failed => return Err(s3_error!(PreconditionFailed)),
     }
-    let view = View::of(&object, input.range, input.part_number, input.checksum_mode.as_ref()).await?;
+    let range = input.range.filter(|_| wire::range_holds(&req.headers, &object.info));
+    let view = View::of(&object, range, input.part_number, input.checksum_mode.as_ref()).await?;
     let info = object.info.clone();
     let version_id = at.version_told(&input.bucket, info.version).await?;
     // The framework's model of the operation does not have it yet.

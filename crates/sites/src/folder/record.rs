@@ -1,40 +1,20 @@
-//! What is in a log file. Pure.
+//! The blocks of a segment: its header and its records. Pure.
 //!
-//! A log file has a fixed size and is overwritten in place, so that making a record durable costs
-//! one flush and no change of file system metadata. All numbers little-endian.
-//!
-//! ```text
-//! block 0       header   magic "HFSLOG1\n", epoch u64, CRC-64/NVME of the 16 bytes before
-//! block 1...    records  each padded with zeros to a multiple of 4096 bytes:
-//!    0  8  magic "HFSREC1\n"
-//!    8  8  epoch of the header under which it was written
-//!   16  8  sequence: 0, 1, 2, ... in this file and epoch
-//!   24  2  kind: 1 put, 2 delete
-//!   26  2  length of the name, bytes; 0 for a delete
-//!   28  4  length of the body, bytes
-//!   32  8  CRC-64/NVME of bytes 0 to 31, name and body
-//!   40     name, body: the bytes of a put, or the deleted names, one a line
-//! ```
-//!
-//! A record counts if its magic, epoch, sequence and checksum are right; the first that does not
-//! count ends the file. Raising the header's epoch empties the file at a stroke. The header is
-//! shorter than any disk's sector, so it is never torn.
+//! The formats are told in `docs/spec/site.md`. A record counts if its magic, epoch and checksum
+//! are right. Raising the header's epoch empties a segment at a stroke: older records no longer
+//! count. The header's fields are shorter than any disk's sector, so it is never torn.
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 
-/// Everything in a log file begins at a multiple of this.
+/// Everything in a segment begins at a multiple of this, bytes.
 pub(super) const BLOCK: usize = 4096;
-/// Size of a log file, bytes. Small enough to be read back at start, large enough that the
-/// checkpoints that empty it are rare.
-pub(super) const LOG_SIZE: u64 = 16 << 20;
-/// Largest body that goes through the log, bytes. Above, writing twice costs more than it saves:
-/// at 120 KB the log was measured to be slower than a direct write of 350 KB.
+/// Largest body that is kept in a segment, bytes.
 pub(super) const SMALL_MAX: usize = 64 << 10;
-/// Largest record, padding included. Names are at most 512 bytes.
-pub(super) const RECORD_MAX: usize = SMALL_MAX + BLOCK;
+/// Largest epoch that we would write. A larger one was planted, and would leave none to follow.
+pub(super) const EPOCH_MAX: u64 = u64::MAX / 2;
 
-const HEADER_MAGIC: [u8; 8] = *b"HFSLOG1\n";
+const HEADER_MAGIC: [u8; 8] = *b"HFSSEG1\n";
 const RECORD_MAGIC: [u8; 8] = *b"HFSREC1\n";
 const HEADER_LEN: usize = 24;
 const PREFIX_LEN: usize = 40;
@@ -42,19 +22,31 @@ const PUT: u16 = 1;
 const DELETE: u16 = 2;
 
 /// What a record says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Record {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Record<'a> {
     /// `name` holds exactly `body`.
-    Put { name: String, body: Bytes },
-    /// These names are gone.
-    Delete { names: Vec<String> },
+    Put { name: &'a str, body: &'a [u8] },
+    /// These names, one a line, are gone.
+    Delete { names: &'a str },
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+/// A record and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Decoded<'a> {
+    /// The epoch of the header under which it was written.
+    pub epoch: u64,
+    /// Its number in the segment.
+    pub sequence: u64,
+    pub record: Record<'a>,
+    /// Bytes that it takes, padding included.
+    pub len: usize,
+}
+
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn checksum(pieces: &[&[u8]]) -> u64 {
+pub(super) fn checksum(pieces: &[&[u8]]) -> u64 {
     let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
     for piece in pieces {
         digest.update(piece);
@@ -76,13 +68,17 @@ pub(super) fn header(epoch: u64) -> Vec<u8> {
 pub(super) fn epoch_of(block: &[u8]) -> Option<u64> {
     let (fields, rest) = block.split_at_checked(HEADER_LEN - 8)?;
     let ours = fields.starts_with(&HEADER_MAGIC) && u64_at(rest, 0)? == checksum(&[fields]);
-    if ours { u64_at(fields, 8) } else { None }
+    if ours { u64_at(fields, 8).filter(|epoch| *epoch <= EPOCH_MAX) } else { None }
 }
 
-/// Bytes that a put takes in the log.
-pub(super) fn put_len(name: &str, body: &[Bytes]) -> usize {
-    let len: usize = body.iter().map(Bytes::len).sum();
-    (PREFIX_LEN + name.len() + len).next_multiple_of(BLOCK)
+/// Bytes that a record takes. `payload` is the length of its name and body.
+pub(super) fn record_len(payload: usize) -> usize {
+    (PREFIX_LEN + payload).next_multiple_of(BLOCK)
+}
+
+/// Where a body begins, counted from the start of its record.
+pub(super) fn body_offset(name: &str) -> u64 {
+    (PREFIX_LEN + name.len()) as u64
 }
 
 /// Appends a put to `out`. `body` is at most [`SMALL_MAX`] bytes and `name` a site's name.
@@ -119,13 +115,17 @@ fn encode(epoch: u64, sequence: u64, kind: u16, name_len: usize, pieces: &[&[u8]
     out.resize(start + (out.len() - start).next_multiple_of(BLOCK), 0);
 }
 
-/// Reads the record at the start of `bytes`, and how many bytes it takes. `None`: there is none
-/// of this epoch and sequence.
-pub(super) fn decode(bytes: &[u8], epoch: u64, sequence: u64) -> Option<(Record, usize)> {
+/// The epoch of what looks like a record at the start of `bytes`. Says nothing of whether it is
+/// whole.
+pub(super) fn record_epoch(bytes: &[u8]) -> Option<u64> {
+    if bytes.starts_with(&RECORD_MAGIC) { u64_at(bytes, 8).filter(|epoch| *epoch <= EPOCH_MAX) } else { None }
+}
+
+/// Reads the record at the start of `bytes`. `None`: there is none, or it is damaged.
+pub(super) fn decode(bytes: &[u8]) -> Option<Decoded<'_>> {
+    let epoch = record_epoch(bytes)?;
     let (fields, rest) = bytes.split_at_checked(PREFIX_LEN - 8)?;
-    if !fields.starts_with(&RECORD_MAGIC) || u64_at(fields, 8)? != epoch || u64_at(fields, 16)? != sequence {
-        return None;
-    }
+    let sequence = u64_at(fields, 16)?;
     let kind = u16::from_le_bytes(*fields.get(24..)?.first_chunk()?);
     let name_len = usize::from(u16::from_le_bytes(*fields.get(26..)?.first_chunk()?));
     let body_len = usize::try_from(u32::from_le_bytes(*fields.get(28..)?.first_chunk()?)).ok()?;
@@ -138,11 +138,11 @@ pub(super) fn decode(bytes: &[u8], epoch: u64, sequence: u64) -> Option<(Record,
     }
     let (name, body) = payload.split_at_checked(name_len)?;
     let record = match kind {
-        PUT => Record::Put { name: String::from_utf8(name.to_vec()).ok()?, body: Bytes::copy_from_slice(body) },
-        DELETE => Record::Delete { names: std::str::from_utf8(body).ok()?.lines().map(str::to_owned).collect() },
+        PUT => Record::Put { name: std::str::from_utf8(name).ok()?, body },
+        DELETE => Record::Delete { names: std::str::from_utf8(body).ok()? },
         _ => return None,
     };
-    Some((record, (PREFIX_LEN + name_len + body_len).next_multiple_of(BLOCK)))
+    Some(Decoded { epoch, sequence, record, len: record_len(payload.len()) })
 }
 
 #[cfg(test)]
@@ -159,28 +159,24 @@ mod tests {
     #[test]
     fn round_trips() {
         for len in [0, 1, BLOCK - PREFIX_LEN - 3, BLOCK - PREFIX_LEN - 2, SMALL_MAX] {
-            let log = put(7, 3, len);
-            assert!(log.len().is_multiple_of(BLOCK) && log.len() <= RECORD_MAX);
-            assert_eq!(log.len(), put_len("a/b", &[Bytes::from(vec![0; len])]));
-            let expected = Record::Put { name: "a/b".into(), body: vec![9; len].into() };
-            assert_eq!(decode(&log, 7, 3), Some((expected, log.len())));
+            let bytes = put(7, 3, len);
+            assert!(bytes.len().is_multiple_of(BLOCK) && bytes.len() <= SMALL_MAX + BLOCK);
+            let record = Record::Put { name: "a/b", body: &vec![9; len] };
+            assert_eq!(decode(&bytes), Some(Decoded { epoch: 7, sequence: 3, record, len: bytes.len() }));
+            assert_eq!(bytes.len(), record_len(3 + len));
+            let at = body_offset("a/b") as usize;
+            assert_eq!(bytes[at..at + len], vec![9; len]);
         }
-        let mut log = Vec::new();
-        let names = vec!["a".to_owned(), "b/c".to_owned()];
-        encode_delete(1, 0, &names, &mut log);
-        assert_eq!(decode(&log, 1, 0), Some((Record::Delete { names }, BLOCK)));
-    }
-
-    #[test]
-    fn only_this_epoch_and_sequence() {
-        let log = put(7, 3, 10);
-        assert_eq!(decode(&log, 8, 3), None);
-        assert_eq!(decode(&log, 7, 4), None);
+        let mut bytes = Vec::new();
+        encode_delete(1, 0, &["a".to_owned(), "b/c".to_owned()], &mut bytes);
+        let record = Record::Delete { names: "a\nb/c" };
+        assert_eq!(decode(&bytes), Some(Decoded { epoch: 1, sequence: 0, record, len: BLOCK }));
     }
 
     #[test]
     fn headers() {
         assert_eq!(epoch_of(&header(5)), Some(5));
+        assert_eq!(epoch_of(&header(u64::MAX)), None);
         assert_eq!(epoch_of(&[0; BLOCK]), None);
         assert_eq!(epoch_of(b"HFS"), None);
         let mut bad = header(5);
@@ -192,11 +188,11 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(mut bytes: Vec<u8>, epoch: u64, sequence: u64) {
             let _ = epoch_of(&bytes);
-            let _ = decode(&bytes, epoch, sequence);
+            let _ = decode(&bytes);
             // The same behind a head that passes the first checks.
             let head = put(epoch, sequence, 1);
             bytes.splice(0..0, head[..24].iter().copied());
-            prop_assert_eq!(decode(&bytes, epoch, sequence), None);
+            prop_assert_eq!(decode(&bytes), None);
         }
 
         #[test]
@@ -206,8 +202,8 @@ mod tests {
             let mut flipped = whole.clone();
             let bit = bit.index(used * 8);
             flipped[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(decode(&flipped, 1, 2), None);
-            prop_assert_eq!(decode(&whole[..cut.index(used)], 1, 2), None);
+            prop_assert_eq!(decode(&flipped), None);
+            prop_assert_eq!(decode(&whole[..cut.index(used)]), None);
         }
     }
 }

@@ -34,8 +34,8 @@ const CREATE_FLAGS: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const DIR_MODE: Mode = Mode::RWXU;
 
-/// Where the log and the file being replaced are. Not part of the site's names.
-pub(super) const LOG_DIR: &str = "log";
+/// Where the segments and the file being replaced are. Not part of the site's names.
+pub(super) const SEGMENTS_DIR: &str = "segments";
 const REPLACEMENT: &str = "replacement";
 
 /// What a system error says about the site.
@@ -77,7 +77,7 @@ fn split(name: &str) -> (&str, &str) {
 
 /// A share of the descriptors that the process may open, such that five sites leave most of
 /// them to connections.
-fn open_max() -> usize {
+pub(super) fn open_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     (limit / 32).clamp(8, OPEN_MAX) as usize
 }
@@ -184,6 +184,23 @@ impl Root {
         Ok(())
     }
 
+    /// Makes the entries of a directory under the root durable.
+    pub fn sync(&self, path: &str) -> Result<(), Errno> {
+        self.sync_dir(path, &*self.dir(path)?)
+    }
+
+    /// Makes the kernel forget clean pages that, after a failed flush, it may never have written.
+    /// Only where this process gave the folder up before.
+    pub fn forget_pages(&self, fd: &OwnedFd) -> Result<(), Errno> {
+        if self.again { rustix::fs::fadvise(fd, 0, None, Advice::DontNeed) } else { Ok(()) }
+    }
+
+    /// Bytes that may still be written here.
+    pub fn space(&self) -> Result<u64, Errno> {
+        let space = rustix::fs::fstatvfs(&self.top.fd)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
     /// Creates a file that must not exist yet.
     fn create(&self, name: &str) -> Result<(Arc<Dir>, OwnedFd), Errno> {
         let (path, leaf) = split(name);
@@ -230,16 +247,16 @@ impl Root {
     /// is durable: it may be whole, and repeating a put must never lose it.
     fn replace(&self, name: &str, body: &[Bytes]) -> Result<(), Errno> {
         let _one_at_a_time = self.replacing.lock();
-        let log = self.dir(LOG_DIR)?;
-        let fd = rustix::fs::openat(&log.fd, REPLACEMENT, CREATE_FLAGS | OFlags::TRUNC, FILE_MODE)?;
+        let aside = self.dir(SEGMENTS_DIR)?;
+        let fd = rustix::fs::openat(&aside.fd, REPLACEMENT, CREATE_FLAGS | OFlags::TRUNC, FILE_MODE)?;
         let (path, leaf) = split(name);
         let dir = self.dir(path)?;
         let done = self
             .write_around(&fd, body, 0)
             .and_then(|()| rustix::fs::fdatasync(&fd))
-            .and_then(|()| rustix::fs::renameat(&log.fd, REPLACEMENT, &dir.fd, leaf));
+            .and_then(|()| rustix::fs::renameat(&aside.fd, REPLACEMENT, &dir.fd, leaf));
         if done.is_err() {
-            let _ = rustix::fs::unlinkat(&log.fd, REPLACEMENT, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&aside.fd, REPLACEMENT, AtFlags::empty());
         }
         done.and_then(|()| self.sync_dir(path, &dir))
     }
@@ -256,38 +273,6 @@ impl Root {
         let done = write_chunks(fd, flags, &mut memory, body, offset);
         self.spare.lock().push(memory);
         done
-    }
-
-    /// Stores `name` so that readers see it; the log makes it durable. `false`: the name exists
-    /// already, whole or torn.
-    pub fn file(&self, name: &str, body: &[Bytes]) -> Result<bool, Errno> {
-        let (dir, fd) = match self.create(name) {
-            Ok(created) => created,
-            Err(Errno::EXIST) => return Ok(false),
-            Err(errno) => return Err(errno),
-        };
-        write_all(&fd, body, 0).inspect_err(|_| {
-            let _ = rustix::fs::unlinkat(&dir.fd, split(name).1, AtFlags::empty());
-        })?;
-        Ok(true)
-    }
-
-    /// Makes the file of a replayed put hold exactly `body`. Not synced.
-    pub fn restore(&self, name: &str, body: Bytes) -> Result<bool, Errno> {
-        if let Ok(file) = rustix::fs::openat(&self.top.fd, name, READ_FLAGS, Mode::empty()) {
-            if self.again {
-                // After a failed flush the kernel may hold, as clean, pages that it never wrote.
-                rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
-            }
-            let size = rustix::fs::fstat(&file)?.st_size;
-            if u64::try_from(size).is_ok_and(|size| size == body.len() as u64)
-                && read_exact(&file, 0, body.len())? == Some(body.to_vec())
-            {
-                return Ok(false);
-            }
-        }
-        self.remove(name)?;
-        self.file(name, &[body])
     }
 
     /// Removes a name. `false`: it was not there.
@@ -340,23 +325,33 @@ impl Root {
     /// Reads a range if that takes no waiting: the file is open and its pages are in memory.
     pub fn read_now(&self, name: &str, range: &Range<u64>) -> Option<Bytes> {
         let file = self.files.get(name)?;
-        // DONT_SYNC: what the kernel knows, without asking a file server.
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        let stat = rustix::fs::statx(&*file, c"", flags, StatxFlags::NLINK | StatxFlags::SIZE).ok()?;
-        if stat.stx_nlink == 0 {
+        let Some(size) = linked_size(&file) else {
             // Deleted, replaced, or gone with the whole folder: the slow path finds out which.
             self.files.remove(name);
             return None;
-        }
-        let len = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
-        if range.end > stat.stx_size {
+        };
+        if range.end > size {
             return None;
         }
+        let len = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
+        self.read_cached(&file, range.start, len)
+    }
+
+    /// Reads exactly `len` bytes if they are in memory.
+    pub fn read_cached(&self, file: &OwnedFd, offset: u64, len: usize) -> Option<Bytes> {
         let mut buffer = self.buffers.take(len);
         let mut slices = [IoSliceMut::new(buffer.as_mut())];
-        let read = rustix::io::preadv2(&*file, &mut slices, range.start, ReadWriteFlags::NOWAIT).ok()?;
+        let read = rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT).ok()?;
         (read == len).then(|| Bytes::from_owner(buffer))
     }
+}
+
+/// The size in bytes of a file that still has a name, as far as the kernel knows without asking a
+/// file server.
+pub(super) fn linked_size(file: &OwnedFd) -> Option<u64> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(file, c"", flags, StatxFlags::NLINK | StatxFlags::SIZE).ok()?;
+    (stat.stx_nlink > 0).then_some(stat.stx_size)
 }
 
 /// Gathers the slices into aligned chunks and writes those; the last, broken block goes through
@@ -384,7 +379,9 @@ fn write_chunks(fd: &OwnedFd, flags: OFlags, memory: &mut [u8], body: &[Bytes], 
     write_aligned(fd, flags, rest, offset + blocks.len() as u64)
 }
 
-fn write_aligned(fd: &OwnedFd, flags: OFlags, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+/// Writes bytes whose address, length and offset suit a descriptor with DIRECT, or any bytes to
+/// one without. `flags` are those without DIRECT.
+pub(super) fn write_aligned(fd: &OwnedFd, flags: OFlags, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
     let mut refused = false;
     while !bytes.is_empty() {
         match rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, bytes, offset)) {

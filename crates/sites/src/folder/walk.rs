@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::root::{LOG_DIR, Root};
+use super::root::{Root, SEGMENTS_DIR};
 use crate::Entry;
 use crate::name::is_name;
 
@@ -15,6 +15,9 @@ const WINDOW: usize = 4096;
 /// Names under `prefix` (empty, or ending in `/`) after `after`, ascending, at most `limit`.
 pub(super) fn list(root: &Root, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, Errno> {
     let mut found = Vec::new();
+    if prefix.split('/').next() == Some(SEGMENTS_DIR) {
+        return Ok(found);
+    }
     walk(root, prefix, after.unwrap_or(""), limit, &mut found)?;
     Ok(found)
 }
@@ -58,7 +61,7 @@ fn window(root: &Root, path: &str, last: &str, size: usize) -> Result<Vec<String
     for item in dir {
         let item = item?;
         let Ok(leaf) = item.file_name().to_str() else { continue };
-        if !is_name(&format!("{path}{leaf}")) || (path.is_empty() && leaf == LOG_DIR) {
+        if !is_name(&format!("{path}{leaf}")) || (path.is_empty() && leaf == SEGMENTS_DIR) {
             continue;
         }
         let leaf = match kind(root, path, leaf, item.file_type())? {

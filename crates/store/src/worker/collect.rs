@@ -64,7 +64,7 @@ impl Store {
         loop {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 100 }).await?;
             for (row_key, row) in &page.rows {
-                let record = DropRecord::decode(&row.value)?;
+                let Some(record) = readable::<DropRecord>(row_key, &row.value) else { continue };
                 let Some(body) = key::body_of(row_key) else { continue };
                 if !self.is_due(record.dropped_ms) || self.0.pins.is_held(Held::Body(body)) {
                     done.waiting += 1;
@@ -93,8 +93,9 @@ impl Store {
                 let mut batch = Batch { checks: vec![is(drop_key.clone(), version)], writes: vec![] };
                 for (row_key, row) in &page.rows {
                     batch.writes.push(Write::Delete(row_key.clone()));
-                    let part = PartRecord::decode(&row.value)?;
-                    if let Some(sealed) = &part.sealed {
+                    // What a damaged row referred to stays: space lost, and nothing else.
+                    let part = readable::<PartRecord>(row_key, &row.value);
+                    if let Some(sealed) = part.as_ref().and_then(|part| part.sealed.as_ref()) {
                         self.release_part(sealed, &mut batch).await?;
                     }
                 }
@@ -115,7 +116,7 @@ impl Store {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
             let mut by_blob: BTreeMap<BlobId, Vec<PartId>> = BTreeMap::new();
             for (row_key, row) in &page.rows {
-                let record = GarbageRecord::decode(&row.value)?;
+                let Some(record) = readable::<GarbageRecord>(row_key, &row.value) else { continue };
                 match key::part_of(row_key) {
                     Some(part) if self.is_due(record.since_ms) => by_blob.entry(record.blob).or_default().push(part),
                     _ => done.waiting += 1,
@@ -153,11 +154,20 @@ impl Store {
                 checks: vec![is(blob_key.clone(), version)],
                 writes: vec![Write::Put(blob_key, record.encode())],
             };
-            self.forget_garbage(garbage, batch).await?;
             let live: u64 = record.parts.iter().map(|part| part.len).sum();
-            if live * 2 < record.len {
-                self.compact(blob).await?;
+            if live * 2 >= record.len {
+                self.forget_garbage(garbage, batch).await?;
+            } else {
+                // One garbage row stays until the pack is compacted, to come back to it.
+                let (last, others) =
+                    garbage.split_last().map_or((None, garbage), |(last, others)| (Some(*last), others));
+                self.forget_garbage(others, batch).await?;
+                if !self.compact(blob).await? {
+                    done.waiting += 1;
+                    return Ok(());
+                }
                 done.compacted += 1;
+                self.forget_garbage(last.as_slice(), Batch::default()).await?;
             }
         }
         done.parts += garbage.len() as u64;
@@ -169,8 +179,11 @@ impl Store {
     async fn forget_garbage(&self, garbage: &[PartId], mut batch: Batch) -> Result<(), Error> {
         let mut rows = garbage.chunks(ROWS_PER_BATCH);
         loop {
-            let Some(some) = rows.next() else { return Ok(()) };
+            let some = rows.next().unwrap_or_default();
             batch.writes.extend(some.iter().map(|part| Write::Delete(key::garbage_key(*part))));
+            if batch.writes.is_empty() {
+                return Ok(());
+            }
             match self.0.meta.commit(std::mem::take(&mut batch)).await {
                 Ok(()) => {}
                 Err(meta::CommitError::Failed { .. }) => return Ok(()),
@@ -198,12 +211,22 @@ impl Store {
         true
     }
 
-    /// Moves a pack's live parts to a new pack. The old one becomes garbage.
-    async fn compact(&self, blob: BlobId) -> Result<(), Error> {
+    /// Moves a pack's live parts to a new pack. The old one becomes garbage. `false`: not now.
+    async fn compact(&self, blob: BlobId) -> Result<bool, Error> {
         let blob_key = key::blob_key(blob);
+        if self.0.pins.is_held(Held::Blob(blob)) {
+            // Its writer may still be committing parts that have no row yet; or somebody reads.
+            return Ok(false);
+        }
         let _pin = self.0.pins.hold(Held::Blob(blob));
-        let Some((mut record, version)) = self.record::<BlobRecord>(blob_key.clone()).await? else { return Ok(()) };
-        let data = self.verified_data(blob, &record, 0).await?;
+        let Some((mut record, version)) = self.record::<BlobRecord>(blob_key.clone()).await? else { return Ok(true) };
+        let data = match self.verified_data(blob, &record, 0).await {
+            Ok(data) => data,
+            Err(error) => {
+                tracing::debug!(%blob, %error, "a pack cannot be compacted now");
+                return Ok(false);
+            }
+        };
         let mut live: Vec<(BlobPart, DataRecord, Version, Bytes)> = Vec::new();
         for part in &record.parts {
             let Some((row, version)) = self.record::<DataRecord>(key::data_key(part.id)).await? else { continue };
@@ -277,7 +300,7 @@ impl Store {
             batch.writes.push(Write::Put(key::garbage_key(token), garbage.encode()));
         }
         match self.0.meta.commit(batch).await {
-            Ok(()) | Err(meta::CommitError::Failed { .. }) => Ok(()),
+            Ok(()) | Err(meta::CommitError::Failed { .. }) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }
@@ -303,4 +326,13 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A row's record. One that cannot be read is told and passed over: it must not stop the others.
+pub(crate) fn readable<R: Record>(row_key: &[u8], value: &[u8]) -> Option<R> {
+    let record = R::decode(value);
+    if let Err(error) = &record {
+        tracing::error!(row = %row_key.escape_ascii(), %error, "a row cannot be read; it is passed over");
+    }
+    record.ok()
 }

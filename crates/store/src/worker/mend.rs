@@ -4,7 +4,7 @@ use base::BlobId;
 use base::limits::{COLUMNS, DATA_COLUMNS};
 use bytes::{Bytes, BytesMut};
 use erasure::Geometry;
-use meta::record::{BlobRecord, Record, SegmentPlacement, key};
+use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
 use meta::{Batch, Write};
 use sites::SiteError;
 
@@ -72,6 +72,11 @@ impl Store {
         let _pin = self.0.pins.hold(Held::Blob(blob));
         let blob_key = key::blob_key(blob);
         let mut done = Mended::default();
+        let repair_key = key::repair_key(blob);
+        let queued = self.row(repair_key.clone()).await?;
+        let reason = queued.as_ref().and_then(|row| RepairRecord::decode(&row.value).ok()).map(|row| row.reason);
+        // Damage has the right size: a look at sizes alone would take it off the queue unseen.
+        let look = if reason == Some(RepairReason::Damaged) { Look::Bytes } else { look };
         let Some((mut record, version)) = self.record::<BlobRecord>(blob_key.clone()).await? else {
             self.0.meta.commit(Batch { checks: vec![], writes: vec![Write::Delete(key::repair_key(blob))] }).await?;
             return Ok(done);
@@ -98,8 +103,24 @@ impl Store {
             record.away = away;
             batch.writes.push(Write::Put(blob_key, record.encode()));
         }
-        if whole {
-            batch.writes.push(Write::Delete(key::repair_key(blob)));
+        match (whole, queued) {
+            (true, Some(row)) => {
+                // Queued again meanwhile, it stays.
+                batch.checks.push(is(repair_key.clone(), row.version));
+                batch.writes.push(Write::Delete(repair_key));
+            }
+            (false, Some(row)) if done.missing + done.damaged > done.mended => {
+                // What is known of the worst is told to those who ask for the status.
+                if let Ok(mut known) = RepairRecord::decode(&row.value) {
+                    let lost = u8::try_from(done.hopeless.max(1)).unwrap_or(u8::MAX).min(COLUMNS as u8);
+                    if lost > known.columns {
+                        known.columns = lost;
+                        batch.checks.push(is(repair_key.clone(), row.version));
+                        batch.writes.push(Write::Put(repair_key, known.encode()));
+                    }
+                }
+            }
+            _ => {}
         }
         if !batch.writes.is_empty() {
             match self.0.meta.commit(batch).await {

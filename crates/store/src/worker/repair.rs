@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::blob::Shape;
 use crate::bucket::after;
 use crate::commit::is;
+use crate::worker::collect::readable;
 use crate::worker::mend::{Look, Mended};
 use crate::{Error, Store};
 
@@ -58,15 +59,28 @@ impl Store {
 
     async fn put_repair(&self, blob: BlobId, reason: RepairReason) -> Result<(), Error> {
         let Some((record, _)) = self.record::<BlobRecord>(key::blob_key(blob)).await? else { return Ok(()) };
-        let repair = self.repair_record(reason, 1, record.len);
-        let batch = Batch {
-            checks: vec![Check::Absent(key::repair_key(blob))],
-            writes: vec![Write::Put(key::repair_key(blob), repair.encode())],
-        };
-        match self.0.meta.commit(batch).await {
-            Ok(()) | Err(meta::CommitError::Failed { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let row_key = key::repair_key(blob);
+        self.until_won(|| async {
+            let mut repair = self.repair_record(reason, 1, record.len);
+            let check = match self.record::<RepairRecord>(row_key.clone()).await {
+                Ok(None) => Check::Absent(row_key.clone()),
+                Ok(Some((queued, version))) => {
+                    if queued.reason == reason || queued.reason == RepairReason::Damaged {
+                        return Ok((Batch::default(), ()));
+                    }
+                    // The stronger word stays: damage is only found by reading the bytes.
+                    repair.columns = repair.columns.max(queued.columns);
+                    repair.since_ms = queued.since_ms;
+                    if reason != RepairReason::Damaged {
+                        repair.reason = queued.reason;
+                    }
+                    is(row_key.clone(), version)
+                }
+                Err(error) => return Err(error),
+            };
+            Ok((Batch { checks: vec![check], writes: vec![Write::Put(row_key.clone(), repair.encode())] }, ()))
+        })
+        .await
     }
 
     /// One pass over the queue and over replaced sites.
@@ -100,10 +114,11 @@ impl Store {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 200 }).await?;
             let mut work = Vec::new();
             for (row_key, row) in &page.rows {
-                let record = RepairRecord::decode(&row.value)?;
-                if let Some(blob) = key::blob_of(row_key)
-                    && self.worth_trying(blob, &record).await?
-                {
+                let Some(blob) = key::blob_of(row_key) else { continue };
+                // The key alone names the blob: of a row that cannot be read the worst is assumed.
+                let record = readable::<RepairRecord>(row_key, &row.value)
+                    .unwrap_or_else(|| self.repair_record(RepairReason::Damaged, 2, 0));
+                if self.worth_trying(blob, &record).await? {
                     // Two lost columns before one: they are nearer to loss.
                     work.push((std::cmp::Reverse(record.columns), record.since_ms, blob, record.reason));
                 }
@@ -145,8 +160,9 @@ impl Store {
                     total.add(&mended);
                     self.0.workers.report("repair", |report| report.done += u64::from(mended.mended > 0));
                 }
-                Err(Error::Contended) => {}
+                Err(Error::Contended) => total.waiting += 1,
                 Err(error) => {
+                    total.waiting += 1;
                     tracing::warn!(%blob, %error, "blob not repaired; it stays queued");
                     self.0.workers.report("repair", |report| report.last_error = Some(error.to_string()));
                 }

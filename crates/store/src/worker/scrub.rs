@@ -32,13 +32,16 @@ impl Store {
         let store = self.clone();
         self.0.tasks.spawn(async move {
             let done = tokio::select! {
-                () = stop.cancelled() => Ok(()),
-                done = store.scrub() => done,
+                () = stop.cancelled() => Err("stopped before the end".to_owned()),
+                done = store.scrub() => done.map_err(|error| error.to_string()),
             };
             let mut progress = store.0.workers.scrub.progress.lock();
             progress.running = false;
             progress.finished_ms = Some(store.now_ms());
-            progress.last_error = done.err().map(|error| error.to_string());
+            // What it passed over on the way stays told.
+            if let Err(error) = done {
+                progress.last_error = Some(error);
+            }
         });
         true
     }
