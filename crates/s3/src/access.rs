@@ -78,12 +78,9 @@ impl Authority {
         let principal = match &self.principal {
             None => policy::Principal::Anonymous,
             Some(Principal::Root) => policy::Principal::Root(Account { id: ACCOUNT, canonical: "root" }),
-            Some(Principal::User { name, .. }) => policy::Principal::User {
-                account: Account { id: ACCOUNT, canonical: name },
-                name,
-                id: name,
-                tags: &[],
-            },
+            Some(Principal::User { name, .. }) => {
+                policy::Principal::User { account: Account { id: ACCOUNT, canonical: name }, name, id: name, tags: &[] }
+            }
         };
         let request = policy::Request { principal, action, resource: &resource, context: &values };
         let allowed = match policy.decide(&request) {
@@ -120,7 +117,9 @@ impl Authority {
                 }
                 Ok(())
             }
-            Err(Error::NoSuchKey | Error::NoSuchVersion | Error::DeleteMarker { .. } | Error::NoSuchBucket(_)) => Ok(()),
+            Err(Error::NoSuchKey | Error::NoSuchVersion | Error::DeleteMarker { .. } | Error::NoSuchBucket(_)) => {
+                Ok(())
+            }
             Err(error) => Err(error::answer(error)),
         }
     }

@@ -79,10 +79,7 @@ pub(crate) fn find<'r>(config: &'r CORSConfiguration, ask: &Ask<'_>) -> Option<&
         let headers = rule.allowed_headers.as_deref().unwrap_or_default();
         rule.allowed_origins.iter().any(|pattern| matches(pattern, ask.origin))
             && rule.allowed_methods.iter().any(|method| method == ask.method)
-            && ask
-                .headers
-                .iter()
-                .all(|name| headers.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), name)))
+            && ask.headers.iter().all(|name| headers.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), name)))
     })
 }
 

@@ -11,8 +11,8 @@ use base::SystemRng;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::dto::CORSConfiguration;
+use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error};
 use store::Store;
 

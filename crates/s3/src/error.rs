@@ -26,7 +26,9 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::NoSuchKey | E::ConditionOnAbsent => with(S3ErrorCode::NoSuchKey, &error),
         E::NoSuchVersion => with(S3ErrorCode::NoSuchVersion, &error),
         E::DeleteMarker { version, named } => delete_marker(&error, *version, *named),
-        E::Locked(_) => S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock."),
+        E::Locked(_) => {
+            S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
+        }
         E::BucketState(_) => with(S3ErrorCode::InvalidBucketState, &error),
         E::NoSuchConfig(name) => no_such_config(name),
         E::NoSuchUpload => with(S3ErrorCode::NoSuchUpload, &error),
@@ -83,10 +85,9 @@ fn no_such_config(name: &str) -> S3Error {
             );
         }
         "tagging" => (S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"),
-        "website" => (
-            S3ErrorCode::NoSuchWebsiteConfiguration,
-            "The specified bucket does not have a website configuration",
-        ),
+        "website" => {
+            (S3ErrorCode::NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration")
+        }
         _ => return not_found("NoSuchConfiguration", "The specified configuration does not exist"),
     };
     S3Error::with_message(code, message)

@@ -22,7 +22,8 @@ pub(crate) fn of_headers(headers: &HeaderMap) -> S3Result<Lock> {
         (None, None) => None,
         (Some(mode), Some(until)) => {
             let until = Timestamp::parse(TimestampFormat::DateTime, until);
-            let until = until.map_err(|_| s3_error!(InvalidArgument, "The retain until date must be provided in ISO 8601 format"))?;
+            let until = until
+                .map_err(|_| s3_error!(InvalidArgument, "The retain until date must be provided in ISO 8601 format"))?;
             Some(Retention { mode: mode_of(mode)?, until_ms: future(until)? })
         }
         _ => {

@@ -63,7 +63,9 @@ fn rule_of(rule: LifecycleRule, index: usize) -> S3Result<Rule> {
         filter,
         expiration,
         noncurrent,
-        abort_uploads_days: rule.abort_incomplete_multipart_upload.map(|abort| abort.days_after_initiation.map_or(0, days)),
+        abort_uploads_days: rule
+            .abort_incomplete_multipart_upload
+            .map(|abort| abort.days_after_initiation.map_or(0, days)),
         transitions,
     })
 }

@@ -27,7 +27,10 @@ pub(crate) fn of_header(value: &http::HeaderValue) -> S3Result<BTreeMap<String, 
     for (key, value) in url::form_urlencoded::parse(text.as_bytes()) {
         check(&key, &value)?;
         if tags.insert(key.into_owned(), value.into_owned()).is_some() {
-            return Err(s3_error!(InvalidArgument, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."));
+            return Err(s3_error!(
+                InvalidArgument,
+                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."
+            ));
         }
     }
     if tags.len() > OBJECT_MAX {

@@ -8,8 +8,8 @@
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
 
-use crate::operations::Operation;
 use crate::error::not_implemented;
+use crate::operations::Operation;
 
 /// Which values of a header are understood.
 enum Values {

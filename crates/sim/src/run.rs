@@ -284,8 +284,12 @@ impl World {
         let (from, to) = (*self.chance.pick(&KEYS), *self.chance.pick(&KEYS));
         // What is copied is what is there: read it first, so that it is known for sure.
         let Some(body) = self.read(store, from).await else { return };
-        let source =
-            CopySource { bucket: BUCKET.to_owned(), key: from.to_owned(), version: None, condition: ReadCondition::default() };
+        let source = CopySource {
+            bucket: BUCKET.to_owned(),
+            key: from.to_owned(),
+            version: None,
+            condition: ReadCondition::default(),
+        };
         let copied = store.copy(&source, BUCKET, to, None, None, Lock::default(), &WriteCondition::default()).await;
         copied.unwrap_or_else(|error| panic!("copy of {from} to {to} failed: {error}"));
         self.acknowledge(to, Some(body));

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use base::{BodyId, UploadId};
 use bytes::Bytes;
 pub use meta::record::{
-    BucketState, Checksum, ChecksumKind, DefaultRetention, Grant, Lock, Retention, RetentionMode, RetentionPeriod, Right,
-    Versioning,
+    BucketState, Checksum, ChecksumKind, DefaultRetention, Grant, Lock, Retention, RetentionMode, RetentionPeriod,
+    Right, Versioning,
 };
 
 use crate::Error;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use base::{BodyId, UploadId};
 use keys::DekPlace;
 use meta::record::{
-    Body, BucketRecord, BucketState, DataRecord, DropRecord, Lock, ObjectRecord, PartRecord, PartRun, Record, SealedPart,
-    Versioning, key,
+    Body, BucketRecord, BucketState, DataRecord, DropRecord, Lock, ObjectRecord, PartRecord, PartRun, Record,
+    SealedPart, Versioning, key,
 };
 use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
@@ -51,7 +51,9 @@ impl Store {
             let Found { row_key: from_key, record: source, version } =
                 self.find(&from_bucket, &from.key, from.version).await?;
             if source.is_marker() {
-                return Err(Error::Invalid("The source of a copy request may not specifically refer to a delete marker by version id."));
+                return Err(Error::Invalid(
+                    "The source of a copy request may not specifically refer to a delete marker by version id.",
+                ));
             }
             if from.condition.judge(&source.etag, source.modified_ms) != Verdict::Proceed {
                 return Err(Error::PreconditionFailed);

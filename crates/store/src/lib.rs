@@ -28,7 +28,7 @@ pub mod worker;
 
 pub use error::Error;
 pub use read::ObjectReader;
-pub use version::Change;
 pub use status::{ScrubProgress, ScrubSummary, SiteReport, State, Status, WorkerReport};
 pub use store::{Options, Store};
 pub use user::new_credentials;
+pub use version::Change;

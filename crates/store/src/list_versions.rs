@@ -70,7 +70,9 @@ impl Store {
             current.seek(after_marker(request, &marker.key, |name| key::objects_from(id, name)));
             let order = match marker.version {
                 Some(VersionId::Of { order, .. }) => Some(order),
-                Some(VersionId::Null) => self.find(&bucket, &marker.key, marker.version).await.ok().map(|f| f.record.order),
+                Some(VersionId::Null) => {
+                    self.find(&bucket, &marker.key, marker.version).await.ok().map(|f| f.record.order)
+                }
                 None => None,
             };
             match order {

@@ -39,7 +39,13 @@ pub struct Options {
 impl Options {
     /// The defaults of `holdfast serve`.
     pub fn new(doors: Doors) -> Self {
-        Self { doors, gc_grace_ms: 60_000, buffer_bytes: 112 << 20, lifecycle_day: lifecycle::Day::UTC, background: true }
+        Self {
+            doors,
+            gc_grace_ms: 60_000,
+            buffer_bytes: 112 << 20,
+            lifecycle_day: lifecycle::Day::UTC,
+            background: true,
+        }
     }
 }
 

@@ -160,12 +160,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchKey`], [`Error::NoSuchVersion`], [`Error::DeleteMarker`] when the object is
     /// deleted and no id was given, or a metadata error. A marker that is named is found.
-    pub(crate) async fn find(
-        &self,
-        bucket: &BucketRecord,
-        name: &str,
-        id: Option<VersionId>,
-    ) -> Result<Found, Error> {
+    pub(crate) async fn find(&self, bucket: &BucketRecord, name: &str, id: Option<VersionId>) -> Result<Found, Error> {
         let row_key = key::object_key(bucket.id, name);
         let current = self.record::<ObjectRecord>(row_key.clone()).await?;
         let Some(id) = id else {
@@ -222,7 +217,12 @@ impl Store {
             if record.is_marker() {
                 return Err(Error::DeleteMarker { version: VersionId::of(&record), named: id.is_some() });
             }
-            change(&mut Change { tags: &mut record.tags, lock: &mut record.lock, state: &state, now_ms: self.now_ms() })?;
+            change(&mut Change {
+                tags: &mut record.tags,
+                lock: &mut record.lock,
+                state: &state,
+                now_ms: self.now_ms(),
+            })?;
             batch.checks.push(Check::Is(row_key.clone(), version));
             batch.writes.push(Write::Put(row_key, record.encode()));
             Ok((batch, info(name, record)))

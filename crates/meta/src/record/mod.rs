@@ -48,7 +48,7 @@ pub use user::{Grant, Right, UserRecord};
 pub mod key {
     //! Keys of all records, in one place so that prefixes cannot collide.
     pub use super::blob::{blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs};
-    pub use super::bucket::{bucket_config_key, bucket_configs, bucket_key, bucket_state_key, bucket_name_of, buckets};
+    pub use super::bucket::{bucket_config_key, bucket_configs, bucket_key, bucket_name_of, bucket_state_key, buckets};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};

@@ -6,7 +6,10 @@ use s3s::{S3Request, S3Response, S3Result};
 use crate::config;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<DeleteBucketCorsInput>) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<DeleteBucketCorsInput>,
+) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
     config::delete(at, &req.input.bucket, config::CORS).await?;
     Ok(S3Response::new(DeleteBucketCorsOutput {}))
 }

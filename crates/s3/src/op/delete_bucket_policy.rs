@@ -6,7 +6,10 @@ use s3s::{S3Request, S3Response, S3Result};
 use crate::config;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<DeleteBucketPolicyInput>) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<DeleteBucketPolicyInput>,
+) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
     config::delete(at, &req.input.bucket, config::POLICY).await?;
     Ok(S3Response::new(DeleteBucketPolicyOutput {}))
 }

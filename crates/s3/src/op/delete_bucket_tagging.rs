@@ -6,7 +6,10 @@ use s3s::{S3Request, S3Response, S3Result};
 use crate::config;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<DeleteBucketTaggingInput>) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<DeleteBucketTaggingInput>,
+) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
     config::delete(at, &req.input.bucket, config::TAGGING).await?;
     Ok(S3Response::new(DeleteBucketTaggingOutput {}))
 }

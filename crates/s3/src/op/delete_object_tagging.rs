@@ -7,7 +7,10 @@ use crate::error::answer;
 use crate::service::Service;
 use crate::wire;
 
-pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectTaggingInput>) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<DeleteObjectTaggingInput>,
+) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     let input = req.input;
     let version = wire::version_id(input.version_id)?;
     let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {

@@ -6,8 +6,8 @@ use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIde
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use store::api::{DeleteRequest, Deleted, EtagSet, Right};
 
-use crate::error::{answer, not_implemented};
 use crate::access::{Authority, authority};
+use crate::error::{answer, not_implemented};
 use crate::service::Service;
 use crate::wire;
 

@@ -1,12 +1,18 @@
 //! GetBucketEncryption: a bucket without one has SSE-S3, as everything here.
 
-use s3s::dto::{GetBucketEncryptionInput, GetBucketEncryptionOutput, ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule};
+use s3s::dto::{
+    GetBucketEncryptionInput, GetBucketEncryptionOutput, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+};
 use s3s::{S3Request, S3Response, S3Result};
 
 use crate::config;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetBucketEncryptionInput>) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetBucketEncryptionInput>,
+) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
     let stored = config::find::<ServerSideEncryptionConfiguration>(at, &req.input.bucket, config::ENCRYPTION).await?;
     let config = stored.unwrap_or_else(by_default);
     Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(config) }))

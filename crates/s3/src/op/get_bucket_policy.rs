@@ -6,7 +6,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use crate::config;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetBucketPolicyInput>) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetBucketPolicyInput>,
+) -> S3Result<S3Response<GetBucketPolicyOutput>> {
     let document = config::document(at, &req.input.bucket, config::POLICY).await?;
     let policy = String::from_utf8(document).map_err(|_| s3_error!(InternalError, "the stored policy is not text"))?;
     Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy) }))

@@ -7,7 +7,10 @@ use store::api::Versioning;
 use crate::error::answer;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetBucketVersioningInput>) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
     let state = at.store.bucket_state(&req.input.bucket).await.map_err(answer)?;
     let status = match state.versioning {
         Versioning::Off => None,

@@ -6,7 +6,10 @@ use s3s::{S3Request, S3Response, S3Result};
 use crate::config;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetBucketWebsiteInput>) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetBucketWebsiteInput>,
+) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
     let config: WebsiteConfiguration = config::get(at, &req.input.bucket, config::WEBSITE).await?;
     Ok(S3Response::new(GetBucketWebsiteOutput {
         error_document: config.error_document,

@@ -1,6 +1,9 @@
 //! GetObjectAttributes.
 
-use s3s::dto::{Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectAttributes, ObjectPart, StorageClass};
+use s3s::dto::{
+    Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectAttributes,
+    ObjectPart, StorageClass,
+};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::ObjectReader;
 
@@ -8,7 +11,10 @@ use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetObjectAttributesInput>) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetObjectAttributesInput>,
+) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let input = req.input;
     let version = wire::version_id(input.version_id)?;
     let known = [
@@ -18,10 +24,13 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectAttributesInput>) 
         ObjectAttributes::OBJECT_SIZE,
         ObjectAttributes::STORAGE_CLASS,
     ];
-    if input.object_attributes.iter().any(|asked| !known.contains(&asked.as_str())) {
+    // One header with a list, or several headers.
+    let lists: Vec<&str> = input.object_attributes.iter().map(|list| list.as_str()).collect();
+    let asked: Vec<&str> = lists.iter().flat_map(|list| list.split(',')).map(str::trim).collect();
+    if asked.iter().any(|name| !known.contains(name)) {
         return Err(s3_error!(InvalidArgument, "Invalid attribute name specified."));
     }
-    let wants = |name: &str| input.object_attributes.iter().any(|asked| asked.as_str() == name);
+    let wants = |name: &str| asked.contains(&name);
     let object = at.store.open_object(&input.bucket, &input.key, version).await.map_err(answer)?;
     let object_parts = match object.info.parts_count {
         Some(_) if wants(ObjectAttributes::OBJECT_PARTS) => {
@@ -73,8 +82,13 @@ async fn parts(object: &ObjectReader, max: Option<i32>, marker: Option<i32>) -> 
     }
     let truncated = rest.next().is_some();
     // Without checksums S3 tells only how many parts there are.
-    let told = listed.iter().any(|part| part.checksum_crc32.is_some() || part.checksum_crc32c.is_some()
-        || part.checksum_crc64nvme.is_some() || part.checksum_sha1.is_some() || part.checksum_sha256.is_some());
+    let told = listed.iter().any(|part| {
+        part.checksum_crc32.is_some()
+            || part.checksum_crc32c.is_some()
+            || part.checksum_crc64nvme.is_some()
+            || part.checksum_sha1.is_some()
+            || part.checksum_sha256.is_some()
+    });
     let total = i32::try_from(all.len()).ok();
     if !told {
         return Ok(GetObjectAttributesParts { total_parts_count: total, ..Default::default() });

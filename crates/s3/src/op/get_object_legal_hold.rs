@@ -7,7 +7,10 @@ use crate::error::answer;
 use crate::service::Service;
 use crate::{lock, wire};
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetObjectLegalHoldInput>) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetObjectLegalHoldInput>,
+) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
     let input = req.input;
     lock::needs_lock(at, &input.bucket).await?;
     let version = wire::version_id(input.version_id)?;

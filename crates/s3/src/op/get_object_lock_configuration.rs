@@ -1,6 +1,9 @@
 //! GetObjectLockConfiguration.
 
-use s3s::dto::{DefaultRetention, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRule};
+use s3s::dto::{
+    DefaultRetention, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, ObjectLockConfiguration,
+    ObjectLockEnabled, ObjectLockRule,
+};
 use s3s::{S3Request, S3Response, S3Result};
 use store::api::RetentionPeriod;
 
@@ -8,7 +11,10 @@ use crate::error::answer;
 use crate::lock;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetObjectLockConfigurationInput>) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetObjectLockConfigurationInput>,
+) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
     let state = at.store.bucket_state(&req.input.bucket).await.map_err(answer)?;
     if !state.object_lock {
         return Err(answer(store::Error::NoSuchConfig("object-lock")));

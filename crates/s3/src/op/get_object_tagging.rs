@@ -7,7 +7,10 @@ use crate::error::answer;
 use crate::service::Service;
 use crate::{tags, wire};
 
-pub(crate) async fn run(at: &Service, req: S3Request<GetObjectTaggingInput>) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<GetObjectTaggingInput>,
+) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let input = req.input;
     let version = wire::version_id(input.version_id)?;
     let info = at.store.head(&input.bucket, &input.key, version).await.map_err(answer)?;

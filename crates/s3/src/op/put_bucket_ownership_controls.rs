@@ -7,7 +7,10 @@ use crate::config;
 use crate::error::not_implemented;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<PutBucketOwnershipControlsInput>) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<PutBucketOwnershipControlsInput>,
+) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
     let config = &req.input.ownership_controls;
     let [rule] = config.rules.as_slice() else {
         return Err(s3_error!(MalformedXML, "an OwnershipControls has exactly one Rule"));

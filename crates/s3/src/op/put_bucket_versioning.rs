@@ -8,7 +8,10 @@ use store::api::Versioning;
 use crate::error::{answer, not_implemented};
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<PutBucketVersioningInput>) -> S3Result<S3Response<PutBucketVersioningOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<PutBucketVersioningInput>,
+) -> S3Result<S3Response<PutBucketVersioningOutput>> {
     let config = req.input.versioning_configuration;
     if config.mfa_delete.is_some_and(|mfa| mfa.as_str() != MFADelete::DISABLED) {
         return Err(not_implemented("MFA delete"));
@@ -16,7 +19,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutBucketVersioningInput>) 
     let versioning = match config.status.as_ref().map(BucketVersioningStatus::as_str) {
         Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,
         Some(BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
-        _ => return Err(s3_error!(IllegalVersioningConfigurationException, "The Versioning element must be specified")),
+        _ => {
+            return Err(s3_error!(IllegalVersioningConfigurationException, "The Versioning element must be specified"));
+        }
     };
     let changed = at.store.change_bucket_state(&req.input.bucket, |state| {
         if state.object_lock && versioning != Versioning::Enabled {

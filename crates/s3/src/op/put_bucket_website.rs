@@ -6,7 +6,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use crate::config;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<PutBucketWebsiteInput>) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<PutBucketWebsiteInput>,
+) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
     validate(&req.input.website_configuration)?;
     config::put(at, &req.input.bucket, config::WEBSITE, &req.input.website_configuration).await?;
     Ok(S3Response::new(PutBucketWebsiteOutput {}))
@@ -15,7 +18,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutBucketWebsiteInput>) -> 
 /// S3's rules for a website configuration.
 fn validate(config: &WebsiteConfiguration) -> S3Result<()> {
     if let Some(all) = &config.redirect_all_requests_to {
-        let alone = config.index_document.is_none() && config.error_document.is_none() && config.routing_rules.is_none();
+        let alone =
+            config.index_document.is_none() && config.error_document.is_none() && config.routing_rules.is_none();
         if !alone || all.host_name.is_empty() {
             return Err(s3_error!(
                 InvalidArgument,

@@ -7,7 +7,10 @@ use crate::error::answer;
 use crate::service::Service;
 use crate::{lock, wire};
 
-pub(crate) async fn run(at: &Service, req: S3Request<PutObjectLegalHoldInput>) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<PutObjectLegalHoldInput>,
+) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
     let input = req.input;
     lock::needs_lock(at, &input.bucket).await?;
     let version = wire::version_id(input.version_id)?;
@@ -15,7 +18,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectLegalHoldInput>) -
     let hold = match status.as_ref().map(ObjectLockLegalHoldStatus::as_str) {
         Some(ObjectLockLegalHoldStatus::ON) => true,
         Some(ObjectLockLegalHoldStatus::OFF) => false,
-        _ => return Err(s3_error!(MalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")),
+        _ => {
+            return Err(s3_error!(
+                MalformedXML,
+                "The XML you provided was not well-formed or did not validate against our published schema"
+            ));
+        }
     };
     let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {
         object.lock.hold = hold;

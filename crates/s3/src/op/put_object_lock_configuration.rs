@@ -1,6 +1,8 @@
 //! PutObjectLockConfiguration: also switches lock on in a bucket that has versions.
 
-use s3s::dto::{ObjectLockConfiguration, ObjectLockEnabled, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput};
+use s3s::dto::{
+    ObjectLockConfiguration, ObjectLockEnabled, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput,
+};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::Error;
 use store::api::{DefaultRetention, RetentionPeriod, Versioning};
@@ -9,11 +11,16 @@ use crate::error::answer;
 use crate::lock;
 use crate::service::Service;
 
-pub(crate) async fn run(at: &Service, req: S3Request<PutObjectLockConfigurationInput>) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<PutObjectLockConfigurationInput>,
+) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
     let default_retention = default_retention(req.input.object_lock_configuration)?;
     let changed = at.store.change_bucket_state(&req.input.bucket, |state| {
         if state.versioning != Versioning::Enabled {
-            return Err(Error::BucketState("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"));
+            return Err(Error::BucketState(
+                "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
+            ));
         }
         state.object_lock = true;
         state.default_retention = default_retention;
@@ -24,7 +31,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectLockConfigurationI
 }
 
 fn default_retention(config: Option<ObjectLockConfiguration>) -> S3Result<Option<DefaultRetention>> {
-    let malformed = || s3_error!(MalformedXML, "The XML you provided was not well-formed or did not validate against our published schema");
+    let malformed = || {
+        s3_error!(
+            MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema"
+        )
+    };
     let config = config.ok_or_else(malformed)?;
     if config.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
         return Err(malformed());
@@ -35,7 +47,8 @@ fn default_retention(config: Option<ObjectLockConfiguration>) -> S3Result<Option
     let mode = lock::mode_of(mode.as_str()).map_err(|_| malformed())?;
     let positive = |n: i32, max: u32| {
         let n = u32::try_from(n).ok().filter(|n| *n > 0);
-        let n = n.ok_or_else(|| s3_error!(InvalidArgument, "Default retention period must be a positive integer value."))?;
+        let n =
+            n.ok_or_else(|| s3_error!(InvalidArgument, "Default retention period must be a positive integer value."))?;
         if n > max {
             return Err(s3_error!(InvalidArgument, "Default retention period too large"));
         }

@@ -7,7 +7,10 @@ use crate::error::answer;
 use crate::service::Service;
 use crate::{tags, wire};
 
-pub(crate) async fn run(at: &Service, req: S3Request<PutObjectTaggingInput>) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+pub(crate) async fn run(
+    at: &Service,
+    req: S3Request<PutObjectTaggingInput>,
+) -> S3Result<S3Response<PutObjectTaggingOutput>> {
     let input = req.input;
     let version = wire::version_id(input.version_id)?;
     let tags = tags::of_set(input.tagging.tag_set, tags::OBJECT_MAX)?;
