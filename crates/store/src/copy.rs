@@ -7,6 +7,7 @@ use meta::record::{
     Body, BucketRecord, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart, key,
 };
 use meta::{Batch, Check, Write};
+use parking_lot::Mutex;
 
 use crate::api::{CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
 use crate::commit::{ObjectGoal, is};
@@ -39,6 +40,7 @@ impl Store {
         let from_bucket = self.bucket_record(&from.bucket).await?;
         let bucket = self.bucket_record(bucket).await?;
         let from_key = key::object_key(from_bucket.id, &from.key);
+        let held = Mutex::new(Vec::new());
         self.until_won(|| async {
             let (source, version) = self.record::<ObjectRecord>(from_key.clone()).await?.ok_or(Error::NoSuchKey)?;
             if from.condition.judge(&source.etag, source.modified_ms) != Verdict::Proceed {
@@ -66,7 +68,7 @@ impl Store {
             }
             batch.checks.push(is(from_key.clone(), version));
             // Held until the commit: neither side's part rows are taken apart under the copy.
-            let _pins = [source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body)));
+            held.lock().extend([source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body))));
             let old = Side { bucket: &from_bucket, key: &from.key, body: source.body_id };
             let new = Side { bucket: &bucket, key, body: body_id };
             let shared = match &source.body {
@@ -76,11 +78,13 @@ impl Store {
             };
             object.body = match shared {
                 Ok(body) => body,
-                // Replaced under us: the batch will fail on its first check, and be made anew.
+                // Replaced under us: a batch that its checks refuse, so that all of it is made anew.
                 Err(Error::Corrupt(_) | Error::NoSuchKey)
                     if self.row(from_key.clone()).await?.is_none_or(|row| row.version != version) =>
                 {
-                    return Err(Error::Contended);
+                    let checks = vec![is(from_key.clone(), version)];
+                    let writes = vec![Write::Delete(key::drop_key(body_id))];
+                    return Ok((Batch { checks, writes }, info(key, object.clone())));
                 }
                 Err(error) => return Err(error),
             };
