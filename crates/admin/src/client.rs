@@ -13,6 +13,8 @@ use crate::{REGION, SERVICE, sigv4};
 
 /// Bytes of an answer: ten thousand users with room.
 const ANSWER_MAX: usize = 64 << 20;
+/// Time for an answer. No request of this API waits for long work.
+const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +86,15 @@ impl Client {
             url: self.url.clone(),
             source,
         };
-        let response = self.http.request(request).await.map_err(|e| unreachable(e.into()))?;
-        let status = response.status();
-        let bytes = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(unreachable)?.to_bytes();
+        // A server that is stopped or stuck accepts and says nothing; a cron job must not pile up.
+        let answer = async {
+            let response = self.http.request(request).await.map_err(|e| unreachable(e.into()))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(unreachable)?;
+            Ok((status, body.to_bytes()))
+        };
+        let (status, bytes) =
+            tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(|late| unreachable(late.into()))??;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|e| ClientError::Answer(e.to_string()));
         }

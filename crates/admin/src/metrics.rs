@@ -11,7 +11,13 @@ use crate::App;
 /// Gauges that are read at each scrape; counters and histograms count by themselves.
 pub(crate) async fn get(State(app): State<App>) -> impl IntoResponse {
     if let Ok(status) = app.store.status().await {
-        for (word, name) in [(Word::Whole, "whole"), (Word::Degraded, "degraded"), (Word::Losing, "losing")] {
+        let words = [
+            (Word::Whole, "whole"),
+            (Word::Degraded, "degraded"),
+            (Word::ReadOnly, "read-only"),
+            (Word::Losing, "losing"),
+        ];
+        for (word, name) in words {
             gauge!("holdfast_state", "state" => name).set(f64::from(u8::from(status.state == word)));
         }
         gauge!("holdfast_tolerated_site_losses").set(f64::from(status.tolerates));

@@ -112,6 +112,11 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     if !(32..=65_536).contains(&body_memory_mib) {
         mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
     }
+    let collect_after_s = raw.collect_after_s.unwrap_or(60);
+    if collect_after_s == 0 {
+        // Readers and writers hold what they use; this time is for what they are about to hold.
+        mistakes.push("collect_after_s: 0 is too short; the least is 1".to_owned());
+    }
     let sites = sites(raw.site, &data_dir, &mut mistakes);
     let (Some(listen), Some(admin_listen), Some(sites), true) = (listen, admin_listen, sites, mistakes.is_empty())
     else {
@@ -123,11 +128,15 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         admin_listen,
         region,
         body_memory: body_memory_mib as usize * 1024 * 1024,
+<<<<<<< HEAD
         lifecycle_day: raw
             .lifecycle_day_s
             .and_then(|seconds| std::num::NonZeroU64::new(seconds.saturating_mul(1000)))
             .map_or(lifecycle::Day::UTC, lifecycle::Day::of_ms),
         collect_after_ms: raw.collect_after_s.unwrap_or(60).saturating_mul(1000),
+=======
+        collect_after_ms: collect_after_s.saturating_mul(1000),
+>>>>>>> main
         sites,
     })
 }
@@ -193,9 +202,11 @@ fn sites_open(site: &RawSite) -> Result<(), String> {
     sites::open(&site.url, &site.options).map(drop).map_err(|error| error.to_string())
 }
 
-/// `secret_access_key_file = "/path"` becomes `secret_access_key = <what the file holds>`.
+/// `secret_access_key_file = "/path"` becomes `secret_access_key = <what the file holds>`. Options
+/// that end in `token_file` are the object store's own: it reads such a file again and again.
 fn resolve_files(site: &mut RawSite, mistakes: &mut Vec<String>) {
-    let files: Vec<String> = site.options.keys().filter(|name| name.ends_with(FROM_FILE)).cloned().collect();
+    let ours = |name: &&String| name.ends_with(FROM_FILE) && !name.ends_with("token_file");
+    let files: Vec<String> = site.options.keys().filter(ours).cloned().collect();
     for name in files {
         let path = site.options.remove(&name).unwrap_or_default();
         match secret_file(Path::new(&path)) {

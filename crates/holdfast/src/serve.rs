@@ -1,6 +1,6 @@
 //! `holdfast serve`: open, serve, wait, stop in reverse.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use base::Doors;
 use base::limits::COLUMNS;
 use keys::Keyring;
 use meta::{Embedded, EmbeddedOptions};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::{Options, Store};
@@ -26,6 +26,8 @@ use crate::exit::{Exit, Failure, chain};
 
 /// Memory for cached metadata pages.
 const META_CACHE: usize = 64 << 20;
+/// Time between two rounds of upkeep of the metrics.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Time that a stop waits for what is under way.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -45,6 +47,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let s3_address = s3_listener.local_addr().map_err(Failure::io("the S3 listener"))?;
     let admin_address = admin_listener.local_addr().map_err(Failure::io("the admin listener"))?;
     let stop = CancellationToken::new();
+    tokio::spawn(keep_up(recorder.clone(), stop.clone()));
     let s3_options = s3::S3Options { region: config.region.clone() };
     let mut s3_server = tokio::spawn(s3::serve(s3_listener, store.clone(), s3_options, stop.clone()));
     let keys = (root.access_key.clone(), root.secret_key.clone());
@@ -59,7 +62,10 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     tracing::info!("stopping");
     stop.cancel();
     let wind_down = async {
-        let _ = s3_server.await;
+        // It is the one that ended if there is an error to tell.
+        if !s3_server.is_finished() {
+            let _ = s3_server.await;
+        }
         store.shutdown().await;
     };
     if tokio::time::timeout(STOP_WITHIN, wind_down).await.is_err() {
@@ -94,6 +100,18 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     Store::open(Arc::new(meta), pool, keyring, keys, options)
         .await
         .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))
+}
+
+/// Samples of histograms are kept one by one until they are read: without this they would pile up
+/// on a server that nobody scrapes.
+async fn keep_up(recorder: PrometheusHandle, stop: CancellationToken) {
+    let mut every = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        tokio::select! {
+            _ = every.tick() => recorder.run_upkeep(),
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 /// Opens the five at once: a folder reads its indexes, which takes a while on a cold disk.
@@ -170,8 +188,12 @@ async fn told_to_stop() {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    // `s3s` logs each refused request as an error of its own; the metrics count them.
-    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
+    // `s3s` logs each refused request as an error of its own, some with the whole document; the
+    // metrics count them. Who wants to see them names the target.
+    let asked = std::env::var("HOLDFAST_LOG").ok().filter(|asked| !asked.trim().is_empty());
+    let asked = asked.unwrap_or_else(|| "info".to_owned());
+    let words = if asked.contains("s3s") { asked } else { format!("{asked},s3s=off") };
+    let filter = EnvFilter::try_new(&words).unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process is refused; the first one stays.
     let _ = match format {
@@ -185,6 +207,11 @@ fn greet(s3: SocketAddr, admin: SocketAddr, config: &Config, root: &Credentials,
     let (access, secret) = (&root.access_key, &root.secret_key);
     let region = &config.region;
     let (access, secret, origin) = match source {
+        // What is no terminal is a log, and logs are read by many.
+        Source::File if !std::io::stdout().is_terminal() => {
+            let file = config.data_dir.join("credentials").display().to_string();
+            (access.as_str(), "$HOLDFAST_SECRET_KEY", format!("{file} (mode 0600), which has the secret key"))
+        }
         Source::File => (access.as_str(), secret.as_str(), config.data_dir.join("credentials").display().to_string()),
         Source::Environment => ("$HOLDFAST_ACCESS_KEY", "$HOLDFAST_SECRET_KEY", "the environment".to_owned()),
     };
@@ -200,6 +227,7 @@ aws CLI
   export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret}
   export AWS_DEFAULT_REGION={region} AWS_ENDPOINT_URL=http://{s3}
   aws s3 mb s3://first && aws s3 cp README.md s3://first/
+  (before aws CLI 2.13 or 1.29: aws --endpoint-url http://{s3} s3 ...)
 
 boto3
   boto3.client(\"s3\", endpoint_url=\"http://{s3}\", region_name=\"{region}\",
