@@ -102,11 +102,7 @@ impl Store {
                 Err(Error::Corrupt(_) | Error::NoSuchKey)
                     if self.row(from_key.clone()).await?.is_none_or(|row| row.version != version) =>
                 {
-<<<<<<< HEAD
                     let checks = vec![is(from_key, version)];
-=======
-                    let checks = vec![is(from_key.clone(), version)];
->>>>>>> main
                     let writes = vec![Write::Delete(key::drop_key(body_id))];
                     return Ok((Batch { checks, writes }, info(key, object.clone())));
                 }
