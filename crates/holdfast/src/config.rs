@@ -128,15 +128,11 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         admin_listen,
         region,
         body_memory: body_memory_mib as usize * 1024 * 1024,
-<<<<<<< HEAD
         lifecycle_day: raw
             .lifecycle_day_s
             .and_then(|seconds| std::num::NonZeroU64::new(seconds.saturating_mul(1000)))
             .map_or(lifecycle::Day::UTC, lifecycle::Day::of_ms),
-        collect_after_ms: raw.collect_after_s.unwrap_or(60).saturating_mul(1000),
-=======
         collect_after_ms: collect_after_s.saturating_mul(1000),
->>>>>>> main
         sites,
     })
 }
