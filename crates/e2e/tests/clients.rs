@@ -138,6 +138,17 @@ fn parquet_is_read_by_ranges() {
     server.py("parquet.py", &["read"]);
 }
 
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn versions_locks_and_rules_live_through_two_lost_sites() {
+    let server = Server::with_config(|dir| format!("lifecycle_day_s = 1\n{}", e2e::folders(dir)));
+    server.py("versions.py", &["write"]);
+    for site in ["s2", "s5"] {
+        std::fs::remove_dir_all(server.dir().join(site)).expect("a site to remove");
+    }
+    server.py("versions.py", &["after"]);
+}
+
 /// A SeaweedFS server with its S3 port, in a folder of its own.
 struct Weed(Child);
 
