@@ -158,7 +158,7 @@ impl S3Access for Access {
         let action = operation.versioned.filter(|_| version.is_some()).unwrap_or(operation.action);
         match operation.level {
             Level::Service if authority.principal.is_none() => return Err(denied()),
-            Level::Service | Level::Form => {}
+            Level::Service => {}
             Level::Bucket => {
                 let bucket = cx.s3_path().get_bucket_name().ok_or_else(denied)?;
                 authority.check(action, operation.right, bucket, None).await?;

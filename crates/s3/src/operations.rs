@@ -2,7 +2,7 @@
 
 use store::api::Right::{self, Admin, Read, Write};
 
-use self::Level::{Bucket, Form, Keys, Object, Service};
+use self::Level::{Bucket, Keys, Object, Service};
 
 /// What an operation is about, and so what a policy must allow it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,6 @@ pub(crate) enum Level {
     Object,
     /// Objects named in the request's document, each judged by itself.
     Keys,
-    /// An object named in a form, judged when the form is read.
-    Form,
 }
 
 /// An operation.
@@ -65,7 +63,7 @@ const RESPONSE: &[&str] = &[
     "response-expires",
 ];
 
-pub(crate) const OPERATIONS: [Operation; 67] = [
+pub(crate) const OPERATIONS: [Operation; 66] = [
     Operation {
         name: "ListBuckets",
         action: "s3:ListAllMyBuckets",
@@ -118,7 +116,6 @@ pub(crate) const OPERATIONS: [Operation; 67] = [
         "s3:GetObjectVersion",
     ),
     op("PutObject", "s3:PutObject", Object, Write, &[]),
-    op("PostObject", "s3:PutObject", Form, Write, &[]),
     op("CopyObject", "s3:PutObject", Object, Write, &[]),
     versioned(op("DeleteObject", "s3:DeleteObject", Object, Write, &["versionId"]), "s3:DeleteObjectVersion"),
     op("DeleteObjects", "s3:DeleteObject", Keys, Write, &["delete"]),
@@ -180,3 +177,171 @@ pub(crate) const OPERATIONS: [Operation; 67] = [
     op("GetBucketLogging", "s3:GetBucketLogging", Bucket, Admin, &["logging"]),
     op("GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", Bucket, Admin, &["accelerate"]),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every operation of S3's API (botocore's service model of 2026), in its order.
+    const KNOWN: [&str; 116] = [
+        "AbortMultipartUpload",
+        "CompleteMultipartUpload",
+        "CopyObject",
+        "CreateBucket",
+        "CreateBucketMetadataConfiguration",
+        "CreateBucketMetadataTableConfiguration",
+        "CreateMultipartUpload",
+        "CreateSession",
+        "DeleteBucket",
+        "DeleteBucketAnalyticsConfiguration",
+        "DeleteBucketCors",
+        "DeleteBucketEncryption",
+        "DeleteBucketIntelligentTieringConfiguration",
+        "DeleteBucketInventoryConfiguration",
+        "DeleteBucketLifecycle",
+        "DeleteBucketMetadataConfiguration",
+        "DeleteBucketMetadataTableConfiguration",
+        "DeleteBucketMetricsConfiguration",
+        "DeleteBucketOwnershipControls",
+        "DeleteBucketPolicy",
+        "DeleteBucketReplication",
+        "DeleteBucketTagging",
+        "DeleteBucketWebsite",
+        "DeleteObject",
+        "DeleteObjectAnnotation",
+        "DeleteObjectTagging",
+        "DeleteObjects",
+        "DeletePublicAccessBlock",
+        "GetBucketAbac",
+        "GetBucketAccelerateConfiguration",
+        "GetBucketAcl",
+        "GetBucketAnalyticsConfiguration",
+        "GetBucketCors",
+        "GetBucketEncryption",
+        "GetBucketIntelligentTieringConfiguration",
+        "GetBucketInventoryConfiguration",
+        "GetBucketLifecycle",
+        "GetBucketLifecycleConfiguration",
+        "GetBucketLocation",
+        "GetBucketLogging",
+        "GetBucketMetadataConfiguration",
+        "GetBucketMetadataTableConfiguration",
+        "GetBucketMetricsConfiguration",
+        "GetBucketNotification",
+        "GetBucketNotificationConfiguration",
+        "GetBucketOwnershipControls",
+        "GetBucketPolicy",
+        "GetBucketPolicyStatus",
+        "GetBucketReplication",
+        "GetBucketRequestPayment",
+        "GetBucketTagging",
+        "GetBucketVersioning",
+        "GetBucketWebsite",
+        "GetObject",
+        "GetObjectAcl",
+        "GetObjectAnnotation",
+        "GetObjectAttributes",
+        "GetObjectLegalHold",
+        "GetObjectLockConfiguration",
+        "GetObjectRetention",
+        "GetObjectTagging",
+        "GetObjectTorrent",
+        "GetPublicAccessBlock",
+        "HeadBucket",
+        "HeadObject",
+        "ListBucketAnalyticsConfigurations",
+        "ListBucketIntelligentTieringConfigurations",
+        "ListBucketInventoryConfigurations",
+        "ListBucketMetricsConfigurations",
+        "ListBuckets",
+        "ListDirectoryBuckets",
+        "ListMultipartUploads",
+        "ListObjectAnnotations",
+        "ListObjectVersions",
+        "ListObjects",
+        "ListObjectsV2",
+        "ListParts",
+        "PutBucketAbac",
+        "PutBucketAccelerateConfiguration",
+        "PutBucketAcl",
+        "PutBucketAnalyticsConfiguration",
+        "PutBucketCors",
+        "PutBucketEncryption",
+        "PutBucketIntelligentTieringConfiguration",
+        "PutBucketInventoryConfiguration",
+        "PutBucketLifecycle",
+        "PutBucketLifecycleConfiguration",
+        "PutBucketLogging",
+        "PutBucketMetricsConfiguration",
+        "PutBucketNotification",
+        "PutBucketNotificationConfiguration",
+        "PutBucketOwnershipControls",
+        "PutBucketPolicy",
+        "PutBucketReplication",
+        "PutBucketRequestPayment",
+        "PutBucketTagging",
+        "PutBucketVersioning",
+        "PutBucketWebsite",
+        "PutObject",
+        "PutObjectAcl",
+        "PutObjectAnnotation",
+        "PutObjectLegalHold",
+        "PutObjectLockConfiguration",
+        "PutObjectRetention",
+        "PutObjectTagging",
+        "PutPublicAccessBlock",
+        "RenameObject",
+        "RestoreObject",
+        "SelectObjectContent",
+        "UpdateBucketMetadataAnnotationTableConfiguration",
+        "UpdateBucketMetadataInventoryTableConfiguration",
+        "UpdateBucketMetadataJournalTableConfiguration",
+        "UpdateObjectEncryption",
+        "UploadPart",
+        "UploadPartCopy",
+        "WriteGetObjectResponse",
+    ];
+
+    fn page() -> String {
+        let mut page = String::from(
+            "# S3 operations\n\nMade from the code: `HOLDFAST_BLESS=1 cargo test -p s3 reference`. What is not implemented answers 501\n`NotImplemented`. Action: what a bucket policy must allow; right: the granted right that also allows it.\n\n| operation | | action | right |\n|---|---|---|---|\n",
+        );
+        for name in KNOWN {
+            let row = match find(name) {
+                None => format!("| {name} | not implemented | | |\n"),
+                Some(operation) => {
+                    let action = match operation.versioned {
+                        Some(versioned) => format!("`{}`, `{versioned}`", operation.action),
+                        None => format!("`{}`", operation.action),
+                    };
+                    let right = match operation.right {
+                        None => "any",
+                        Some(Read) => "read",
+                        Some(Write) => "write",
+                        Some(Admin) => "admin",
+                    };
+                    format!("| {name} | yes | {action} | {right} |\n")
+                }
+            };
+            page.push_str(&row);
+        }
+        page
+    }
+
+    #[test]
+    fn the_reference_is_what_the_code_does() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/s3.md");
+        if std::env::var_os("HOLDFAST_BLESS").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), page(), "HOLDFAST_BLESS=1 writes it anew");
+    }
+
+    #[test]
+    fn operations_are_of_s3_and_named_once() {
+        for operation in &OPERATIONS {
+            assert!(KNOWN.contains(&operation.name), "{}", operation.name);
+            assert_eq!(OPERATIONS.iter().filter(|other| other.name == operation.name).count(), 1);
+        }
+    }
+}

@@ -197,7 +197,7 @@ async fn copies() {
         ("/bbb/s", "bbb/s", &[("x-amz-metadata-directive", "REPLACE")], 200, ""),
         ("/bbb/t", "bbb/none", &[], 404, "NoSuchKey"),
         ("/bbb/t", "none/s", &[], 404, "NoSuchBucket"),
-        ("/bbb/t", "bbb/s?versionId=3", &[], 501, "NotImplemented"),
+        ("/bbb/t", "bbb/s?versionId=3", &[], 400, "InvalidArgument"),
         ("/bbb/t", "bbb/s", &[("x-amz-copy-source-if-match", &tag)], 412, "PreconditionFailed"),
         ("/bbb/t", "bbb/s", &[("x-amz-copy-source-if-none-match", "*")], 412, "PreconditionFailed"),
         ("/bbb/t", "bbb/s", &[("x-amz-copy-source-if-unmodified-since", old)], 412, "PreconditionFailed"),

@@ -1,6 +1,5 @@
-//! PutBucketTagging: 204, as S3 does.
+//! PutBucketTagging. S3 answers 204, the framework 200; clients take either.
 
-use http::StatusCode;
 use s3s::dto::{PutBucketTaggingInput, PutBucketTaggingOutput, Tagging};
 use s3s::{S3Request, S3Response, S3Result};
 
@@ -14,5 +13,5 @@ pub(crate) async fn run(
     let tags = tags::of_set(req.input.tagging.tag_set, tags::BUCKET_MAX)?;
     let tagging = Tagging { tag_set: tags::set_of(tags) };
     config::put(at, &req.input.bucket, config::TAGGING, &tagging).await?;
-    Ok(S3Response::with_status(PutBucketTaggingOutput {}, StatusCode::NO_CONTENT))
+    Ok(S3Response::new(PutBucketTaggingOutput {}))
 }
