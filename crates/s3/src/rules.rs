@@ -24,7 +24,7 @@ pub(crate) fn of_document(document: BucketLifecycleConfiguration) -> S3Result<Ru
         lifecycle::Code::InvalidArgument => s3_error!(InvalidArgument, "{}", error),
         lifecycle::Code::InvalidRequest => s3_error!(InvalidRequest, "{}", error),
         lifecycle::Code::MalformedXml => custom("MalformedXML", error.to_string()),
-        lifecycle::Code::NotImplemented => not_implemented(&error),
+        lifecycle::Code::NotImplemented => not_implemented(error),
     })?;
     Ok(rules)
 }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use keys::Keyring;
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, CopySource, DeleteRequest, ListRequest, Lock, ObjectMeta,
+    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, ListRequest, ObjectMeta,
     ReadCondition, ReadRange, Versioning, WriteCondition,
 };
 use store::{Error, Options, State, Store};
@@ -290,7 +290,7 @@ impl World {
             version: None,
             condition: ReadCondition::default(),
         };
-        let copied = store.copy(&source, BUCKET, to, None, None, Lock::default(), &WriteCondition::default()).await;
+        let copied = store.copy(&source, BUCKET, to, &CopyChanges::default(), &WriteCondition::default()).await;
         copied.unwrap_or_else(|error| panic!("copy of {from} to {to} failed: {error}"));
         self.acknowledge(to, Some(body));
     }

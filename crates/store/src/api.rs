@@ -190,6 +190,17 @@ pub struct CopySource {
     pub condition: ReadCondition,
 }
 
+/// What of a copy differs from its source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CopyChanges {
+    /// Other headers and user metadata; `None`: the source's.
+    pub meta: Option<ObjectMeta>,
+    /// Other tags; `None`: the source's.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Its lock, which is never copied.
+    pub lock: Lock,
+}
+
 /// Conditions of a read (RFC 9110 section 13; S3 evaluates them in that order).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadCondition {

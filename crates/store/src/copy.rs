@@ -1,18 +1,16 @@
 //! CopyObject: the new object shares the old one's sealed bytes; only the 40-byte key wraps are
 //! made anew.
 
-use std::collections::BTreeMap;
-
 use base::{BodyId, UploadId};
 use keys::DekPlace;
 use meta::record::{
-    Body, BucketRecord, BucketState, DataRecord, DropRecord, Lock, ObjectRecord, PartRecord, PartRun, Record,
-    SealedPart, Versioning, key,
+    Body, BucketRecord, BucketState, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart,
+    Versioning, key,
 };
 use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
 
-use crate::api::{CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
+use crate::api::{CopyChanges, CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
 use crate::commit::{ObjectGoal, is};
 use crate::pin::Held;
 use crate::put::{check_name, info};
@@ -27,8 +25,7 @@ const PARTS_PER_BATCH: usize = 25;
 const STAGING_MS: u64 = 24 * 3600 * 1000;
 
 impl Store {
-    /// Copies an object within the store. `replace` gives the new object other metadata, `tags`
-    /// other tags; a lock is never copied.
+    /// Copies an object within the store. A lock is never copied.
     ///
     /// # Errors
     /// [`Error::NoSuchKey`] for the source, [`Error::PreconditionFailed`] for either side's
@@ -38,12 +35,10 @@ impl Store {
         from: &CopySource,
         bucket: &str,
         key: &str,
-        replace: Option<ObjectMeta>,
-        tags: Option<BTreeMap<String, String>>,
-        lock: Lock,
+        changes: &CopyChanges,
         condition: &WriteCondition,
     ) -> Result<ObjectInfo, Error> {
-        check_name(key, replace.as_ref().unwrap_or(&ObjectMeta::default()))?;
+        check_name(key, changes.meta.as_ref().unwrap_or(&ObjectMeta::default()))?;
         let from_bucket = self.bucket_record(&from.bucket).await?;
         let bucket = self.bucket_record(bucket).await?;
         let held = Mutex::new(Vec::new());
@@ -64,14 +59,14 @@ impl Store {
             let mut batch = Batch::default();
             let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
             let mut object = ObjectRecord { body_id, modified_ms: self.now_ms(), ..source.clone() };
-            if let Some(meta) = &replace {
+            if let Some(meta) = &changes.meta {
                 object.headers.clone_from(&meta.headers);
                 object.user_metadata.clone_from(&meta.user_metadata);
             }
-            if let Some(tags) = &tags {
+            if let Some(tags) = &changes.tags {
                 object.tags.clone_from(tags);
             }
-            object.lock = lock;
+            object.lock = changes.lock;
             let same = from_key == key::object_key(bucket.id, key);
             let state = self.record::<BucketState>(key::bucket_state_key(bucket.id)).await?;
             let versioned = state.is_some_and(|(state, _)| state.versioning != Versioning::Off);

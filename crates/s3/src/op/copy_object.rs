@@ -3,7 +3,7 @@
 use base::limits::PART_SIZE_MAX;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use store::api::{CopySource as Source, ReadCondition, WriteCondition};
+use store::api::{CopyChanges, CopySource as Source, ReadCondition, WriteCondition};
 
 use crate::error::{answer, not_implemented};
 use crate::service::Service;
@@ -44,10 +44,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     }
     let source_version = at.version_told(&from.bucket, info.version).await?;
     let given = wire::object_meta(&req.headers, input.metadata)?;
-    let lock = given.lock;
-    let tags = retags.then(|| given.tags.clone());
-    let meta = replaces.then_some(given);
-    let copied = at.store.copy(&from, &input.bucket, &input.key, meta, tags, lock, &condition).await;
+    let (lock, tags) = (given.lock, retags.then(|| given.tags.clone()));
+    let changes = CopyChanges { meta: replaces.then_some(given), tags, lock };
+    let copied = at.store.copy(&from, &input.bucket, &input.key, &changes, &condition).await;
     let info = copied.map_err(answer)?;
     let version_id = at.version_told(&input.bucket, info.version).await?;
     let sums = Sums::of(info.checksum.as_ref());

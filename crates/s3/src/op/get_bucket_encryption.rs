@@ -26,7 +26,6 @@ fn by_default() -> ServerSideEncryptionConfiguration {
             sse_algorithm,
         }),
         bucket_key_enabled: Some(false),
-        ..Default::default()
     };
     ServerSideEncryptionConfiguration { rules: vec![rule] }
 }
