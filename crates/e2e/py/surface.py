@@ -153,9 +153,9 @@ hf.refused("InvalidAccessKeyId", hf.client(access="NOBODY").list_buckets)
 hf.refused("AccessDenied", hf.client(unsigned=True).get_object, Bucket=B, Key="copy")
 
 # What is not there says so.
-for call, extra in [(s3.get_bucket_policy, {}), (s3.put_bucket_versioning, {"VersioningConfiguration": {"Status": "Enabled"}}), (s3.get_bucket_lifecycle_configuration, {})]:
-    hf.refused("NotImplemented", call, Bucket=B, **extra)
-hf.refused("NotImplemented", s3.put_object, Bucket=B, Key="t", Body=b"", Tagging="a=b")
+for call in [s3.get_bucket_replication, s3.list_bucket_inventory_configurations, s3.list_bucket_metrics_configurations]:
+    hf.refused("NotImplemented", call, Bucket=B)
+hf.refused("NotImplemented", s3.put_object, Bucket=B, Key="t", Body=b"", ACL="public-read")
 hf.refused("NotImplemented", s3.put_object, Bucket=B, Key="t", Body=b"", ServerSideEncryption="aws:kms")
 
 # Deletes.

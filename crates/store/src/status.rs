@@ -320,13 +320,14 @@ fn dead_slots(sites: &[SiteReport]) -> [bool; COLUMNS] {
 /// How many further sites may go, whichever they are, before a stripe so placed is lost. `None`:
 /// more columns are gone already than can be spared.
 fn survives(slots: &[u8; COLUMNS], dead: &[bool; COLUMNS], lost: u8) -> Option<u8> {
-    let mut gone = lost;
+    let mut unreachable = 0;
     let mut loads = Vec::new();
     for (slot, dead) in dead.iter().enumerate() {
         let load = slots.iter().filter(|at| usize::from(**at) == slot).count() as u8;
-        if *dead { gone += load } else { loads.push(load) }
+        if *dead { unreachable += load } else { loads.push(load) }
     }
-    let mut spare = SPARE_COLUMNS.checked_sub(gone)?;
+    // What was found missing was found so at the dead sites, as a rule: not counted twice.
+    let mut spare = SPARE_COLUMNS.checked_sub(unreachable.max(lost))?;
     // The worst case: the sites with the most columns go first.
     loads.sort_unstable_by_key(|load| std::cmp::Reverse(*load));
     let mut sites = 0;
@@ -436,6 +437,8 @@ mod tests {
             ([2, 2, 3, 3, 4], dead(&[2, 4]), 0, None),
             ([0, 0, 1, 2, 3], dead(&[4]), 0, Some(1)),
             ([0, 1, 2, 3, 4], none, 3, None),
+            ([0, 1, 2, 3, 4], dead(&[3, 4]), 1, Some(0)),
+            ([0, 1, 2, 3, 4], dead(&[4]), 2, Some(0)),
         ];
         for (slots, dead, lost, expected) in table {
             assert_eq!(survives(&slots, &dead, lost), expected, "{slots:?} {dead:?} {lost}");
