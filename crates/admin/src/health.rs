@@ -7,12 +7,14 @@ use store::State as Word;
 use crate::App;
 
 /// 200 while every read is answered (`whole`, `degraded`, `read-only`), 503 when data is out of reach.
-pub(crate) async fn get(State(app): State<App>) -> (StatusCode, &'static str) {
-    match app.store.status().await.map(|status| status.state) {
-        Ok(Word::Whole) => (StatusCode::OK, "whole\n"),
-        Ok(Word::Degraded) => (StatusCode::OK, "degraded\n"),
-        Ok(Word::ReadOnly) => (StatusCode::OK, "read-only\n"),
-        Ok(Word::Losing) => (StatusCode::SERVICE_UNAVAILABLE, "losing\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "metadata unavailable\n"),
+pub(crate) async fn get(State(app): State<App>) -> (StatusCode, String) {
+    match app.store.status().await {
+        Ok(status) if status.state == Word::Losing => (StatusCode::SERVICE_UNAVAILABLE, line(status.state.word())),
+        Ok(status) => (StatusCode::OK, line(status.state.word())),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, line("metadata unavailable")),
     }
+}
+
+fn line(word: &str) -> String {
+    format!("{word}\n")
 }

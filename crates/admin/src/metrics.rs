@@ -11,14 +11,8 @@ use crate::App;
 /// Gauges that are read at each scrape; counters and histograms count by themselves.
 pub(crate) async fn get(State(app): State<App>) -> impl IntoResponse {
     if let Ok(status) = app.store.status().await {
-        let words = [
-            (Word::Whole, "whole"),
-            (Word::Degraded, "degraded"),
-            (Word::ReadOnly, "read-only"),
-            (Word::Losing, "losing"),
-        ];
-        for (word, name) in words {
-            gauge!("holdfast_state", "state" => name).set(f64::from(u8::from(status.state == word)));
+        for word in Word::ALL {
+            gauge!("holdfast_state", "state" => word.word()).set(f64::from(u8::from(status.state == word)));
         }
         gauge!("holdfast_tolerated_site_losses").set(f64::from(status.tolerates));
         gauge!("holdfast_repair_backlog_blobs").set(status.repair_backlog as f64);

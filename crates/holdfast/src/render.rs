@@ -1,7 +1,7 @@
 //! Screens: from data to text. Pure.
 
 use admin::{Site, User};
-use store::{ScrubProgress, State, Status, WorkerReport};
+use store::{ScrubProgress, Status, WorkerReport};
 
 /// Columns of text, aligned. The last column is not padded.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -58,17 +58,8 @@ fn ago(since_ms: u64, now_ms: u64) -> String {
     duration(now_ms.saturating_sub(since_ms) / 1000)
 }
 
-fn word(state: State) -> &'static str {
-    match state {
-        State::Whole => "whole",
-        State::Degraded => "degraded",
-        State::ReadOnly => "read-only",
-        State::Losing => "losing",
-    }
-}
-
 pub(crate) fn status(status: &Status, now_ms: u64) -> String {
-    let mut text = format!("{}: {}\n\n", word(status.state), clean(&status.summary));
+    let mut text = format!("{}: {}\n\n", status.state.word(), clean(&status.summary));
     text.push_str(&sites(&status.sites, now_ms));
     text.push('\n');
     let more = match status.tolerates {

@@ -3,6 +3,7 @@
 use s3s::xml::{Deserialize, Deserializer, Serialize, Serializer};
 use s3s::{S3Result, s3_error};
 use store::Error;
+pub(crate) use store::worker::LIFECYCLE;
 
 use crate::error::answer;
 use crate::service::Service;
@@ -10,7 +11,6 @@ use crate::service::Service;
 /// The names of sub-resources in the store, which are S3's query parameters.
 pub(crate) const CORS: &str = "cors";
 pub(crate) const ENCRYPTION: &str = "encryption";
-pub(crate) const LIFECYCLE: &str = "lifecycle";
 pub(crate) const NOTIFICATION: &str = "notification";
 pub(crate) const OWNERSHIP: &str = "ownershipControls";
 pub(crate) const POLICY: &str = "policy";

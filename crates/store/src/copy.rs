@@ -4,8 +4,7 @@
 use base::{BodyId, UploadId};
 use keys::DekPlace;
 use meta::record::{
-    Body, BucketRecord, BucketState, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart,
-    Versioning, key,
+    Body, BucketRecord, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
 };
 use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
@@ -68,12 +67,10 @@ impl Store {
             }
             object.lock = changes.lock;
             let same = from_key == key::object_key(bucket.id, key);
-            let state = self.record::<BucketState>(key::bucket_state_key(bucket.id)).await?;
-            let versioned = state.is_some_and(|(state, _)| state.versioning != Versioning::Off);
-            if same && !versioned {
+            let state = self.bucket_state_for(&bucket, key, &mut batch).await?;
+            if same && state.versioning == Versioning::Off {
                 // In place: only metadata changes, and the body must keep its wraps' identity.
                 object.body_id = source.body_id;
-                self.bucket_state_for(&bucket, key, &mut batch).await?;
                 crate::commit::judge(condition, Some(&source.etag))?;
                 batch.checks.push(is(from_key.clone(), version));
                 batch.writes.push(Write::Put(from_key.clone(), object.encode()));

@@ -111,6 +111,7 @@ impl Store {
             Ok(shards) => shards,
             Err(error) => return fail(jobs, &error),
         };
+        let generation = self.0.pool.generation();
         let away = match self.put_segment(&plan.shape, 0, shards).await {
             Ok(away) => away,
             Err(error) => {
@@ -129,17 +130,18 @@ impl Store {
             parts: plan.parts.clone(),
             away: away.into_iter().collect(),
         };
-        self.commit_pack(jobs, &plan, &record).await;
+        let known = self.blob_batch(plan.shape.blob, &record, generation);
+        self.commit_pack(jobs, &plan, known).await;
     }
 
     /// One group: the blob first, then every part's own batch, judged on its own conditions.
-    async fn commit_pack(&self, jobs: Vec<Job>, plan: &Plan, record: &BlobRecord) {
+    async fn commit_pack(&self, jobs: Vec<Job>, plan: &Plan, known: Batch) {
         let prepare = jobs.iter().zip(&plan.parts).map(|(job, place)| async move {
             let data = plan.data(place);
             self.prepare(&job.goal, Some((job.part, &data))).await
         });
         let prepared = futures::future::join_all(prepare).await;
-        let mut group = vec![self.blob_batch(plan.shape.blob, record)];
+        let mut group = vec![known];
         group.extend(prepared.iter().flatten().map(|prepared| prepared.batch.clone()));
         let mut answers = self.0.meta.commit_group(group).await.into_iter();
         let blob_answer = answers.next().unwrap_or(Ok(()));
@@ -171,11 +173,19 @@ impl Store {
     }
 
     /// The batch that makes a blob known; a blob with shards away from home is queued for repair
-    /// in the same step.
-    pub(crate) fn blob_batch(&self, blob: BlobId, record: &BlobRecord) -> Batch {
+    /// in the same step. So is one that was written across the replacement of a site, since the
+    /// pool's `generation`: a shard may be gone with the old one, and the walk that refills the
+    /// new one may have passed this blob's place.
+    pub(crate) fn blob_batch(&self, blob: BlobId, record: &BlobRecord, generation: u64) -> Batch {
         let mut writes = vec![Write::Put(key::blob_key(blob), record.encode())];
-        if !record.away.is_empty() {
-            let repair = self.repair_record(RepairReason::HandedOff, away_columns(blob, record), record.len);
+        let away = away_columns(blob, record);
+        let repair = if generation != self.0.pool.generation() {
+            Some((RepairReason::Replaced, away.max(1)))
+        } else {
+            (away > 0).then_some((RepairReason::HandedOff, away))
+        };
+        if let Some((reason, columns)) = repair {
+            let repair = self.repair_record(reason, columns, record.len);
             writes.push(Write::Put(key::repair_key(blob), repair.encode()));
         }
         Batch { checks: Vec::new(), writes }

@@ -7,7 +7,7 @@ use envelope::{BodyHeader, Dek, Sealer};
 use keys::DekPlace;
 use meta::Write;
 use meta::record::{BlobPart, BlobRecord, BucketRecord, DataRecord, SealedPart, SegmentPlacement};
-use meta::record::{GarbageRecord, Record, RepairReason, key};
+use meta::record::{GarbageRecord, Record, key};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
@@ -121,15 +121,7 @@ impl Store {
             align: shape.align,
         };
         let prepared = self.prepare(goal, Some((part, &data))).await?;
-        let mut known = self.blob_batch(shape.blob, &record);
-        if blob.generation != self.0.pool.generation() {
-            // A site was replaced meanwhile: what was put there before is gone with the old one,
-            // and the walk that refills it may have passed this blob's place.
-            let repair = self.repair_record(RepairReason::Replaced, 1, record.len);
-            known.writes.retain(|write| !matches!(write, Write::Put(key, _) if *key == key::repair_key(shape.blob)));
-            known.writes.push(Write::Put(key::repair_key(shape.blob), repair.encode()));
-        }
-        let group = vec![known, prepared.batch];
+        let group = vec![self.blob_batch(shape.blob, &record, blob.generation), prepared.batch];
         let mut answers = self.0.meta.commit_group(group).await.into_iter();
         match answers.next() {
             // Written or not: only the sweep can tell, when the metadata can be read again.

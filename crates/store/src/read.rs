@@ -48,15 +48,6 @@ impl Store {
         Ok(info(key, self.object(&bucket, key, id).await?.record))
     }
 
-    /// A version that is an object.
-    async fn object(&self, bucket: &BucketRecord, key: &str, id: Option<VersionId>) -> Result<Found, Error> {
-        let found = self.find(bucket, key, id).await?;
-        if found.record.is_marker() {
-            return Err(Error::DeleteMarker { version: VersionId::of(&found.record), named: true });
-        }
-        Ok(found)
-    }
-
     /// Opens an object for reading.
     ///
     /// # Errors

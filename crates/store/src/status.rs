@@ -36,6 +36,21 @@ pub enum State {
     Losing,
 }
 
+impl State {
+    /// All of them, the best first.
+    pub const ALL: [Self; 4] = [Self::Whole, Self::Degraded, Self::ReadOnly, Self::Losing];
+
+    /// The word itself, as operators and JSON have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Degraded => "degraded",
+            Self::ReadOnly => "read-only",
+            Self::Losing => "losing",
+        }
+    }
+}
+
 /// The store's state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
@@ -311,9 +326,12 @@ struct Backlog {
     tolerates: Option<u8>,
 }
 
+fn readable(site: &SiteReport) -> bool {
+    matches!(site.state.as_str(), "up" | "slow" | "full" | "read-only")
+}
+
 /// Which slots cannot be counted on for old shards: not readable, or not refilled yet.
 fn dead_slots(sites: &[SiteReport]) -> [bool; COLUMNS] {
-    let readable = |site: &SiteReport| matches!(site.state.as_str(), "up" | "slow" | "full" | "read-only");
     std::array::from_fn(|slot| sites.get(slot).is_none_or(|site| !readable(site) || site.resync.is_some()))
 }
 
@@ -343,9 +361,9 @@ fn survives(slots: &[u8; COLUMNS], dead: &[bool; COLUMNS], lost: u8) -> Option<u
 /// The word, and how many further sites may go.
 fn judge(sites: &[SiteReport], backlog: u64, queued: Option<u8>, unrepairable: u64) -> (State, u8) {
     let lacking = dead_slots(sites).iter().filter(|dead| **dead).count() as u8;
-    let unreadable = sites.iter().filter(|site| !matches!(site.state.as_str(), "up" | "slow" | "full" | "read-only"));
+    let unreadable = sites.iter().filter(|site| !readable(site)).count();
     let writable = sites.iter().filter(|site| site.state == "up").count();
-    if unreadable.count() > usize::from(SPARE_COLUMNS) || unrepairable > 0 {
+    if unreadable > usize::from(SPARE_COLUMNS) || unrepairable > 0 {
         return (State::Losing, 0);
     }
     let Some(queued) = queued else { return (State::Losing, 0) };

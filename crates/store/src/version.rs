@@ -4,7 +4,7 @@
 //! markers are `v/` rows, the newest first. Orders only rise, so that a version id names its row.
 
 use meta::record::{BucketRecord, BucketState, ObjectRecord, Record, Retention, RetentionMode, Versioning, key};
-use meta::{Batch, Check, Range, Version, Write};
+use meta::{Batch, Check, Range, Row, Version, Write};
 
 use crate::api::{ObjectInfo, VersionId};
 use crate::put::info;
@@ -68,6 +68,14 @@ pub(crate) fn may_delete(record: &ObjectRecord, bypass_governance: bool, now_ms:
         },
         _ => Ok(()),
     }
+}
+
+/// The version in a row, if it is the one that `id` names.
+fn matching(row_key: &meta::Key, row: Option<&Option<Row>>, id: Option<VersionId>) -> Result<Option<Found>, Error> {
+    let Some(Some(row)) = row else { return Ok(None) };
+    let record = ObjectRecord::decode(&row.value)?;
+    let same = Some(VersionId::of(&record)) == id;
+    Ok(same.then(|| Found { row_key: row_key.clone(), record, version: row.version }))
 }
 
 impl Store {
@@ -161,31 +169,52 @@ impl Store {
     /// [`Error::NoSuchKey`], [`Error::NoSuchVersion`], [`Error::DeleteMarker`] when the object is
     /// deleted and no id was given, or a metadata error. A marker that is named is found.
     pub(crate) async fn find(&self, bucket: &BucketRecord, name: &str, id: Option<VersionId>) -> Result<Found, Error> {
-        let row_key = key::object_key(bucket.id, name);
-        let current = self.record::<ObjectRecord>(row_key.clone()).await?;
-        let Some(id) = id else {
-            return match current {
-                Some((record, version)) => Ok(Found { row_key, record, version }),
-                None => Err(self.newest_marker(bucket, name).await?.unwrap_or(Error::NoSuchKey)),
-            };
-        };
-        if let Some((record, version)) = current
-            && VersionId::of(&record) == id
-        {
-            return Ok(Found { row_key, record, version });
-        }
+        let current = key::object_key(bucket.id, name);
         let order = match id {
-            VersionId::Of { order, .. } => order,
-            VersionId::Null => {
-                let row = self.row(key::null_version_key(bucket.id, name)).await?.ok_or(Error::NoSuchVersion)?;
-                key::null_version_of(&row.value)?
+            None => {
+                return match self.record(current.clone()).await? {
+                    Some((record, version)) => Ok(Found { row_key: current, record, version }),
+                    None => Err(self.newest_marker(bucket, name).await?.unwrap_or(Error::NoSuchKey)),
+                };
+            }
+            Some(VersionId::Of { order, .. }) => order,
+            Some(VersionId::Null) => {
+                // One snapshot: it is current, or the pointer is there.
+                let pointer = key::null_version_key(bucket.id, name);
+                let rows = self.0.meta.get(&[current.clone(), pointer]).await?;
+                if let Some(found) = matching(&current, rows.first(), id)? {
+                    return Ok(found);
+                }
+                let pointer = rows.into_iter().nth(1).flatten().ok_or(Error::NoSuchVersion)?;
+                key::null_version_of(&pointer.value)?
             }
         };
-        let row_key = key::version_key(bucket.id, name, order);
-        match self.record::<ObjectRecord>(row_key.clone()).await? {
-            Some((record, version)) if VersionId::of(&record) == id => Ok(Found { row_key, record, version }),
-            _ => Err(Error::NoSuchVersion),
+        // One snapshot here as well: a version that becomes current meanwhile is at either place.
+        let keys = [current, key::version_key(bucket.id, name, order)];
+        let rows = self.0.meta.get(&keys).await?;
+        for (row_key, row) in keys.iter().zip(&rows) {
+            if let Some(found) = matching(row_key, Some(row), id)? {
+                return Ok(found);
+            }
         }
+        Err(Error::NoSuchVersion)
+    }
+
+    /// Finds a version that is an object; without an id the current one.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and [`Error::DeleteMarker`] also for a marker that is named.
+    pub(crate) async fn object(
+        &self,
+        bucket: &BucketRecord,
+        name: &str,
+        id: Option<VersionId>,
+    ) -> Result<Found, Error> {
+        let found = self.find(bucket, name, id).await?;
+        if found.record.is_marker() {
+            return Err(Error::DeleteMarker { version: VersionId::of(&found.record), named: true });
+        }
+        Ok(found)
     }
 
     /// The error that says that a key's newest version is a delete marker.
@@ -212,17 +241,9 @@ impl Store {
         let bucket = self.bucket_record(bucket).await?;
         self.until_won(|| async {
             let mut batch = Batch::default();
-            let state = self.bucket_state_for(&bucket, name, &mut batch).await?;
-            let Found { row_key, mut record, version } = self.find(&bucket, name, id).await?;
-            if record.is_marker() {
-                return Err(Error::DeleteMarker { version: VersionId::of(&record), named: id.is_some() });
-            }
-            change(&mut Change {
-                tags: &mut record.tags,
-                lock: &mut record.lock,
-                state: &state,
-                now_ms: self.now_ms(),
-            })?;
+            self.bucket_state_for(&bucket, name, &mut batch).await?;
+            let Found { row_key, mut record, version } = self.object(&bucket, name, id).await?;
+            change(&mut Change { tags: &mut record.tags, lock: &mut record.lock, now_ms: self.now_ms() })?;
             batch.checks.push(Check::Is(row_key.clone(), version));
             batch.writes.push(Write::Put(row_key, record.encode()));
             Ok((batch, info(name, record)))
@@ -237,8 +258,6 @@ pub struct Change<'a> {
     pub tags: &'a mut std::collections::BTreeMap<String, String>,
     /// Its lock.
     pub lock: &'a mut meta::record::Lock,
-    /// Its bucket's state.
-    pub state: &'a BucketState,
     /// Now, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }

@@ -14,6 +14,7 @@ use crate::bucket::after;
 use crate::commit::is;
 use crate::pack::{pack_shape, pack_shards};
 use crate::pin::Held;
+use crate::worker::readable;
 use crate::{Error, Store};
 
 /// Parts released in one batch: each is up to one check and three writes of at most a hundred.
@@ -241,6 +242,7 @@ impl Store {
         let mut group = Vec::new();
         if !live.is_empty() {
             let shards = pack_shards(&shape, live.iter().map(|(.., bytes)| bytes))?;
+            let generation = self.0.pool.generation();
             let away = self.put_segment(&shape, 0, shards).await?;
             let mut parts = Vec::new();
             let mut moves = Vec::new();
@@ -273,7 +275,7 @@ impl Store {
                 parts,
                 away: away.into_iter().collect(),
             };
-            group.push(self.blob_batch(fresh, &new));
+            group.push(self.blob_batch(fresh, &new, generation));
             group.extend(moves);
         }
         let mut answers = self.0.meta.commit_group(group).await.into_iter();
@@ -326,13 +328,4 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// A row's record. One that cannot be read is told and passed over: it must not stop the others.
-pub(crate) fn readable<R: Record>(row_key: &[u8], value: &[u8]) -> Option<R> {
-    let record = R::decode(value);
-    if let Err(error) = &record {
-        tracing::error!(row = %row_key.escape_ascii(), %error, "a row cannot be read; it is passed over");
-    }
-    record.ok()
 }

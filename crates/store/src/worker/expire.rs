@@ -9,7 +9,7 @@ use crate::{Error, Store};
 const PAGE: usize = 1000;
 
 /// The name of the rules among a bucket's sub-resources.
-pub(crate) const LIFECYCLE: &str = "lifecycle";
+pub const LIFECYCLE: &str = "lifecycle";
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

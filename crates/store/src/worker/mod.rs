@@ -2,7 +2,7 @@
 //! a last error that operators can list.
 
 mod collect;
-pub(crate) mod expire;
+mod expire;
 mod mend;
 mod repair;
 mod scrub;
@@ -11,11 +11,12 @@ mod sweep;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use meta::record::Record;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use collect::Collected;
-pub use expire::Expired;
+pub use expire::{Expired, LIFECYCLE};
 pub use mend::Mended;
 pub use sweep::Swept;
 
@@ -117,4 +118,13 @@ impl Store {
     pub fn workers(&self) -> Vec<WorkerReport> {
         self.0.workers.reports.lock().values().cloned().collect()
     }
+}
+
+/// A row's record. One that cannot be read is told and passed over: it must not stop the others.
+fn readable<R: Record>(row_key: &[u8], value: &[u8]) -> Option<R> {
+    let record = R::decode(value);
+    if let Err(error) = &record {
+        tracing::error!(row = %row_key.escape_ascii(), %error, "a row cannot be read; it is passed over");
+    }
+    record.ok()
 }

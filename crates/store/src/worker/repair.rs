@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use crate::blob::Shape;
 use crate::bucket::after;
 use crate::commit::is;
-use crate::worker::collect::readable;
 use crate::worker::mend::{Look, Mended};
+use crate::worker::readable;
 use crate::{Error, Store};
 
 /// Blobs mended at once. Few, so that clients come first.
@@ -57,26 +57,19 @@ impl Store {
         });
     }
 
+    /// Queues a blob. With what is queued already, the stronger word stays: damage is only found
+    /// by reading the bytes.
     async fn put_repair(&self, blob: BlobId, reason: RepairReason) -> Result<(), Error> {
         let Some((record, _)) = self.record::<BlobRecord>(key::blob_key(blob)).await? else { return Ok(()) };
         let row_key = key::repair_key(blob);
         self.until_won(|| async {
-            let mut repair = self.repair_record(reason, 1, record.len);
-            let check = match self.record::<RepairRecord>(row_key.clone()).await {
-                Ok(None) => Check::Absent(row_key.clone()),
-                Ok(Some((queued, version))) => {
-                    if queued.reason == reason || queued.reason == RepairReason::Damaged {
-                        return Ok((Batch::default(), ()));
-                    }
-                    // The stronger word stays: damage is only found by reading the bytes.
-                    repair.columns = repair.columns.max(queued.columns);
-                    repair.since_ms = queued.since_ms;
-                    if reason != RepairReason::Damaged {
-                        repair.reason = queued.reason;
-                    }
-                    is(row_key.clone(), version)
+            let fresh = self.repair_record(reason, 1, record.len);
+            let (check, repair) = match self.record::<RepairRecord>(row_key.clone()).await? {
+                None => (Check::Absent(row_key.clone()), fresh),
+                Some((queued, _)) if queued.reason == RepairReason::Damaged || reason != RepairReason::Damaged => {
+                    return Ok((Batch::default(), ()));
                 }
-                Err(error) => return Err(error),
+                Some((queued, version)) => (is(row_key.clone(), version), RepairRecord { reason, ..queued }),
             };
             Ok((Batch { checks: vec![check], writes: vec![Write::Put(row_key.clone(), repair.encode())] }, ()))
         })
@@ -196,7 +189,7 @@ impl Store {
                 // Some shard could not be put back now. The queue keeps those blobs; the walk
                 // need not wait for them.
                 for blob in &blobs {
-                    self.queue_unless_whole(*blob).await?;
+                    self.put_repair(*blob, RepairReason::Replaced).await?;
                 }
             }
             resync.done += blobs.len() as u64;
@@ -208,22 +201,6 @@ impl Store {
                 return Ok(());
             }
             self.0.workers.report("repair", |report| report.progress = Some((resync.done, total)));
-        }
-    }
-
-    async fn queue_unless_whole(&self, blob: BlobId) -> Result<(), Error> {
-        let Some((record, _)) = self.record::<BlobRecord>(key::blob_key(blob)).await? else { return Ok(()) };
-        if self.row(key::repair_key(blob)).await?.is_some() {
-            return Ok(());
-        }
-        let repair = self.repair_record(RepairReason::Replaced, 1, record.len);
-        let batch = Batch {
-            checks: vec![Check::Present(key::blob_key(blob))],
-            writes: vec![Write::Put(key::repair_key(blob), repair.encode())],
-        };
-        match self.0.meta.commit(batch).await {
-            Ok(()) | Err(meta::CommitError::Failed { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
         }
     }
 
