@@ -101,12 +101,8 @@ impl Authority {
 
     /// Whether the bucket hides what its policy makes public (RestrictPublicBuckets).
     async fn restricted(&self, bucket: &str, policy: &Policy) -> S3Result<bool> {
-        let block = match self.store.bucket_config(bucket, config::PUBLIC_ACCESS).await {
-            Ok(found) => config::read::<PublicAccessBlockConfiguration>(&found.document, config::PUBLIC_ACCESS)?,
-            Err(Error::NoSuchConfig(_)) => return Ok(false),
-            Err(error) => return Err(error::answer(error)),
-        };
-        Ok(block.restrict_public_buckets == Some(true) && is_public(policy))
+        let block = config::find::<PublicAccessBlockConfiguration>(&self.store, bucket, config::PUBLIC_ACCESS).await?;
+        Ok(block.is_some_and(|block| block.restrict_public_buckets == Some(true)) && is_public(policy))
     }
 
     async fn add_tags(&self, bucket: &str, key: &str, version: Option<&str>, values: &mut Values) -> S3Result<()> {

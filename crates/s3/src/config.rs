@@ -2,15 +2,14 @@
 
 use s3s::xml::{Deserialize, Deserializer, Serialize, Serializer};
 use s3s::{S3Result, s3_error};
-use store::Error;
-pub(crate) use store::worker::LIFECYCLE;
+use store::{Error, Store};
 
 use crate::error::answer;
-use crate::service::Service;
 
 /// The names of sub-resources in the store, which are S3's query parameters.
 pub(crate) const CORS: &str = "cors";
 pub(crate) const ENCRYPTION: &str = "encryption";
+pub(crate) use store::worker::LIFECYCLE;
 pub(crate) const NOTIFICATION: &str = "notification";
 pub(crate) const OWNERSHIP: &str = "ownershipControls";
 pub(crate) const POLICY: &str = "policy";
@@ -22,22 +21,22 @@ pub(crate) const WEBSITE: &str = "website";
 ///
 /// # Errors
 /// S3's own code for each sub-resource that is not there; `NoSuchBucket`.
-pub(crate) async fn document(at: &Service, bucket: &str, name: &'static str) -> S3Result<Vec<u8>> {
-    Ok(at.store.bucket_config(bucket, name).await.map_err(answer)?.document)
+pub(crate) async fn document(store: &Store, bucket: &str, name: &'static str) -> S3Result<Vec<u8>> {
+    Ok(store.bucket_config(bucket, name).await.map_err(answer)?.document)
 }
 
 /// # Errors
 /// `NoSuchBucket`.
-pub(crate) async fn put_document(at: &Service, bucket: &str, name: &'static str, document: Vec<u8>) -> S3Result<()> {
-    at.store.put_bucket_config(bucket, name, document).await.map_err(answer)
+pub(crate) async fn put_document(store: &Store, bucket: &str, name: &'static str, document: Vec<u8>) -> S3Result<()> {
+    store.put_bucket_config(bucket, name, document).await.map_err(answer)
 }
 
 /// A sub-resource.
 ///
 /// # Errors
 /// As [`document`].
-pub(crate) async fn get<T: for<'x> Deserialize<'x>>(at: &Service, bucket: &str, name: &'static str) -> S3Result<T> {
-    read(&document(at, bucket, name).await?, name)
+pub(crate) async fn get<T: for<'x> Deserialize<'x>>(store: &Store, bucket: &str, name: &'static str) -> S3Result<T> {
+    read(&document(store, bucket, name).await?, name)
 }
 
 /// A sub-resource, or `None` where none was put.
@@ -45,11 +44,11 @@ pub(crate) async fn get<T: for<'x> Deserialize<'x>>(at: &Service, bucket: &str, 
 /// # Errors
 /// `NoSuchBucket`.
 pub(crate) async fn find<T: for<'x> Deserialize<'x>>(
-    at: &Service,
+    store: &Store,
     bucket: &str,
     name: &'static str,
 ) -> S3Result<Option<T>> {
-    match at.store.bucket_config(bucket, name).await {
+    match store.bucket_config(bucket, name).await {
         Ok(config) => read(&config.document, name).map(Some),
         Err(Error::NoSuchConfig(_)) => Ok(None),
         Err(error) => Err(answer(error)),
@@ -60,20 +59,20 @@ pub(crate) async fn find<T: for<'x> Deserialize<'x>>(
 ///
 /// # Errors
 /// `NoSuchBucket`.
-pub(crate) async fn put<T: Serialize>(at: &Service, bucket: &str, name: &'static str, value: &T) -> S3Result<()> {
+pub(crate) async fn put<T: Serialize>(store: &Store, bucket: &str, name: &'static str, value: &T) -> S3Result<()> {
     let mut document = Vec::new();
-    let written = Serializer::new(&mut document);
-    let mut written = written;
-    value.serialize(&mut written).map_err(|_| s3_error!(InternalError, "the configuration cannot be written"))?;
-    put_document(at, bucket, name, document).await
+    value
+        .serialize(&mut Serializer::new(&mut document))
+        .map_err(|_| s3_error!(InternalError, "the configuration cannot be written"))?;
+    put_document(store, bucket, name, document).await
 }
 
 /// Removes a sub-resource; an absent one is no error.
 ///
 /// # Errors
 /// `NoSuchBucket`.
-pub(crate) async fn delete(at: &Service, bucket: &str, name: &'static str) -> S3Result<()> {
-    at.store.delete_bucket_config(bucket, name).await.map_err(answer)
+pub(crate) async fn delete(store: &Store, bucket: &str, name: &'static str) -> S3Result<()> {
+    store.delete_bucket_config(bucket, name).await.map_err(answer)
 }
 
 /// Reads a document of ours.

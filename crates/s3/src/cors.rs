@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use s3s::dto::{CORSConfiguration, CORSRule};
 use s3s::{S3Result, s3_error};
 
+use crate::error;
+
 /// Most rules of a bucket.
 const RULES_MAX: usize = 100;
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
@@ -12,17 +14,11 @@ const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 /// `MalformedXML` or `InvalidRequest`, in S3's words.
 pub(crate) fn validate(config: &CORSConfiguration) -> S3Result<()> {
     if config.cors_rules.is_empty() || config.cors_rules.len() > RULES_MAX {
-        return Err(s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        ));
+        return Err(error::malformed());
     }
     for rule in &config.cors_rules {
         if rule.allowed_methods.is_empty() || rule.allowed_origins.is_empty() {
-            return Err(s3_error!(
-                MalformedXML,
-                "The XML you provided was not well-formed or did not validate against our published schema"
-            ));
+            return Err(error::malformed());
         }
         if let Some(method) = rule.allowed_methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
             return Err(s3_error!(

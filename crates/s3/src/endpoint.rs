@@ -94,8 +94,7 @@ impl Endpoint {
     async fn browser(&self, request: &Request<Incoming>) -> Option<Browser> {
         let ask = cors::Ask::of(request.method(), request.headers())?;
         let bucket = request.uri().path().trim_start_matches('/').split('/').next()?;
-        let found = self.store.bucket_config(bucket, config::CORS).await.ok();
-        let rules = found.and_then(|found| config::read::<CORSConfiguration>(&found.document, config::CORS).ok());
+        let rules = config::find::<CORSConfiguration>(&self.store, bucket, config::CORS).await.ok().flatten();
         let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
         if rule.is_none() && !ask.preflight {
             return None;

@@ -49,6 +49,11 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
     }
 }
 
+/// A document that does not follow its schema, in S3's words.
+pub(crate) fn malformed() -> S3Error {
+    s3_error!(MalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+}
+
 /// A deleted object is not found; a marker that is named is found and cannot be read.
 fn delete_marker(error: &store::Error, version: store::api::VersionId, named: bool) -> S3Error {
     let code = if named { S3ErrorCode::MethodNotAllowed } else { S3ErrorCode::NoSuchKey };

@@ -5,7 +5,7 @@ use s3s::dto::{ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetentionMod
 use s3s::{S3Result, s3_error};
 use store::api::{Lock, Retention, RetentionMode};
 
-use crate::wire;
+use crate::{error, wire};
 
 /// The lock that a write's headers ask for.
 ///
@@ -90,12 +90,7 @@ impl Told {
 /// # Errors
 /// `MalformedXML`, `InvalidArgument`.
 pub(crate) fn of_document(document: Option<s3s::dto::ObjectLockRetention>) -> S3Result<Option<Retention>> {
-    let malformed = || {
-        s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        )
-    };
+    let malformed = || error::malformed();
     let document = document.ok_or_else(malformed)?;
     match (document.mode, document.retain_until_date) {
         (None, None) => Ok(None),

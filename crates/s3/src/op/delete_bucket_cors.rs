@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-    config::delete(at, &req.input.bucket, config::CORS).await?;
+    config::delete(&at.store, &req.input.bucket, config::CORS).await?;
     Ok(S3Response::new(DeleteBucketCorsOutput {}))
 }

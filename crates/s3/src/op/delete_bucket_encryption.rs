@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketEncryptionInput>,
 ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-    config::delete(at, &req.input.bucket, config::ENCRYPTION).await?;
+    config::delete(&at.store, &req.input.bucket, config::ENCRYPTION).await?;
     Ok(S3Response::new(DeleteBucketEncryptionOutput {}))
 }

@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketLifecycleInput>,
 ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-    config::delete(at, &req.input.bucket, config::LIFECYCLE).await?;
+    config::delete(&at.store, &req.input.bucket, config::LIFECYCLE).await?;
     Ok(S3Response::new(DeleteBucketLifecycleOutput {}))
 }

@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
-    config::delete(at, &req.input.bucket, config::OWNERSHIP).await?;
+    config::delete(&at.store, &req.input.bucket, config::OWNERSHIP).await?;
     Ok(S3Response::new(DeleteBucketOwnershipControlsOutput {}))
 }

@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
-    config::delete(at, &req.input.bucket, config::POLICY).await?;
+    config::delete(&at.store, &req.input.bucket, config::POLICY).await?;
     Ok(S3Response::new(DeleteBucketPolicyOutput {}))
 }

@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketTaggingInput>,
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-    config::delete(at, &req.input.bucket, config::TAGGING).await?;
+    config::delete(&at.store, &req.input.bucket, config::TAGGING).await?;
     Ok(S3Response::new(DeleteBucketTaggingOutput {}))
 }

@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketWebsiteInput>,
 ) -> S3Result<S3Response<DeleteBucketWebsiteOutput>> {
-    config::delete(at, &req.input.bucket, config::WEBSITE).await?;
+    config::delete(&at.store, &req.input.bucket, config::WEBSITE).await?;
     Ok(S3Response::new(DeleteBucketWebsiteOutput {}))
 }

@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeletePublicAccessBlockInput>,
 ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
-    config::delete(at, &req.input.bucket, config::PUBLIC_ACCESS).await?;
+    config::delete(&at.store, &req.input.bucket, config::PUBLIC_ACCESS).await?;
     Ok(S3Response::new(DeletePublicAccessBlockOutput {}))
 }

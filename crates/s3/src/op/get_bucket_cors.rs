@@ -7,6 +7,6 @@ use crate::config;
 use crate::service::Service;
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetBucketCorsInput>) -> S3Result<S3Response<GetBucketCorsOutput>> {
-    let config: CORSConfiguration = config::get(at, &req.input.bucket, config::CORS).await?;
+    let config: CORSConfiguration = config::get(&at.store, &req.input.bucket, config::CORS).await?;
     Ok(S3Response::new(GetBucketCorsOutput { cors_rules: Some(config.cors_rules) }))
 }

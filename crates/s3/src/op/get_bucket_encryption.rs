@@ -13,7 +13,8 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<GetBucketEncryptionInput>,
 ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-    let stored = config::find::<ServerSideEncryptionConfiguration>(at, &req.input.bucket, config::ENCRYPTION).await?;
+    let stored =
+        config::find::<ServerSideEncryptionConfiguration>(&at.store, &req.input.bucket, config::ENCRYPTION).await?;
     let config = stored.unwrap_or_else(by_default);
     Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(config) }))
 }

@@ -12,7 +12,7 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<GetBucketNotificationConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
-    let config = config::find::<NotificationConfiguration>(at, &req.input.bucket, config::NOTIFICATION).await?;
+    let config = config::find::<NotificationConfiguration>(&at.store, &req.input.bucket, config::NOTIFICATION).await?;
     let config = config.unwrap_or_default();
     Ok(S3Response::new(GetBucketNotificationConfigurationOutput {
         event_bridge_configuration: config.event_bridge_configuration,

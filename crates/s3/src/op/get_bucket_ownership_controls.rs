@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<GetBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
-    let config: OwnershipControls = config::get(at, &req.input.bucket, config::OWNERSHIP).await?;
+    let config: OwnershipControls = config::get(&at.store, &req.input.bucket, config::OWNERSHIP).await?;
     Ok(S3Response::new(GetBucketOwnershipControlsOutput { ownership_controls: Some(config) }))
 }

@@ -10,7 +10,7 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<GetBucketPolicyInput>,
 ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
-    let document = config::document(at, &req.input.bucket, config::POLICY).await?;
+    let document = config::document(&at.store, &req.input.bucket, config::POLICY).await?;
     let policy = String::from_utf8(document).map_err(|_| s3_error!(InternalError, "the stored policy is not text"))?;
     Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy) }))
 }

@@ -10,6 +10,6 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<GetBucketTaggingInput>,
 ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-    let config: Tagging = config::get(at, &req.input.bucket, config::TAGGING).await?;
+    let config: Tagging = config::get(&at.store, &req.input.bucket, config::TAGGING).await?;
     Ok(S3Response::new(GetBucketTaggingOutput { tag_set: config.tag_set }))
 }

@@ -10,7 +10,7 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<GetBucketWebsiteInput>,
 ) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
-    let config: WebsiteConfiguration = config::get(at, &req.input.bucket, config::WEBSITE).await?;
+    let config: WebsiteConfiguration = config::get(&at.store, &req.input.bucket, config::WEBSITE).await?;
     Ok(S3Response::new(GetBucketWebsiteOutput {
         error_document: config.error_document,
         index_document: config.index_document,

@@ -10,6 +10,7 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<GetPublicAccessBlockInput>,
 ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
-    let config: PublicAccessBlockConfiguration = config::get(at, &req.input.bucket, config::PUBLIC_ACCESS).await?;
+    let config: PublicAccessBlockConfiguration =
+        config::get(&at.store, &req.input.bucket, config::PUBLIC_ACCESS).await?;
     Ok(S3Response::new(GetPublicAccessBlockOutput { public_access_block_configuration: Some(config) }))
 }

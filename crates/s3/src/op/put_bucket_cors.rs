@@ -8,6 +8,6 @@ use crate::{config, cors};
 
 pub(crate) async fn run(at: &Service, req: S3Request<PutBucketCorsInput>) -> S3Result<S3Response<PutBucketCorsOutput>> {
     cors::validate(&req.input.cors_configuration)?;
-    config::put(at, &req.input.bucket, config::CORS, &req.input.cors_configuration).await?;
+    config::put(&at.store, &req.input.bucket, config::CORS, &req.input.cors_configuration).await?;
     Ok(S3Response::new(PutBucketCorsOutput {}))
 }

@@ -6,7 +6,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use crate::config;
-use crate::error::not_implemented;
+use crate::error::{malformed, not_implemented};
 use crate::service::Service;
 
 pub(crate) async fn run(
@@ -15,16 +15,13 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
     validate(&req.input.server_side_encryption_configuration)?;
     let config = &req.input.server_side_encryption_configuration;
-    config::put(at, &req.input.bucket, config::ENCRYPTION, config).await?;
+    config::put(&at.store, &req.input.bucket, config::ENCRYPTION, config).await?;
     Ok(S3Response::new(PutBucketEncryptionOutput {}))
 }
 
 fn validate(config: &ServerSideEncryptionConfiguration) -> S3Result<()> {
     let [rule] = config.rules.as_slice() else {
-        return Err(s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        ));
+        return Err(malformed());
     };
     let Some(default) = &rule.apply_server_side_encryption_by_default else { return Ok(()) };
     match default.sse_algorithm.as_str() {
@@ -36,9 +33,6 @@ fn validate(config: &ServerSideEncryptionConfiguration) -> S3Result<()> {
         ServerSideEncryption::AWS_KMS | ServerSideEncryption::AWS_KMS_DSSE => {
             Err(not_implemented("a bucket's default encryption with a KMS key"))
         }
-        _ => Err(s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        )),
+        _ => Err(malformed()),
     }
 }

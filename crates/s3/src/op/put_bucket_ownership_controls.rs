@@ -22,6 +22,6 @@ pub(crate) async fn run(
         }
         _ => return Err(s3_error!(MalformedXML, "unknown ObjectOwnership")),
     }
-    config::put(at, &req.input.bucket, config::OWNERSHIP, config).await?;
+    config::put(&at.store, &req.input.bucket, config::OWNERSHIP, config).await?;
     Ok(S3Response::new(PutBucketOwnershipControlsOutput {}))
 }

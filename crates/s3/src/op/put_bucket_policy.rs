@@ -15,13 +15,13 @@ pub(crate) async fn run(
     let bucket = &req.input.bucket;
     let parsed = Policy::parse(req.input.policy.as_bytes(), Kind::Resource { bucket });
     let policy = parsed.map_err(|error| custom("MalformedPolicy", error.reason.to_string()))?;
-    let block = config::find::<PublicAccessBlockConfiguration>(at, bucket, config::PUBLIC_ACCESS).await?;
+    let block = config::find::<PublicAccessBlockConfiguration>(&at.store, bucket, config::PUBLIC_ACCESS).await?;
     if block.and_then(|block| block.block_public_policy) == Some(true) && is_public(&policy) {
         return Err(s3_error!(
             AccessDenied,
             "public policies are blocked by the BlockPublicPolicy block public access setting"
         ));
     }
-    config::put_document(at, bucket, config::POLICY, req.input.policy.into_bytes()).await?;
+    config::put_document(&at.store, bucket, config::POLICY, req.input.policy.into_bytes()).await?;
     Ok(S3Response::new(PutBucketPolicyOutput {}))
 }

@@ -12,6 +12,6 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
     let tags = tags::of_set(req.input.tagging.tag_set, tags::BUCKET_MAX)?;
     let tagging = Tagging { tag_set: tags::set_of(tags) };
-    config::put(at, &req.input.bucket, config::TAGGING, &tagging).await?;
+    config::put(&at.store, &req.input.bucket, config::TAGGING, &tagging).await?;
     Ok(S3Response::new(PutBucketTaggingOutput {}))
 }

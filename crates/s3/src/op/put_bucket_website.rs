@@ -11,7 +11,7 @@ pub(crate) async fn run(
     req: S3Request<PutBucketWebsiteInput>,
 ) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
     validate(&req.input.website_configuration)?;
-    config::put(at, &req.input.bucket, config::WEBSITE, &req.input.website_configuration).await?;
+    config::put(&at.store, &req.input.bucket, config::WEBSITE, &req.input.website_configuration).await?;
     Ok(S3Response::new(PutBucketWebsiteOutput {}))
 }
 

@@ -1,9 +1,9 @@
 //! PutObjectLegalHold.
 
 use s3s::dto::{ObjectLockLegalHoldStatus, PutObjectLegalHoldInput, PutObjectLegalHoldOutput};
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result};
 
-use crate::error::answer;
+use crate::error::{answer, malformed};
 use crate::service::Service;
 use crate::{lock, wire};
 
@@ -19,10 +19,7 @@ pub(crate) async fn run(
         Some(ObjectLockLegalHoldStatus::ON) => true,
         Some(ObjectLockLegalHoldStatus::OFF) => false,
         _ => {
-            return Err(s3_error!(
-                MalformedXML,
-                "The XML you provided was not well-formed or did not validate against our published schema"
-            ));
+            return Err(malformed());
         }
     };
     let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {

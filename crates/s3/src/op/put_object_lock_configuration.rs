@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::Error;
 use store::api::{DefaultRetention, RetentionPeriod, Versioning};
 
-use crate::error::answer;
+use crate::error::{answer, malformed};
 use crate::lock;
 use crate::service::Service;
 
@@ -31,12 +31,7 @@ pub(crate) async fn run(
 }
 
 fn default_retention(config: Option<ObjectLockConfiguration>) -> S3Result<Option<DefaultRetention>> {
-    let malformed = || {
-        s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        )
-    };
+    let malformed = || malformed();
     let config = config.ok_or_else(malformed)?;
     if config.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
         return Err(malformed());

@@ -11,6 +11,6 @@ pub(crate) async fn run(
     req: S3Request<PutPublicAccessBlockInput>,
 ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
     let config = &req.input.public_access_block_configuration;
-    config::put(at, &req.input.bucket, config::PUBLIC_ACCESS, config).await?;
+    config::put(&at.store, &req.input.bucket, config::PUBLIC_ACCESS, config).await?;
     Ok(S3Response::new(PutPublicAccessBlockOutput {}))
 }
