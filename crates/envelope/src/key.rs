@@ -1,7 +1,8 @@
 //! Keys and their wraps. Plain keys cannot be printed, copied or serialised by accident; wrapped
 //! ones are another type and can.
 
-use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Prk};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Prk, Salt};
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
 use base::Rng;
 use zeroize::Zeroizing;
@@ -82,6 +83,33 @@ impl Kek {
         self.unwrap(context, wrapped).map(Self)
     }
 
+    /// A key that nobody can make who lacks either this one or `other` (HKDF-SHA-512, RFC 5869:
+    /// extract with this key as the salt, which makes HMAC a PRF of both inputs).
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Refused`] never in practice.
+    pub fn combined(&self, other: &[u8; KEY_LEN]) -> Result<Self, EnvelopeError> {
+        let both = Salt::new(HKDF_SHA512, self.0.as_ref()).extract(other);
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        let okm = both.expand(&[b"holdfast/combined/v1"], Len(KEY_LEN)).map_err(|_| EnvelopeError::Refused)?;
+        okm.fill(key.as_mut()).map_err(|_| EnvelopeError::Refused)?;
+        Ok(Self(key))
+    }
+
+    /// What tells this key from others in a context, and nothing else about it.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Refused`] never in practice.
+    pub fn verifier(&self, context: &[u8]) -> Result<[u8; KEY_LEN], EnvelopeError> {
+        Ok(*self.derive(b"holdfast/verifier/v1", context)?)
+    }
+
+    /// Whether `verifier` is this key's for the context. Takes the same time for all wrong ones.
+    pub fn is_verified_by(&self, context: &[u8], verifier: &[u8]) -> bool {
+        let own = self.derive(b"holdfast/verifier/v1", context);
+        own.is_ok_and(|own| verify_slices_are_equal(own.as_ref(), verifier).is_ok())
+    }
+
     /// A key for one purpose and context. The context's length goes before it, so that purpose
     /// and context cannot be cut in two ways.
     pub(crate) fn derive(&self, purpose: &[u8], context: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, EnvelopeError> {
@@ -151,6 +179,28 @@ mod tests {
         let expected = "6cd7e88d04d00f166c7d341373ab467d7b6b26febdbe503b148f13418b9ddc7a0da2e6096db64cb1";
         assert_eq!(hex::encode(wrapped.0), expected);
         assert_eq!(*kek.unwrap_kek(&context, &wrapped).unwrap().0, key);
+    }
+
+    /// The vector of `docs/spec/wrap.md`.
+    #[test]
+    fn combined_keys_are_the_specified_ones() {
+        let kek = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
+        let other: [u8; KEY_LEN] = std::array::from_fn(|i| 0xa0 + i as u8);
+        let combined = kek.combined(&other).unwrap();
+        assert_eq!(hex::encode(*combined.0), "128e353e59da35953550923051332fc77864ffbe59348d0f2f8d082cee2d8a3d");
+        assert_eq!(
+            hex::encode(combined.verifier(b"ssec/1").unwrap()),
+            "97cb02ba971145671e25b3a01433a3d9d65cad9dbe1178ea51b3e68561823150"
+        );
+        assert!(combined.is_verified_by(b"ssec/1", &combined.verifier(b"ssec/1").unwrap()));
+        // Either half alone, or swapped, is another key; another context, another verifier.
+        let swapped = Kek::from_bytes(other).combined(&kek.0).unwrap();
+        let verifier = combined.verifier(b"ssec/1").unwrap();
+        for wrong in [&swapped, &kek, &Kek::from_bytes(other)] {
+            assert!(!wrong.is_verified_by(b"ssec/1", &verifier));
+        }
+        assert!(!combined.is_verified_by(b"ssec/2", &verifier));
+        assert!(!combined.is_verified_by(b"ssec/1", &verifier[..31]));
     }
 
     /// KWP itself would unwrap shorter keys: a wrap that is not of 32 bytes is none of ours.

@@ -92,7 +92,24 @@ impl DekPlace<'_> {
     }
 }
 
-/// A bucket's key, unwrapped.
+/// A customer's key (SSE-C): 256 bits that come with each request and are never kept. Cannot be
+/// printed; zeroed when dropped.
+pub struct CustomerKey(Zeroizing<[u8; 32]>);
+
+impl CustomerKey {
+    /// A key from the bytes that the customer sent.
+    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Debug for CustomerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CustomerKey(..)")
+    }
+}
+
+/// A bucket's key, unwrapped; or that and a customer's together.
 pub struct BucketKey(Kek);
 
 impl BucketKey {
@@ -102,6 +119,28 @@ impl BucketKey {
     /// [`KeyError::Wrong`] never in practice: wrapping a 32-byte key has no way to fail.
     pub fn wrap(&self, place: &DekPlace<'_>, dek: &Dek) -> Result<WrappedKey, KeyError> {
         Ok(self.0.wrap_dek(&place.context(), dek)?)
+    }
+
+    /// The key that takes the bucket's and the customer's to make.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn with_customer(&self, customer: &CustomerKey) -> Result<Self, KeyError> {
+        Ok(Self(self.0.combined(&customer.0)?))
+    }
+
+    /// What is kept of a body to tell the right customer's key from a wrong one, also where the
+    /// body has no bytes.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn verifier(&self, bucket: BucketId, object: &str, body: BodyId) -> Result<[u8; 32], KeyError> {
+        Ok(self.0.verifier(&customer_context(bucket, object, body))?)
+    }
+
+    /// Whether this is the key that `verifier` was made with, for the same body.
+    pub fn is_verified_by(&self, bucket: BucketId, object: &str, body: BodyId, verifier: &[u8]) -> bool {
+        self.0.is_verified_by(&customer_context(bucket, object, body), verifier)
     }
 
     /// Unwraps a part's DEK.
@@ -205,6 +244,10 @@ fn wrapped_key(bytes: &[u8]) -> Result<WrappedKey, EnvelopeError> {
 
 fn bucket_context(bucket: BucketId) -> Vec<u8> {
     [b"bucket/1".as_slice(), bucket.as_bytes()].concat()
+}
+
+fn customer_context(bucket: BucketId, object: &str, body: BodyId) -> Vec<u8> {
+    [b"ssec/1".as_slice(), bucket.as_bytes(), body.as_bytes(), object.as_bytes()].concat()
 }
 
 fn secret_context(name: &str) -> Vec<u8> {
@@ -318,6 +361,27 @@ mod tests {
         for other in elsewhere {
             assert!(key.unwrap(&other, &wrapped.0).is_err(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_customers_key_is_needed_beside_the_buckets() {
+        let rng = SeededRng::new(4);
+        let ring = Keyring::ephemeral(&rng);
+        let bucket = BucketId::random(&rng);
+        let key = ring.bucket_key(bucket, &ring.new_bucket_key(bucket, &rng).unwrap()).unwrap();
+        let customer = |byte| CustomerKey::new(Zeroizing::new([byte; 32]));
+        assert_eq!(format!("{:?}", customer(7)), "CustomerKey(..)");
+        let (right, wrong) = (key.with_customer(&customer(1)).unwrap(), key.with_customer(&customer(2)).unwrap());
+        let body = BodyId::random(&rng);
+        let place = DekPlace { bucket, object: "a", body, number: 0, part: PartId::random(&rng) };
+        let wrapped = right.wrap(&place, &Dek::generate(&rng)).unwrap();
+        let verifier = right.verifier(bucket, "a", body).unwrap();
+        assert!(right.unwrap(&place, &wrapped.0).is_ok() && right.is_verified_by(bucket, "a", body, &verifier));
+        for other in [&wrong, &*key] {
+            assert!(other.unwrap(&place, &wrapped.0).is_err() && !other.is_verified_by(bucket, "a", body, &verifier));
+        }
+        assert!(!right.is_verified_by(bucket, "b", body, &verifier));
+        assert!(!right.is_verified_by(bucket, "a", BodyId::random(&rng), &verifier));
     }
 
     #[test]

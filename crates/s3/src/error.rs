@@ -26,9 +26,22 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::NoSuchKey | E::ConditionOnAbsent => with(S3ErrorCode::NoSuchKey, &error),
         E::NoSuchVersion => with(S3ErrorCode::NoSuchVersion, &error),
         E::DeleteMarker { version, named } => delete_marker(&error, *version, *named),
-        E::Locked(_) => {
-            S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
+        E::Locked(_) => with_words(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock."),
+        E::CustomerKeyMissing => with_words(
+            S3ErrorCode::InvalidRequest,
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",
+        ),
+        E::CustomerKeyWrong => with_words(
+            S3ErrorCode::AccessDenied,
+            "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.",
+        ),
+        E::NoCustomerKey => {
+            with_words(S3ErrorCode::InvalidRequest, "The encryption parameters are not applicable to this object.")
         }
+        E::OtherEncryption => with_words(
+            S3ErrorCode::InvalidRequest,
+            "The provided encryption parameters did not match the ones used originally.",
+        ),
         E::BucketState(_) => with(S3ErrorCode::InvalidBucketState, &error),
         E::NoSuchConfig(name) => no_such_config(name),
         E::NoSuchUpload => with(S3ErrorCode::NoSuchUpload, &error),
@@ -47,6 +60,11 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::Corrupt(_) | E::Key(_) | E::Record(_) => internal(&error),
         _ => by_kind(&error),
     }
+}
+
+/// S3's own words, where clients may look for them.
+fn with_words(code: S3ErrorCode, words: &'static str) -> S3Error {
+    S3Error::with_message(code, words)
 }
 
 /// A document that does not follow its schema, in S3's words.

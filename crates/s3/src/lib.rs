@@ -16,6 +16,7 @@ mod config;
 mod context;
 mod cors;
 mod document;
+mod encryption;
 mod endpoint;
 mod error;
 mod guard;

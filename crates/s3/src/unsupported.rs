@@ -17,7 +17,7 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 40] = [
+const HEADERS: [(&str, Values); 48] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
@@ -58,12 +58,21 @@ const HEADERS: [(&str, Values); 40] = [
     ("x-amz-mp-object-size", Values::Any),
     // Everyone pays for themselves here.
     ("x-amz-request-payer", Values::Any),
-    // True of every object: the owner alone has it, in one class, under managed AES-256 keys.
+    // True of every object: the owner alone has it, in one class.
     ("x-amz-acl", Values::Only(&["private", "bucket-owner-full-control"])),
     ("x-amz-object-ownership", Values::Only(&["BucketOwnerEnforced"])),
     ("x-amz-storage-class", Values::Only(&["STANDARD"])),
-    ("x-amz-server-side-encryption", Values::Only(&["AES256"])),
-    ("x-amz-server-side-encryption-bucket-key-enabled", Values::Only(&["false"])),
+    // Encryption.
+    ("x-amz-server-side-encryption", Values::Any),
+    ("x-amz-server-side-encryption-aws-kms-key-id", Values::Any),
+    ("x-amz-server-side-encryption-context", Values::Any),
+    ("x-amz-server-side-encryption-bucket-key-enabled", Values::Any),
+    ("x-amz-server-side-encryption-customer-algorithm", Values::Any),
+    ("x-amz-server-side-encryption-customer-key", Values::Any),
+    ("x-amz-server-side-encryption-customer-key-md5", Values::Any),
+    ("x-amz-copy-source-server-side-encryption-customer-algorithm", Values::Any),
+    ("x-amz-copy-source-server-side-encryption-customer-key", Values::Any),
+    ("x-amz-copy-source-server-side-encryption-customer-key-md5", Values::Any),
     ("x-amz-bucket-object-lock-enabled", Values::Any),
 ];
 

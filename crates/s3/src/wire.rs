@@ -6,8 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base::UploadId;
 use http::HeaderMap;
 use s3s::dto::{
-    ChecksumType, CommonPrefix, ETag, ETagCondition, EncodingType, Metadata, Owner, Range, ServerSideEncryption,
-    Timestamp, TimestampFormat,
+    ChecksumType, CommonPrefix, ETag, ETagCondition, EncodingType, Metadata, Owner, Range, Timestamp, TimestampFormat,
 };
 use s3s::{S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, VersionId, WriteCondition};
@@ -37,10 +36,6 @@ pub(crate) fn http_date(timestamp: &Timestamp) -> Option<String> {
     let mut out = Vec::new();
     timestamp.format(TimestampFormat::HttpDate, &mut out).ok()?;
     String::from_utf8(out).ok()
-}
-
-pub(crate) fn aes256() -> Option<ServerSideEncryption> {
-    Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256))
 }
 
 pub(crate) fn owner(name: &str) -> Owner {

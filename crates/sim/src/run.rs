@@ -11,8 +11,8 @@ use futures::StreamExt;
 use keys::Keyring;
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, ListRequest, ObjectMeta,
-    ReadCondition, ReadRange, Versioning, WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, ListRequest, NewPart,
+    ObjectMeta, ReadCondition, ReadRange, Versioning, WriteCondition,
 };
 use store::{Error, Options, State, Store};
 use tokio::time::Instant;
@@ -259,14 +259,17 @@ impl World {
 
     async fn multipart(&mut self, store: &Store) {
         let key = *self.chance.pick(&KEYS);
-        let upload = store.create_upload(BUCKET, key, ObjectMeta::default(), None, "root").await.expect("an upload");
+        let upload =
+            store.create_upload(BUCKET, key, ObjectMeta::default(), None, "root").await.expect("an upload").upload;
         let sizes = [5 << 20, 1 + self.chance.below(100_000)];
         let mut whole = Vec::new();
         let mut parts = Vec::new();
         for (number, size) in (1u16..).zip(sizes) {
             let body = Bytes::from(vec![number as u8 ^ self.chance.below(256) as u8; size]);
             let mut source = self.source(&body);
-            let part = store.put_part(BUCKET, key, upload, number, size as u64, &mut source).await;
+            let part = store
+                .put_part(BUCKET, key, &NewPart { upload, number, customer: None }, size as u64, &mut source)
+                .await;
             let part = part.unwrap_or_else(|error| panic!("part {number} of {key} failed: {error}"));
             parts.push(CompletePart { number, etag: part.etag, checksum: None });
             whole.extend_from_slice(&body);
@@ -289,6 +292,7 @@ impl World {
             key: from.to_owned(),
             version: None,
             condition: ReadCondition::default(),
+            customer: None,
         };
         let copied = store.copy(&source, BUCKET, to, &CopyChanges::default(), &WriteCondition::default()).await;
         copied.unwrap_or_else(|error| panic!("copy of {from} to {to} failed: {error}"));
@@ -340,7 +344,7 @@ impl World {
             assert_eq!(listed.latest, newest.as_ref() != Some(&key), "{key} {version} is the latest");
             newest = Some(key.clone());
             if !listed.marker {
-                let opened = store.open_object(BUCKET, &key, Some(version)).await;
+                let opened = store.open_object(BUCKET, &key, Some(version), None).await;
                 let reader = opened.unwrap_or_else(|error| panic!("open of {key} {version} failed: {error}"));
                 let bytes = collect(reader.read(ReadRange::All).await, &key).await;
                 assert_eq!(bytes.len() as u64, listed.info.size, "length of {key} {version}");
@@ -361,7 +365,7 @@ impl World {
 
     /// Reads a key whole, compares, then compares a range of it.
     async fn read(&mut self, store: &Store, key: &str) -> Option<Bytes> {
-        let body = match store.open_object(BUCKET, key, None).await {
+        let body = match store.open_object(BUCKET, key, None, None).await {
             Ok(reader) => {
                 let size = reader.info.size;
                 let bytes = collect(reader.read(ReadRange::All).await, key).await;
@@ -377,8 +381,10 @@ impl World {
         if body.len() > 1 {
             let from = self.chance.below(body.len() - 1);
             let to = from + 1 + self.chance.below(body.len() - from);
-            let reader =
-                store.open_object(BUCKET, key, None).await.unwrap_or_else(|error| panic!("reopen of {key}: {error}"));
+            let reader = store
+                .open_object(BUCKET, key, None, None)
+                .await
+                .unwrap_or_else(|error| panic!("reopen of {key}: {error}"));
             let range = ReadRange::Bytes(from as u64..to.min(body.len()) as u64);
             let part = collect(reader.read(range).await, key).await;
             assert!(part == body.slice(from..to.min(body.len())), "range {from}..{to} of {key}");

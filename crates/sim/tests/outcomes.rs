@@ -55,7 +55,7 @@ async fn put(store: &Store, body: &Bytes) -> Result<(), store::Error> {
 }
 
 async fn read(store: &Store) -> Vec<u8> {
-    let reader = store.open_object("bbb", "key", None).await.expect("the object");
+    let reader = store.open_object("bbb", "key", None, None).await.expect("the object");
     let stream = reader.read(ReadRange::All).await.expect("a stream");
     stream.try_collect::<Vec<Bytes>>().await.expect("its bytes").concat()
 }
@@ -91,7 +91,7 @@ async fn a_client_that_goes_away_leaves_the_whole_object_or_nothing() {
             }
         }
         store.shutdown().await;
-        match store.open_object("bbb", "key", None).await {
+        match store.open_object("bbb", "key", None, None).await {
             Err(store::Error::NoSuchKey) => {}
             Ok(_) => assert!(read(&store).await == body, "after {polls} polls"),
             Err(error) => panic!("after {polls} polls: {error}"),

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use base::{BodyId, UploadId};
 use bytes::Bytes;
+pub use keys::CustomerKey;
 pub use meta::record::{
-    BucketState, Checksum, ChecksumKind, DefaultRetention, Grant, Lock, Retention, RetentionMode, RetentionPeriod,
-    Right, Versioning,
+    BucketState, Checksum, ChecksumKind, DefaultEncryption, DefaultRetention, Encryption, Grant, Lock, Retention,
+    RetentionMode, RetentionPeriod, Right, Versioning,
 };
 
 use crate::Error;
@@ -37,6 +39,51 @@ pub struct ObjectMeta {
     pub tags: BTreeMap<String, String>,
     /// Lock; without a retention the bucket's default applies.
     pub lock: Lock,
+}
+
+/// How a new version is to be encrypted.
+#[derive(Debug, Clone, Default)]
+pub enum Encrypt {
+    /// As the bucket says.
+    #[default]
+    Default,
+    /// SSE-S3.
+    Bucket,
+    /// SSE-KMS under the default key.
+    Kms {
+        /// Encryption context, JSON.
+        context: Option<String>,
+        /// With an S3 Bucket Key; `None`: as the bucket says.
+        bucket_key: Option<bool>,
+    },
+    /// SSE-C.
+    Customer(Arc<CustomerKey>),
+}
+
+/// A new object, but for its bytes.
+#[derive(Debug, Clone, Default)]
+pub struct NewObject {
+    /// What is stored beside the bytes.
+    pub meta: ObjectMeta,
+    /// How it is encrypted.
+    pub encrypt: Encrypt,
+}
+
+impl From<ObjectMeta> for NewObject {
+    fn from(meta: ObjectMeta) -> Self {
+        Self { meta, encrypt: Encrypt::Default }
+    }
+}
+
+/// A part of an upload, to be written.
+#[derive(Debug, Clone)]
+pub struct NewPart {
+    /// The upload.
+    pub upload: UploadId,
+    /// 1 to 10,000.
+    pub number: u16,
+    /// The key that the upload was created with (SSE-C).
+    pub customer: Option<Arc<CustomerKey>>,
 }
 
 /// A version of an object, as clients name it.
@@ -114,6 +161,8 @@ pub struct ObjectInfo {
     pub checksum: Option<Checksum>,
     /// Parts of a multipart object; `None` for an object put in one piece.
     pub parts_count: Option<u16>,
+    /// Under whose keys it is.
+    pub encryption: Encryption,
 }
 
 /// What the reader of a request body knows once the body ended well.
@@ -188,10 +237,12 @@ pub struct CopySource {
     pub version: Option<VersionId>,
     /// Conditions on the source.
     pub condition: ReadCondition,
+    /// The key that the source is under (SSE-C).
+    pub customer: Option<Arc<CustomerKey>>,
 }
 
 /// What of a copy differs from its source.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct CopyChanges {
     /// Other headers and user metadata; `None`: the source's.
     pub meta: Option<ObjectMeta>,
@@ -199,6 +250,8 @@ pub struct CopyChanges {
     pub tags: Option<BTreeMap<String, String>>,
     /// Its lock, which is never copied.
     pub lock: Lock,
+    /// Its encryption, which is never copied.
+    pub encrypt: Encrypt,
 }
 
 /// Conditions of a read (RFC 9110 section 13; S3 evaluates them in that order).
@@ -279,6 +332,8 @@ pub struct UploadInfo {
     pub owner: String,
     /// Checksum algorithm and kind asked for at creation.
     pub checksum: Option<(String, ChecksumKind)>,
+    /// Under whose keys its parts are.
+    pub encryption: Encryption,
 }
 
 /// A page of uploads.

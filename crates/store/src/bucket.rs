@@ -27,7 +27,7 @@ impl Store {
     /// [`Error::BucketExists`], or a metadata error.
     pub async fn create_bucket(&self, name: &str, owner: &str, object_lock: bool) -> Result<BucketInfo, Error> {
         let versioning = if object_lock { Versioning::Enabled } else { Versioning::Off };
-        let state = BucketState { versioning, object_lock, default_retention: None };
+        let state = BucketState { versioning, object_lock, ..BucketState::default() };
         let rng = self.0.options.doors.rng.as_ref();
         let id = BucketId::random(rng);
         let record = BucketRecord {

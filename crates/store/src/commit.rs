@@ -7,7 +7,8 @@ use meta::record::{
 };
 use meta::{Batch, Check, CommitError, Version, Write};
 
-use crate::api::WriteCondition;
+use crate::api::{Encrypt, WriteCondition};
+use crate::encryption::encrypt_by_default;
 use crate::version::lock_by_default;
 use crate::{Error, Store};
 
@@ -18,9 +19,9 @@ const ATTEMPTS: usize = 100;
 /// What becomes visible when a body's bytes are durable.
 pub(crate) enum Goal {
     /// An object.
-    Object(ObjectGoal),
+    Object(Box<ObjectGoal>),
     /// A part of an upload.
-    Part(PartGoal),
+    Part(Box<PartGoal>),
 }
 
 /// The object that a goal made, as it is written; `None` for a part.
@@ -32,6 +33,8 @@ pub(crate) struct ObjectGoal {
     pub(crate) key: String,
     pub(crate) condition: WriteCondition,
     pub(crate) object: ObjectRecord,
+    /// What its writer asked for: the bucket says the rest when it is committed.
+    pub(crate) encrypt: Encrypt,
 }
 
 /// A part to put.
@@ -88,6 +91,7 @@ impl Store {
         object.order = stand.next_order(self.now_ms());
         object.null = stand.state.versioning != Versioning::Enabled;
         lock_by_default(&mut object, &stand.state)?;
+        encrypt_by_default(&mut object.encryption, &goal.encrypt, &stand.state);
         self.make_room(&stand, batch).await?;
         batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
         Ok(object)

@@ -1,16 +1,19 @@
 //! CopyObject: the new object shares the old one's sealed bytes; only the 40-byte key wraps are
 //! made anew.
 
+use std::sync::Arc;
+
 use base::{BodyId, UploadId};
-use keys::DekPlace;
+use keys::BucketKey;
 use meta::record::{
-    Body, BucketRecord, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
+    Body, DataRecord, DropRecord, Encryption, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
 };
 use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
 
 use crate::api::{CopyChanges, CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
 use crate::commit::{ObjectGoal, is};
+use crate::encryption::{Place, encrypt_by_default};
 use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::version::Found;
@@ -66,11 +69,18 @@ impl Store {
                 object.tags.clone_from(tags);
             }
             object.lock = changes.lock;
+            let from_place = Place { bucket: &from_bucket, key: &from.key, body: source.body_id };
+            let from_under = self.key_to_read(&from_place, &source.encryption, from.customer.as_deref())?;
+            let place = Place { bucket: &bucket, key, body: body_id };
+            let under;
+            (under, object.encryption) = self.key_to_write(&place, &changes.encrypt)?;
             let same = from_key == key::object_key(bucket.id, key);
             let state = self.bucket_state_for(&bucket, key, &mut batch).await?;
-            if same && state.versioning == Versioning::Off {
+            let rekeyed = is_customers(&source.encryption) || is_customers(&object.encryption);
+            if same && state.versioning == Versioning::Off && !rekeyed {
                 // In place: only metadata changes, and the body must keep its wraps' identity.
                 object.body_id = source.body_id;
+                encrypt_by_default(&mut object.encryption, &changes.encrypt, &state);
                 crate::commit::judge(condition, Some(&source.etag))?;
                 batch.checks.push(is(from_key.clone(), version));
                 batch.writes.push(Write::Put(from_key.clone(), object.encode()));
@@ -81,8 +91,8 @@ impl Store {
             }
             // Held until the commit: neither side's part rows are taken apart under the copy.
             held.lock().extend([source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body))));
-            let old = Side { bucket: &from_bucket, key: &from.key, body: source.body_id };
-            let new = Side { bucket: &bucket, key, body: body_id };
+            let old = Side { place: from_place, under: from_under };
+            let new = Side { place, under };
             let shared = match &source.body {
                 Body::Empty | Body::Marker => Ok(Body::Empty),
                 Body::Single(part) => self.share_part(&old, &new, 0, part, &mut batch).await.map(Body::Single),
@@ -100,7 +110,8 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             };
-            let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
+            let (bucket, condition, encrypt) = (bucket.clone(), condition.clone(), changes.encrypt.clone());
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(key, object)))
         })
@@ -122,13 +133,9 @@ impl Store {
         data.refs = data.refs.checked_add(1).ok_or(Error::Contended)?;
         batch.checks.push(is(data_key.clone(), version));
         batch.writes.push(Write::Put(data_key, data.encode()));
-        let dek = self.bucket_key(old.bucket)?.unwrap(&old.place(number, part), &part.wrapped_dek)?;
-        let wrapped_dek = self.bucket_key(new.bucket)?.wrap(&new.place(number, part), &dek)?.0.to_vec();
+        let dek = old.under.unwrap(&old.place.dek(number, part.id), &part.wrapped_dek)?;
+        let wrapped_dek = new.under.wrap(&new.place.dek(number, part.id), &dek)?.0.to_vec();
         Ok(SealedPart { wrapped_dek, ..part.clone() })
-    }
-
-    fn bucket_key(&self, bucket: &BucketRecord) -> Result<crate::part::BucketKeyRef, Error> {
-        Ok(self.0.keys.bucket_key(bucket.id, &bucket.wrapped_key)?)
     }
 
     /// Makes part rows for the new body, in batches, before anything refers to them. A drop
@@ -141,7 +148,7 @@ impl Store {
         batch: &mut Batch,
     ) -> Result<Body, Error> {
         let drop = DropRecord { dropped_ms: self.now_ms() + STAGING_MS };
-        let drop_key = key::drop_key(new.body);
+        let drop_key = key::drop_key(new.place.body);
         let staged = Batch { checks: vec![], writes: vec![Write::Put(drop_key.clone(), drop.encode())] };
         self.0.meta.commit(staged).await?;
         let numbers: Vec<u16> =
@@ -150,14 +157,14 @@ impl Store {
             self.until_won(|| async {
                 let mut batch = Batch::default();
                 for &number in numbers {
-                    let from = key::part_key(UploadId::from(old.body), number);
+                    let from = key::part_key(UploadId::from(old.place.body), number);
                     let found = self.record::<PartRecord>(from).await?;
                     // The source was replaced and taken apart under us.
                     let (mut part, _) = found.ok_or(Error::NoSuchKey)?;
                     if let Some(sealed) = &part.sealed {
                         part.sealed = Some(self.share_part(old, new, number, sealed, &mut batch).await?);
                     }
-                    batch.writes.push(Write::Put(key::part_key(UploadId::from(new.body), number), part.encode()));
+                    batch.writes.push(Write::Put(key::part_key(UploadId::from(new.place.body), number), part.encode()));
                 }
                 Ok((batch, ()))
             })
@@ -171,13 +178,10 @@ impl Store {
 
 /// One side of a copy.
 struct Side<'a> {
-    bucket: &'a BucketRecord,
-    key: &'a str,
-    body: BodyId,
+    place: Place<'a>,
+    under: Arc<BucketKey>,
 }
 
-impl Side<'_> {
-    fn place(&self, number: u16, part: &SealedPart) -> DekPlace<'_> {
-        DekPlace { bucket: self.bucket.id, object: self.key, body: self.body, number, part: part.id }
-    }
+fn is_customers(encryption: &Encryption) -> bool {
+    matches!(encryption, Encryption::Customer { .. })
 }

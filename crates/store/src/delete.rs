@@ -96,6 +96,7 @@ impl Store {
             tags: Default::default(),
             lock: Default::default(),
             body: Body::Marker,
+            encryption: Default::default(),
         }
     }
 

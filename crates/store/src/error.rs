@@ -39,6 +39,18 @@ pub enum Error {
     /// A retention or legal hold forbids it.
     #[error("the version is locked: {0}")]
     Locked(&'static str),
+    /// The object was written under a customer's key, and the request has none.
+    #[error("the object is encrypted with a key that its writer holds (SSE-C): the request must carry that key")]
+    CustomerKeyMissing,
+    /// The object was written under another customer's key.
+    #[error("the object is encrypted with another key than the request carries (SSE-C)")]
+    CustomerKeyWrong,
+    /// The object was not written under a customer's key, and the request has one.
+    #[error("the object is not encrypted with a customer's key (SSE-C), which the request carries")]
+    NoCustomerKey,
+    /// The part's customer key is not the one that the upload was created with.
+    #[error("the upload was created with other encryption parameters")]
+    OtherEncryption,
     /// The bucket has no such sub-resource.
     #[error("the bucket has no {0} configuration")]
     NoSuchConfig(&'static str),
@@ -152,7 +164,10 @@ impl Classify for Error {
             | Self::BucketState(_)
             | Self::UserExists(_)
             | Self::Contended => ErrorKind::Conflict,
-            Self::InvalidPart(_)
+            Self::CustomerKeyMissing
+            | Self::NoCustomerKey
+            | Self::OtherEncryption
+            | Self::InvalidPart(_)
             | Self::InvalidPartOrder
             | Self::PartTooSmall { .. }
             | Self::BadDigest
@@ -160,6 +175,7 @@ impl Classify for Error {
             | Self::Invalid(_)
             | Self::Body(_) => ErrorKind::Invalid,
             Self::TooFewSites { .. } | Self::Unreadable(_) => ErrorKind::Unavailable,
+            Self::CustomerKeyWrong => ErrorKind::Denied,
             Self::Full(_) => ErrorKind::Full,
             Self::Corrupt(_) => ErrorKind::Corrupt,
             Self::Meta(e) => e.kind(),

@@ -11,6 +11,7 @@ mod commit;
 mod copy;
 mod copy_body;
 mod delete;
+mod encryption;
 mod error;
 mod list;
 mod list_versions;

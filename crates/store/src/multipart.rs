@@ -9,12 +9,13 @@ use meta::record::{
 use meta::{Batch, Check, CommitError, Range, Version, Write};
 
 use crate::api::{
-    BodySource, CompletePart, CopySource, ListRequest, ObjectInfo, ObjectMeta, PartInfo, PartPage, ReadRange,
-    UploadInfo, UploadPage, Verdict, WriteCondition,
+    BodySource, CompletePart, CopySource, Encrypt, ListRequest, NewObject, NewPart, ObjectInfo, PartInfo, PartPage,
+    ReadRange, UploadInfo, UploadPage, Verdict, WriteCondition,
 };
 use crate::bucket::after;
 use crate::checksum::combine;
 use crate::commit::{Goal, ObjectGoal, PartGoal, is};
+use crate::encryption::{Place, encrypt_by_default};
 use crate::list::{after_marker, common_prefix};
 use crate::part::Target;
 use crate::put::{check_name, info, opaque_etag};
@@ -31,6 +32,7 @@ fn upload_info(key: &str, upload: UploadId, record: UploadRecord) -> UploadInfo 
         created_ms: record.created_ms,
         owner: record.owner,
         checksum: record.checksum,
+        encryption: record.encryption,
     }
 }
 
@@ -43,13 +45,18 @@ impl Store {
         &self,
         bucket: &str,
         key: &str,
-        meta: ObjectMeta,
+        new: impl Into<NewObject>,
         checksum: Option<(String, ChecksumKind)>,
         owner: &str,
-    ) -> Result<UploadId, Error> {
+    ) -> Result<UploadInfo, Error> {
+        let NewObject { meta, encrypt } = new.into();
         check_name(key, &meta)?;
         let record = self.bucket_record(bucket).await?;
         let upload = UploadId::random(self.0.options.doors.rng.as_ref());
+        let place = Place { bucket: &record, key, body: BodyId::from(upload) };
+        let (_, mut encryption) = self.key_to_write(&place, &encrypt)?;
+        let state = self.bucket_state(bucket).await?;
+        encrypt_by_default(&mut encryption, &encrypt, &state);
         let row = UploadRecord {
             created_ms: self.now_ms(),
             owner: owner.to_owned(),
@@ -59,13 +66,14 @@ impl Store {
             tags: meta.tags,
             lock: meta.lock,
             staging: false,
+            encryption,
         };
         let batch = Batch {
             checks: vec![Check::Present(key::bucket_state_key(record.id))],
             writes: vec![Write::Put(key::upload_key(record.id, key, upload), row.encode())],
         };
         match self.0.meta.commit(batch).await {
-            Ok(()) => Ok(upload),
+            Ok(()) => Ok(upload_info(key, upload, row)),
             Err(CommitError::Failed { .. }) => Err(Error::NoSuchBucket(bucket.to_owned())),
             Err(error) => Err(error.into()),
         }
@@ -99,18 +107,26 @@ impl Store {
         &self,
         bucket: &str,
         key: &str,
-        upload: UploadId,
-        number: u16,
+        new: &NewPart,
         size: u64,
         body: &mut dyn BodySource,
     ) -> Result<PartInfo, Error> {
+        let NewPart { upload, number, customer } = new;
+        let (upload, number) = (*upload, *number);
         if !(1..=PARTS_MAX).contains(&number) {
             return Err(Error::Invalid("a part number is between 1 and 10,000"));
         }
         let bucket = self.bucket_record(bucket).await?;
-        self.upload_row(&bucket, key, upload).await?;
+        let (row, _) = self.upload_row(&bucket, key, upload).await?;
         let mut stored = None;
-        let target = Target { bucket: &bucket, key, body: BodyId::from(upload), number };
+        let place = Place { bucket: &bucket, key, body: BodyId::from(upload) };
+        let under = match self.key_to_read(&place, &row.encryption, customer.as_deref()) {
+            Err(Error::CustomerKeyMissing | Error::CustomerKeyWrong | Error::NoCustomerKey) => {
+                return Err(Error::OtherEncryption);
+            }
+            under => under?,
+        };
+        let target = Target { place, number, under };
         let tag = BodyId::random(self.0.options.doors.rng.as_ref());
         let goal = |sealed: Option<meta::record::SealedPart>, facts: crate::api::BodyFacts| {
             let part = PartRecord {
@@ -121,7 +137,7 @@ impl Store {
             };
             stored = Some(part_info(number, part.clone()));
             let bucket = bucket.clone();
-            Ok(Goal::Part(PartGoal { bucket, key: key.to_owned(), upload, number, part }))
+            Ok(Goal::Part(Box::new(PartGoal { bucket, key: key.to_owned(), upload, number, part })))
         };
         self.store_body(target, size, body, goal).await?;
         stored.ok_or(Error::Invalid("a body without an end"))
@@ -137,10 +153,9 @@ impl Store {
         range: ReadRange,
         bucket: &str,
         key: &str,
-        upload: UploadId,
-        number: u16,
+        new: &NewPart,
     ) -> Result<PartInfo, Error> {
-        let source = self.open_object(&from.bucket, &from.key, from.version).await?;
+        let source = self.open_object(&from.bucket, &from.key, from.version, from.customer.as_deref()).await?;
         if from.condition.judge(&source.info.etag, source.info.modified_ms) != Verdict::Proceed {
             return Err(Error::PreconditionFailed);
         }
@@ -150,7 +165,7 @@ impl Store {
             ReadRange::Bytes(_) => return Err(Error::Invalid("the range to copy is outside the source object")),
         };
         let mut body = crate::copy_body::CopyBody(source.read(range).await?);
-        self.put_part(bucket, key, upload, number, size, &mut body).await
+        self.put_part(bucket, key, new, size, &mut body).await
     }
 
     /// Lists an upload's parts with numbers above `after_number`.
@@ -315,8 +330,12 @@ impl Store {
                 tags: row.tags,
                 lock: row.lock,
                 body: Body::Multipart(runs(&chosen)),
+                encryption: row.encryption,
             };
-            let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
+            let (bucket, condition) = (bucket.clone(), condition.clone());
+            // The bucket's own encryption was decided on when the upload was created.
+            let encrypt = Encrypt::Bucket;
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt };
             let mut batch = Batch {
                 checks: vec![is(upload_key.clone(), version)],
                 writes: vec![Write::Delete(upload_key.clone())],

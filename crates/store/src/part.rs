@@ -1,12 +1,12 @@
 //! Sealing a request body into a part and getting it to the sites.
 
 use base::limits::{CHUNK, DATA_COLUMNS, PART_SIZE_MAX, SEALED_CHUNK};
-use base::{BlobId, BodyId, PartId};
+use base::{BlobId, PartId};
 use bytes::{Buf, Bytes, BytesMut};
 use envelope::{BodyHeader, Dek, Sealer};
-use keys::DekPlace;
+use keys::BucketKey;
 use meta::Write;
-use meta::record::{BlobPart, BlobRecord, BucketRecord, DataRecord, SealedPart, SegmentPlacement};
+use meta::record::{BlobPart, BlobRecord, DataRecord, SealedPart, SegmentPlacement};
 use meta::record::{GarbageRecord, Record, key};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::api::{BodyError, BodyFacts, BodySource};
 use crate::blob::{SEGMENT, SegmentBuilder, Shape, UNIT};
 use crate::commit::{Done, Goal, Prepared};
+use crate::encryption::Place;
 use crate::pack::{Job, PACKED_MAX};
 use crate::pin::{Held, Pin};
 use crate::{Error, Store};
@@ -32,11 +33,11 @@ pub(crate) fn body_context(part: PartId) -> [u8; 24] {
 
 /// For whom a part is sealed.
 pub(crate) struct Target<'a> {
-    pub(crate) bucket: &'a BucketRecord,
-    pub(crate) key: &'a str,
-    pub(crate) body: BodyId,
+    pub(crate) place: Place<'a>,
     /// 0 for a body of one part.
     pub(crate) number: u16,
+    /// What its DEK is wrapped under.
+    pub(crate) under: Arc<BucketKey>,
 }
 
 impl Store {
@@ -59,15 +60,7 @@ impl Store {
         let rng = self.0.options.doors.rng.as_ref();
         let id = PartId::ordered(self.now_ms(), rng);
         let dek = Dek::generate(rng);
-        let bucket_key = self.0.keys.bucket_key(target.bucket.id, &target.bucket.wrapped_key)?;
-        let place = DekPlace {
-            bucket: target.bucket.id,
-            object: target.key,
-            body: target.body,
-            number: target.number,
-            part: id,
-        };
-        let wrapped_dek = bucket_key.wrap(&place, &dek)?.0.to_vec();
+        let wrapped_dek = target.under.wrap(&target.place.dek(target.number, id), &dek)?.0.to_vec();
         let (sealer, header) = Sealer::new(&dek, &body_context(id), rng);
         let sealed = |header: BodyHeader| SealedPart { id, size, wrapped_dek, header: header.0.to_vec() };
         let len = envelope::sealed_len(size);
@@ -337,6 +330,3 @@ impl BlobWriter {
         Ok(())
     }
 }
-
-/// Shares a part's bucket key lookups.
-pub(crate) type BucketKeyRef = Arc<keys::BucketKey>;

@@ -4,8 +4,9 @@ use base::BodyId;
 use base::limits::{KEY_LEN_MAX, USER_METADATA_MAX};
 use meta::record::{Body, ObjectRecord};
 
-use crate::api::{BodySource, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
+use crate::api::{BodySource, NewObject, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
 use crate::commit::{Goal, ObjectGoal, judge};
+use crate::encryption::Place;
 use crate::part::Target;
 use crate::{Error, Store};
 
@@ -48,6 +49,7 @@ pub(crate) fn info(key: &str, record: ObjectRecord) -> ObjectInfo {
         },
         checksum: record.checksum,
         parts_count,
+        encryption: record.encryption,
     }
 }
 
@@ -62,16 +64,19 @@ impl Store {
         &self,
         bucket: &str,
         key: &str,
-        meta: ObjectMeta,
+        new: impl Into<NewObject>,
         size: u64,
         condition: &WriteCondition,
         body: &mut dyn BodySource,
     ) -> Result<ObjectInfo, Error> {
+        let NewObject { meta, encrypt } = new.into();
         check_name(key, &meta)?;
         let bucket = self.bucket_record(bucket).await?;
         self.judge_early(&bucket, key, condition).await?;
         let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
-        let target = Target { bucket: &bucket, key, body: body_id, number: 0 };
+        let place = Place { bucket: &bucket, key, body: body_id };
+        let (under, encryption) = self.key_to_write(&place, &encrypt)?;
+        let target = Target { place, number: 0, under };
         let goal = |part: Option<meta::record::SealedPart>, facts: crate::api::BodyFacts| {
             let object = ObjectRecord {
                 body_id,
@@ -87,9 +92,10 @@ impl Store {
                 tags: meta.tags,
                 lock: meta.lock,
                 body: part.map_or(Body::Empty, Body::Single),
+                encryption,
             };
-            let bucket = bucket.clone();
-            Ok(Goal::Object(ObjectGoal { bucket, key: key.to_owned(), condition: condition.clone(), object }))
+            let (bucket, condition) = (bucket.clone(), condition.clone());
+            Ok(Goal::Object(Box::new(ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt })))
         };
         let stored = self.store_body(target, size, body, goal).await?;
         stored.map(|record| info(key, record)).ok_or(Error::Invalid("a body without an end"))

@@ -3,16 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use base::UploadId;
 use base::limits::{CHUNK, COLUMNS, SEALED_CHUNK};
-use base::{BodyId, UploadId};
 use bytes::Bytes;
 use envelope::{BodyHeader, Opener};
 use futures::{StreamExt, TryStreamExt};
-use keys::{BucketKey, DekPlace};
+use keys::{BucketKey, CustomerKey, DekPlace};
 use meta::record::{Body, BucketRecord, DataRecord, PartRecord, RepairReason, SealedPart, key};
 
 use crate::api::{ObjectInfo, PartInfo, ReadRange, ReadStream, VersionId};
 use crate::blob::{BlobReader, ColumnSet, Shape, UNIT_CHUNKS};
+use crate::encryption::Place;
 use crate::part::body_context;
 use crate::pin::{Held, Pin};
 use crate::put::info;
@@ -31,6 +32,8 @@ pub struct ObjectReader {
     pub info: ObjectInfo,
     store: Store,
     bucket: BucketRecord,
+    /// What its parts' DEKs are wrapped under.
+    under: Arc<BucketKey>,
     body: Body,
     _pin: Option<Pin>,
     /// The reader of a single part, opened with the object.
@@ -48,18 +51,26 @@ impl Store {
         Ok(info(key, self.object(&bucket, key, id).await?.record))
     }
 
-    /// Opens an object for reading.
+    /// Opens an object for reading; `customer` is the key that it was written under (SSE-C).
     ///
     /// # Errors
-    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], or a metadata or key error.
-    pub async fn open_object(&self, bucket: &str, key: &str, id: Option<VersionId>) -> Result<ObjectReader, Error> {
+    /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], the errors of a customer's key, or a metadata or key error.
+    pub async fn open_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: Option<VersionId>,
+        customer: Option<&CustomerKey>,
+    ) -> Result<ObjectReader, Error> {
         let bucket = self.bucket_record(bucket).await?;
         for _ in 0..OPEN_ATTEMPTS {
             let Found { row_key, record, version } = self.object(&bucket, key, id).await?;
             let body = record.body.clone();
+            let place = Place { bucket: &bucket, key, body: record.body_id };
+            let under = self.key_to_read(&place, &record.encryption, customer)?;
             let (pin, single) = match &body {
                 Body::Empty | Body::Marker => (None, None),
-                Body::Single(part) => match self.open_part(&bucket, key, record.body_id, 0, part).await? {
+                Body::Single(part) => match self.open_part(&place, &under, 0, part).await? {
                     Some(reader) => (None, Some(reader)),
                     None if self.row(row_key).await?.is_some_and(|row| row.version == version) => {
                         return Err(Error::Corrupt("the object's data record is gone".to_owned()));
@@ -76,7 +87,7 @@ impl Store {
                 }
             };
             let info = info(key, record);
-            return Ok(ObjectReader { info, store: self.clone(), bucket, body, _pin: pin, single });
+            return Ok(ObjectReader { info, store: self.clone(), bucket, under, body, _pin: pin, single });
         }
         Err(Error::Contended)
     }
@@ -84,9 +95,8 @@ impl Store {
     /// Opens a part; `None` when its data record is gone.
     pub(crate) async fn open_part(
         &self,
-        bucket: &BucketRecord,
-        object: &str,
-        body: BodyId,
+        place: &Place<'_>,
+        under: &BucketKey,
         number: u16,
         part: &SealedPart,
     ) -> Result<Option<PartReader>, Error> {
@@ -100,18 +110,16 @@ impl Store {
                 Some(_) => continue,
                 None => return Ok(None),
             }
-            let bucket_key = self.0.keys.bucket_key(bucket.id, &bucket.wrapped_key)?;
-            let place = DekPlace { bucket: bucket.id, object, body, number, part: part.id };
-            let opener = opener(&bucket_key, &place, part)?;
+            let opener = opener(under, &place.dek(number, part.id), part)?;
             let reader = OpenPart { store: self.clone(), blob, offset: data.offset, size: part.size, opener };
             return Ok(Some(PartReader(Arc::new(reader))));
         }
     }
 }
 
-fn opener(bucket_key: &BucketKey, place: &DekPlace<'_>, part: &SealedPart) -> Result<Opener, Error> {
+fn opener(under: &BucketKey, place: &DekPlace<'_>, part: &SealedPart) -> Result<Opener, Error> {
     let corrupt = |_| Error::Corrupt("a part's key record is damaged".to_owned());
-    let dek = bucket_key.unwrap(place, &part.wrapped_dek)?;
+    let dek = under.unwrap(place, &part.wrapped_dek)?;
     let header = BodyHeader(part.header.as_slice().try_into().map_err(corrupt)?);
     Opener::new(&dek, &header, &body_context(part.id)).map_err(|e| Error::Key(e.into()))
 }
@@ -186,7 +194,8 @@ impl ObjectReader {
         let upload = UploadId::from(self.info.body_id);
         let found = self.store.record::<PartRecord>(key::part_key(upload, number)).await?;
         let sealed = found.and_then(|(part, _)| part.sealed).ok_or_else(gone)?;
-        let opened = self.store.open_part(&self.bucket, &self.info.key, self.info.body_id, number, &sealed).await?;
+        let place = Place { bucket: &self.bucket, key: &self.info.key, body: self.info.body_id };
+        let opened = self.store.open_part(&place, &self.under, number, &sealed).await?;
         opened.ok_or_else(gone)?.read(range).await
     }
 }

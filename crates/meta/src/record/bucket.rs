@@ -5,7 +5,7 @@ use base::BucketId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, RetentionMode, join, under};
+use super::{Record, RecordError, RetentionMode, grown, join, under};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,31 @@ pub struct BucketState {
     pub object_lock: bool,
     /// What new versions are locked with when their writer says nothing.
     pub default_retention: Option<DefaultRetention>,
+    /// How new versions are encrypted when their writer says nothing.
+    pub encryption: DefaultEncryption,
 }
 
 impl Record for BucketState {
     const NAME: &'static str = "bucket state";
+    const VERSION: u8 = 2;
+
+    /// Version 1 knew the bucket's encryption only.
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
+}
+
+/// A bucket's encryption for new versions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DefaultEncryption {
+    /// SSE-S3.
+    #[default]
+    Bucket,
+    /// SSE-KMS under the default key.
+    Kms {
+        /// With an S3 Bucket Key.
+        bucket_key: bool,
+    },
 }
 
 /// A bucket's retention for new versions.

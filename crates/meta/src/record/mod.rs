@@ -37,9 +37,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use blob::{BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement};
-pub use bucket::{BucketConfig, BucketRecord, BucketState, DefaultRetention, RetentionPeriod, Versioning};
+pub use bucket::{
+    BucketConfig, BucketRecord, BucketState, DefaultEncryption, DefaultRetention, RetentionPeriod, Versioning,
+};
 pub use object::{
-    Body, Checksum, ChecksumKind, DropRecord, Lock, ObjectRecord, PartRun, Retention, RetentionMode, SealedPart,
+    Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
+    SealedPart,
 };
 pub use site::{Resync, SiteRecord};
 pub use upload::{PartRecord, UploadRecord};
@@ -124,14 +127,25 @@ pub trait Record: Serialize + DeserializeOwned {
     /// # Errors
     /// [`RecordError::Corrupt`].
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        let corrupt = RecordError::Corrupt { record: Self::NAME };
-        if version != Self::VERSION {
-            return Err(corrupt);
-        }
-        match postcard::take_from_bytes(body) {
-            Ok((value, [])) => Ok(value),
-            _ => Err(corrupt),
-        }
+        if version == Self::VERSION { exactly(body) } else { Err(RecordError::Corrupt { record: Self::NAME }) }
+    }
+}
+
+/// A record that is all of `body`.
+fn exactly<R: Record>(body: &[u8]) -> Result<R, RecordError> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(RecordError::Corrupt { record: R::NAME }),
+    }
+}
+
+/// Reads version 2 of a record, and version 1, which lacked the last fields: `absent` is what
+/// they are written as where they were not.
+fn grown<R: Record>(version: u8, body: &[u8], absent: &[u8]) -> Result<R, RecordError> {
+    match version {
+        1 => exactly(&[body, absent].concat()),
+        2 => exactly(body),
+        _ => Err(RecordError::Corrupt { record: R::NAME }),
     }
 }
 

@@ -7,7 +7,7 @@ use base::{BodyId, BucketId, PartId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, RecordError, join, under};
+use super::{Record, RecordError, grown, join, under};
 
 /// A version of an object, or a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,28 @@ pub struct ObjectRecord {
     pub lock: Lock,
     /// Where the bytes are.
     pub body: Body,
+    /// Under whose keys they are.
+    pub encryption: Encryption,
+}
+
+/// Under whose keys a body's parts are, beside the bucket's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encryption {
+    /// Nobody's: what S3 calls SSE-S3.
+    #[default]
+    Bucket,
+    /// As the bucket's, and told as the default KMS key's (SSE-KMS).
+    Kms {
+        /// The encryption context that the writer gave: JSON.
+        context: Option<String>,
+        /// Whether the writer, or the bucket, asked for an S3 Bucket Key.
+        bucket_key: bool,
+    },
+    /// A customer's (SSE-C). The key is not kept.
+    Customer {
+        /// Tells the right key from a wrong one; 32 bytes.
+        verifier: Vec<u8>,
+    },
 }
 
 /// What forbids the deletion of a version (S3 Object Lock).
@@ -139,6 +161,12 @@ pub enum ChecksumKind {
 
 impl Record for ObjectRecord {
     const NAME: &'static str = "object";
+    const VERSION: u8 = 2;
+
+    /// Version 1 knew the bucket's encryption only.
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// A multipart body whose object is gone: its part rows are to be released in steps, because

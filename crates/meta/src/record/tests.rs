@@ -62,3 +62,26 @@ fn numbers_that_make_no_sense_are_corrupt() {
         assert_eq!(DataRecord::decode(&record.encode()), Err(RecordError::Corrupt { record: "data" }), "{record:?}");
     }
 }
+
+/// What version 1 wrote, byte for byte: before SSE-KMS and SSE-C.
+#[test]
+fn version_1_is_read() {
+    let object = "01\
+        0102030405060708090a0b0c0d0e0f10e80701e90703026162010c636f6e74656e742d7479706503782f79000000000000";
+    let object = ObjectRecord::decode(&unhex(object)).unwrap();
+    assert_eq!((object.order, object.size, object.etag.as_str()), (1000, 3, "ab"));
+    assert_eq!((object.headers["content-type"].as_str(), object.body), ("x/y", Body::Empty));
+    assert_eq!(object.encryption, Encryption::Bucket);
+    let upload = UploadRecord::decode(&unhex("01e80704726f6f74000000000000 01")).unwrap();
+    assert_eq!((upload.owner.as_str(), upload.staging, upload.encryption), ("root", true, Encryption::Bucket));
+    let state = BucketState::decode(&unhex("01010100")).unwrap();
+    let expected = BucketState { versioning: Versioning::Enabled, object_lock: true, ..BucketState::default() };
+    assert_eq!(state, expected);
+    assert!(BucketState::decode(&unhex("0101010000")).is_err());
+    assert!(BucketState::decode(&unhex("02010100")).is_err());
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}

@@ -6,7 +6,8 @@ use base::{BucketId, UploadId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Checksum, ChecksumKind, Lock, Record, RecordError, SealedPart, escape, join, under, unescape};
+use super::{Checksum, ChecksumKind, Encryption, Lock, Record, RecordError, SealedPart};
+use super::{escape, grown, join, under, unescape};
 
 /// An open multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +29,18 @@ pub struct UploadRecord {
     /// Completion or copy has begun: the process that did it may still be at work. Kept so that
     /// a crash between staging and commit is seen and cleaned.
     pub staging: bool,
+    /// Under whose keys its parts are.
+    pub encryption: Encryption,
 }
 
 impl Record for UploadRecord {
     const NAME: &'static str = "upload";
+    const VERSION: u8 = 2;
+
+    /// Version 1 knew the bucket's encryption only.
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// One uploaded part.

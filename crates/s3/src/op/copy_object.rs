@@ -3,8 +3,9 @@
 use base::limits::PART_SIZE_MAX;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use store::api::{CopyChanges, CopySource as Source, ReadCondition, WriteCondition};
+use store::api::{CopyChanges, CopySource as Source, Encrypt, ReadCondition, WriteCondition};
 
+use crate::encryption::{self, Customer};
 use crate::error::{answer, not_implemented};
 use crate::service::Service;
 use crate::wire::{self, Sums};
@@ -20,11 +21,14 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
             input.copy_source_if_modified_since,
             input.copy_source_if_unmodified_since,
         ),
+        encryption::source_customer(&req.headers)?,
     )?;
+    let asked = encryption::asked(&req.headers, &at.region)?;
     let replaces = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
     let retags = input.tagging_directive.as_ref().is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
     let same = from.bucket == input.bucket && from.key == input.key && from.version.is_none();
-    if !replaces && !retags && same {
+    let encrypts = !matches!(asked.encrypt, Encrypt::Default);
+    if !replaces && !retags && !encrypts && same {
         return Err(s3_error!(
             InvalidRequest,
             "this copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes"
@@ -45,10 +49,11 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     let source_version = at.version_told(&from.bucket, info.version).await?;
     let given = wire::object_meta(&req.headers, input.metadata)?;
     let (lock, tags) = (given.lock, retags.then(|| given.tags.clone()));
-    let changes = CopyChanges { meta: replaces.then_some(given), tags, lock };
+    let changes = CopyChanges { meta: replaces.then_some(given), tags, lock, encrypt: asked.encrypt };
     let copied = at.store.copy(&from, &input.bucket, &input.key, &changes, &condition).await;
     let info = copied.map_err(answer)?;
     let version_id = at.version_told(&input.bucket, info.version).await?;
+    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
     let sums = Sums::of(info.checksum.as_ref());
     let result = CopyObjectResult {
         checksum_crc32: sums.crc32,
@@ -64,7 +69,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
         copy_object_result: Some(result),
         copy_source_version_id: source_version,
         version_id,
-        server_side_encryption: wire::aes256(),
+        bucket_key_enabled: told.bucket_key,
+        server_side_encryption: told.method,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_md5,
+        ssekms_key_id: told.kms_key,
+        ssekms_encryption_context: told.context,
         ..Default::default()
     }))
 }
@@ -73,11 +83,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
 ///
 /// # Errors
 /// `NotImplemented` for access points and outposts, `InvalidArgument` for a wrong version id.
-pub(crate) fn source(source: CopySource, condition: ReadCondition) -> S3Result<Source> {
+pub(crate) fn source(source: CopySource, condition: ReadCondition, customer: Option<Customer>) -> S3Result<Source> {
     match source {
         CopySource::Bucket { bucket, key, version_id } => {
             let version = wire::version_id(version_id)?;
-            Ok(Source { bucket: bucket.into_string(), key: key.into_string(), version, condition })
+            let customer = customer.map(|customer| customer.key);
+            Ok(Source { bucket: bucket.into_string(), key: key.into_string(), version, condition, customer })
         }
         CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
             Err(not_implemented("copying from an access point or outpost"))

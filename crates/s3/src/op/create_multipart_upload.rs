@@ -2,12 +2,12 @@
 
 use s3s::dto::{ChecksumAlgorithm, ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use store::api::ChecksumKind;
+use store::api::{ChecksumKind, NewObject};
 
 use crate::checksum::Algorithm;
 use crate::error::answer;
 use crate::service::Service;
-use crate::{access, wire};
+use crate::{access, encryption, wire};
 
 pub(crate) async fn run(
     at: &Service,
@@ -16,16 +16,24 @@ pub(crate) async fn run(
     let owner = access::principal(&req)?.name().to_owned();
     let input = req.input;
     let checksum = checksum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
+    let asked = encryption::asked(&req.headers, &at.region)?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let wanted = checksum.map(|(algorithm, kind)| (algorithm.name().to_owned(), kind));
-    let upload = at.store.create_upload(&input.bucket, &input.key, meta, wanted, &owner).await.map_err(answer)?;
+    let new = NewObject { meta, encrypt: asked.encrypt };
+    let upload = at.store.create_upload(&input.bucket, &input.key, new, wanted, &owner).await.map_err(answer)?;
+    let told = encryption::Told::of(&upload.encryption, asked.customer.as_ref(), &at.region);
     Ok(S3Response::new(CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: checksum.map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm.name())),
         checksum_type: checksum.map(|(_, kind)| wire::checksum_type(kind)),
         key: Some(input.key),
-        server_side_encryption: wire::aes256(),
-        upload_id: Some(upload.to_string()),
+        bucket_key_enabled: told.bucket_key,
+        server_side_encryption: told.method,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_md5,
+        ssekms_key_id: told.kms_key,
+        ssekms_encryption_context: told.context,
+        upload_id: Some(upload.upload.to_string()),
         ..Default::default()
     }))
 }

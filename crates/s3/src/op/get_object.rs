@@ -13,14 +13,17 @@ use store::api::{Checksum, ReadRange, ReadStream, Verdict};
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
-use crate::{lock, tags};
+use crate::{encryption, lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = req.input;
+    encryption::not_chosen(&req.headers)?;
+    let customer = encryption::customer(&req.headers)?;
     let version = wire::version_id(input.version_id)?;
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
-    let object = at.store.open_object(&input.bucket, &input.key, version).await.map_err(answer)?;
+    let key = customer.as_ref().map(|customer| &*customer.key);
+    let object = at.store.open_object(&input.bucket, &input.key, version, key).await.map_err(answer)?;
     match condition.judge(&object.info.etag, object.info.modified_ms) {
         Verdict::Proceed => {}
         Verdict::NotModified => return Err(wire::not_modified(&object.info)),
@@ -34,6 +37,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
     let locked = lock::Told::of(info.meta.lock);
     let body = body(object.read(view.read_range()).await.map_err(answer)?, view.len()).await?;
     let headers = ObjectHeaders::of(info.meta);
+    let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.region);
     let sums = Sums::of(view.checksum.as_ref());
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
@@ -59,7 +63,11 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         object_lock_legal_hold_status: locked.hold,
         object_lock_mode: locked.mode,
         object_lock_retain_until_date: locked.until,
-        server_side_encryption: wire::aes256(),
+        bucket_key_enabled: told.bucket_key,
+        server_side_encryption: told.method,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_md5,
+        ssekms_key_id: told.kms_key,
         tag_count,
         version_id,
         ..Default::default()

@@ -7,6 +7,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::ObjectReader;
 
+use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
@@ -31,7 +32,9 @@ pub(crate) async fn run(
         return Err(s3_error!(InvalidArgument, "Invalid attribute name specified."));
     }
     let wants = |name: &str| asked.contains(&name);
-    let object = at.store.open_object(&input.bucket, &input.key, version).await.map_err(answer)?;
+    let customer = encryption::customer(&req.headers)?;
+    let key = customer.as_ref().map(|customer| &*customer.key);
+    let object = at.store.open_object(&input.bucket, &input.key, version, key).await.map_err(answer)?;
     let object_parts = match object.info.parts_count {
         Some(_) if wants(ObjectAttributes::OBJECT_PARTS) => {
             Some(parts(&object, input.max_parts, input.part_number_marker).await?)

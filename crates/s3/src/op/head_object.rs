@@ -9,15 +9,18 @@ use super::get_object::View;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
-use crate::{lock, tags};
+use crate::{encryption, lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let mut overrides = overrides(&req.input)?;
     let input = req.input;
+    encryption::not_chosen(&req.headers)?;
+    let customer = encryption::customer(&req.headers)?;
     let version = wire::version_id(input.version_id)?;
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
-    let object = at.store.open_object(&input.bucket, &input.key, version).await.map_err(answer)?;
+    let key = customer.as_ref().map(|customer| &*customer.key);
+    let object = at.store.open_object(&input.bucket, &input.key, version, key).await.map_err(answer)?;
     match condition.judge(&object.info.etag, object.info.modified_ms) {
         Verdict::Proceed => {}
         Verdict::NotModified => return Err(wire::not_modified(&object.info)),
@@ -33,6 +36,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
     }
     let locked = lock::Told::of(info.meta.lock);
     let headers = ObjectHeaders::of(info.meta);
+    let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.region);
     let sums = Sums::of(view.checksum.as_ref());
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
@@ -57,7 +61,11 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
         object_lock_legal_hold_status: locked.hold,
         object_lock_mode: locked.mode,
         object_lock_retain_until_date: locked.until,
-        server_side_encryption: wire::aes256(),
+        bucket_key_enabled: told.bucket_key,
+        server_side_encryption: told.method,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_md5,
+        ssekms_key_id: told.kms_key,
         version_id,
         ..Default::default()
     };

@@ -4,35 +4,44 @@ use s3s::dto::{
     PutBucketEncryptionInput, PutBucketEncryptionOutput, ServerSideEncryption, ServerSideEncryptionConfiguration,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
+use store::api::{BucketState, DefaultEncryption};
 
 use crate::config;
-use crate::error::{malformed, not_implemented};
+use crate::encryption;
+use crate::error::{answer, malformed, not_implemented};
 use crate::service::Service;
 
 pub(crate) async fn run(
     at: &Service,
     req: S3Request<PutBucketEncryptionInput>,
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
-    validate(&req.input.server_side_encryption_configuration)?;
     let config = &req.input.server_side_encryption_configuration;
+    let encryption = validate(config, &at.region)?;
     config::put(&at.store, &req.input.bucket, config::ENCRYPTION, config).await?;
+    let change = |state: &mut BucketState| {
+        state.encryption = encryption;
+        Ok(())
+    };
+    at.store.change_bucket_state(&req.input.bucket, change).await.map_err(answer)?;
     Ok(S3Response::new(PutBucketEncryptionOutput {}))
 }
 
-fn validate(config: &ServerSideEncryptionConfiguration) -> S3Result<()> {
+fn validate(config: &ServerSideEncryptionConfiguration, region: &str) -> S3Result<DefaultEncryption> {
     let [rule] = config.rules.as_slice() else {
         return Err(malformed());
     };
-    let Some(default) = &rule.apply_server_side_encryption_by_default else { return Ok(()) };
+    let Some(default) = &rule.apply_server_side_encryption_by_default else { return Ok(DefaultEncryption::Bucket) };
     match default.sse_algorithm.as_str() {
         ServerSideEncryption::AES256 if default.kms_master_key_id.is_some() => Err(s3_error!(
             InvalidArgument,
             "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
         )),
-        ServerSideEncryption::AES256 => Ok(()),
-        ServerSideEncryption::AWS_KMS | ServerSideEncryption::AWS_KMS_DSSE => {
-            Err(not_implemented("a bucket's default encryption with a KMS key"))
+        ServerSideEncryption::AES256 => Ok(DefaultEncryption::Bucket),
+        ServerSideEncryption::AWS_KMS => {
+            encryption::known_key(default.kms_master_key_id.as_deref(), region)?;
+            Ok(DefaultEncryption::Kms { bucket_key: rule.bucket_key_enabled == Some(true) })
         }
+        ServerSideEncryption::AWS_KMS_DSSE => Err(not_implemented("dual-layer encryption")),
         _ => Err(malformed()),
     }
 }

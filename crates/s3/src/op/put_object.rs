@@ -2,8 +2,10 @@
 
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
+use store::api::NewObject;
 
 use crate::body::Upload;
+use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
@@ -11,10 +13,13 @@ use crate::wire::{self, Sums};
 pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let input = req.input;
     let condition = wire::write_condition(input.if_match, input.if_none_match)?;
+    let asked = encryption::asked(&req.headers, &at.region)?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
+    let new = NewObject { meta, encrypt: asked.encrypt };
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
     let size = body.size;
-    let info = at.store.put(&input.bucket, &input.key, meta, size, &condition, &mut body).await.map_err(answer)?;
+    let info = at.store.put(&input.bucket, &input.key, new, size, &condition, &mut body).await.map_err(answer)?;
+    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
     let sums = Sums::of(info.checksum.as_ref());
     Ok(S3Response::new(PutObjectOutput {
         checksum_crc32: sums.crc32,
@@ -24,7 +29,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(wire::etag(info.etag)),
-        server_side_encryption: wire::aes256(),
+        bucket_key_enabled: told.bucket_key,
+        server_side_encryption: told.method,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_md5,
+        ssekms_key_id: told.kms_key,
+        ssekms_encryption_context: told.context,
         version_id: at.version_told(&input.bucket, info.version).await?,
         ..Default::default()
     }))

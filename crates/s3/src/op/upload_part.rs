@@ -2,14 +2,18 @@
 
 use s3s::dto::{UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
+use store::api::NewPart;
 
 use crate::body::Upload;
 use crate::checksum::Algorithm;
+use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
 pub(crate) async fn run(at: &Service, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+    encryption::not_chosen(&req.headers)?;
+    let customer = encryption::customer(&req.headers)?;
     let input = req.input;
     let upload = wire::upload_id(&input.upload_id)?;
     let number = wire::part_number(input.part_number)?;
@@ -27,7 +31,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<UploadPartInput>) -> S3Resu
         ));
     }
     let size = body.size;
-    let part = at.store.put_part(&input.bucket, &input.key, upload, number, size, &mut body).await.map_err(answer)?;
+    let new = NewPart { upload, number, customer: customer.as_ref().map(|customer| customer.key.clone()) };
+    let part = at.store.put_part(&input.bucket, &input.key, &new, size, &mut body).await.map_err(answer)?;
+    let told = encryption::Told::of(&open.encryption, customer.as_ref(), &at.region);
     let sums = Sums::of(part.checksum.as_ref());
     Ok(S3Response::new(UploadPartOutput {
         checksum_crc32: sums.crc32,
@@ -36,7 +42,11 @@ pub(crate) async fn run(at: &Service, req: S3Request<UploadPartInput>) -> S3Resu
         checksum_sha1: sums.sha1,
         checksum_sha256: sums.sha256,
         e_tag: Some(wire::etag(part.etag)),
-        server_side_encryption: wire::aes256(),
+        bucket_key_enabled: told.bucket_key,
+        server_side_encryption: told.method,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_md5,
+        ssekms_key_id: told.kms_key,
         ..Default::default()
     }))
 }

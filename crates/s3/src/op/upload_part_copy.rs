@@ -3,9 +3,10 @@
 use base::limits::PART_SIZE_MAX;
 use s3s::dto::{CopyPartResult, Range, UploadPartCopyInput, UploadPartCopyOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use store::api::ReadRange;
+use store::api::{NewPart, ReadRange};
 
 use super::copy_object::source;
+use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
@@ -14,6 +15,9 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    encryption::not_chosen(&req.headers)?;
+    let customer = encryption::customer(&req.headers)?;
+    let source_customer = encryption::source_customer(&req.headers)?;
     let input = req.input;
     let upload = wire::upload_id(&input.upload_id)?;
     let number = wire::part_number(input.part_number)?;
@@ -24,7 +28,8 @@ pub(crate) async fn run(
         input.copy_source_if_modified_since,
         input.copy_source_if_unmodified_since,
     );
-    let from = source(input.copy_source, condition)?;
+    let from = source(input.copy_source, condition, source_customer)?;
+    let open = at.store.upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
     let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(answer)?;
     let source_version = at.version_told(&from.bucket, info.version).await?;
     let range = match range {
@@ -40,7 +45,9 @@ pub(crate) async fn run(
         Some(range) if range.end - range.start > PART_SIZE_MAX => return Err(too_large()),
         Some(range) => ReadRange::Bytes(range),
     };
-    let part = at.store.copy_part(&from, range, &input.bucket, &input.key, upload, number).await.map_err(answer)?;
+    let new = NewPart { upload, number, customer: customer.as_ref().map(|customer| customer.key.clone()) };
+    let part = at.store.copy_part(&from, range, &input.bucket, &input.key, &new).await.map_err(answer)?;
+    let told = encryption::Told::of(&open.encryption, customer.as_ref(), &at.region);
     let sums = Sums::of(part.checksum.as_ref());
     let result = CopyPartResult {
         checksum_crc32: sums.crc32,
@@ -54,7 +61,11 @@ pub(crate) async fn run(
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
         copy_source_version_id: source_version,
-        server_side_encryption: wire::aes256(),
+        bucket_key_enabled: told.bucket_key,
+        server_side_encryption: told.method,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_md5,
+        ssekms_key_id: told.kms_key,
         ..Default::default()
     }))
 }

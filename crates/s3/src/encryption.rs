@@ -1,0 +1,221 @@
+//! Server-side encryption: what requests ask for (SSE-S3, SSE-KMS, SSE-C), and what they are told.
+//!
+//! Everything is encrypted under the bucket's key. SSE-KMS knows one key, the default one, which
+//! is that. With SSE-C it takes the customer's key as well.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use md5::{Digest as _, Md5};
+use s3s::dto::ServerSideEncryption;
+use s3s::{S3Result, s3_error};
+use store::api::{CustomerKey, Encrypt, Encryption};
+use zeroize::Zeroizing;
+
+use crate::access::ACCOUNT;
+use crate::error::{custom, not_implemented};
+
+const METHOD: &str = "x-amz-server-side-encryption";
+const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+const CONTEXT: &str = "x-amz-server-side-encryption-context";
+const BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
+
+/// A customer's key, and its MD5 as clients are told it.
+#[derive(Clone)]
+pub(crate) struct Customer {
+    pub key: Arc<CustomerKey>,
+    md5: String,
+}
+
+/// What a request wants to be encrypted how.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub encrypt: Encrypt,
+    pub customer: Option<Customer>,
+}
+
+/// The customer's key of a read, or of a part.
+///
+/// # Errors
+/// `InvalidArgument`, `InvalidEncryptionAlgorithmError`.
+pub(crate) fn customer(headers: &HeaderMap) -> S3Result<Option<Customer>> {
+    customer_in(
+        headers,
+        "x-amz-server-side-encryption-customer-algorithm",
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-server-side-encryption-customer-key-md5",
+    )
+}
+
+/// The customer's key of a copy's source.
+///
+/// # Errors
+/// As [`customer`].
+pub(crate) fn source_customer(headers: &HeaderMap) -> S3Result<Option<Customer>> {
+    customer_in(
+        headers,
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        "x-amz-copy-source-server-side-encryption-customer-key-md5",
+    )
+}
+
+fn customer_in(headers: &HeaderMap, algorithm: &str, key: &str, md5: &str) -> S3Result<Option<Customer>> {
+    let must = |what: &str| {
+        s3_error!(
+            InvalidArgument,
+            "Requests specifying Server Side Encryption with Customer provided keys must provide {what}."
+        )
+    };
+    let [algorithm, key, md5] = [algorithm, key, md5].map(|name| headers.get(name).map(http::HeaderValue::as_bytes));
+    let (algorithm, key, md5) = match (algorithm, key, md5) {
+        (None, None, None) => return Ok(None),
+        (None, ..) => return Err(must("a valid encryption algorithm")),
+        (_, None, _) => return Err(must("an appropriate secret key")),
+        (.., None) => return Err(must("the client calculated MD5 of the secret key")),
+        (Some(algorithm), Some(key), Some(md5)) => (algorithm, key, md5),
+    };
+    if algorithm != b"AES256" {
+        return Err(custom(
+            "InvalidEncryptionAlgorithmError",
+            "The Encryption request you specified is not valid. Supported value: AES256.",
+        ));
+    }
+    let raw = Zeroizing::new(STANDARD.decode(key).unwrap_or_default());
+    let mut bytes = Zeroizing::new([0; 32]);
+    if raw.len() != bytes.len() {
+        return Err(s3_error!(InvalidArgument, "The secret key was invalid for the specified algorithm."));
+    }
+    bytes.copy_from_slice(&raw);
+    let computed = STANDARD.encode(Md5::digest(bytes.as_ref()));
+    if computed.as_bytes() != md5 {
+        return Err(s3_error!(
+            InvalidArgument,
+            "The calculated MD5 hash of the key did not match the hash that was provided."
+        ));
+    }
+    Ok(Some(Customer { key: Arc::new(CustomerKey::new(bytes)), md5: computed }))
+}
+
+/// How a new object is to be encrypted.
+///
+/// # Errors
+/// `InvalidArgument`, `InvalidEncryptionAlgorithmError`, `KMS.NotFoundException`, `NotImplemented`.
+pub(crate) fn asked(headers: &HeaderMap, region: &str) -> S3Result<Asked> {
+    let customer = customer(headers)?;
+    let method = text(headers, METHOD)?;
+    if customer.is_some() && (method.is_some() || headers.contains_key(KMS_KEY)) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified"
+        ));
+    }
+    let bucket_key = match text(headers, BUCKET_KEY)? {
+        None => None,
+        Some(word) if word.eq_ignore_ascii_case("true") => Some(true),
+        Some(word) if word.eq_ignore_ascii_case("false") => Some(false),
+        Some(_) => return Err(s3_error!(InvalidArgument, "{BUCKET_KEY} is true or false")),
+    };
+    let encrypt = match (&customer, method) {
+        (Some(customer), _) => Encrypt::Customer(customer.key.clone()),
+        (None, Some(ServerSideEncryption::AWS_KMS)) => {
+            known_key(text(headers, KMS_KEY)?, region)?;
+            Encrypt::Kms { context: context(headers)?, bucket_key }
+        }
+        (None, Some(ServerSideEncryption::AWS_KMS_DSSE)) => return Err(not_implemented("dual-layer encryption")),
+        (None, _) if headers.contains_key(KMS_KEY) || headers.contains_key(CONTEXT) => {
+            return Err(s3_error!(
+                InvalidArgument,
+                "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms"
+            ));
+        }
+        (None, Some(ServerSideEncryption::AES256)) => Encrypt::Bucket,
+        (None, Some(_)) => return Err(s3_error!(InvalidArgument, "The encryption method specified is not supported")),
+        (None, None) => Encrypt::Default,
+    };
+    Ok(Asked { encrypt, customer })
+}
+
+/// Requests that read, or write a part, do not choose the encryption.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(crate) fn not_chosen(headers: &HeaderMap) -> S3Result<()> {
+    match [METHOD, KMS_KEY, CONTEXT].into_iter().find(|name| headers.contains_key(*name)) {
+        None => Ok(()),
+        Some(name) => Err(s3_error!(InvalidArgument, "{name} header is not supported for this operation.")),
+    }
+}
+
+/// Refuses a KMS key that is not the default one, which goes by these names.
+///
+/// # Errors
+/// `KMS.NotFoundException`.
+pub(crate) fn known_key(name: Option<&str>, region: &str) -> S3Result<()> {
+    let Some(name) = name else { return Ok(()) };
+    let plain = name.strip_prefix(&format!("arn:aws:kms:{region}:{ACCOUNT}:")).unwrap_or(name);
+    if ["default", "key/default", "alias/aws/s3"].contains(&plain) {
+        return Ok(());
+    }
+    let known = default_key(region);
+    Err(custom("KMS.NotFoundException", format!("Key '{name}' does not exist; there is one key: {known}")))
+}
+
+fn default_key(region: &str) -> String {
+    format!("arn:aws:kms:{region}:{ACCOUNT}:key/default")
+}
+
+/// The encryption context: base64 of a JSON object of strings.
+fn context(headers: &HeaderMap) -> S3Result<Option<String>> {
+    let Some(given) = text(headers, CONTEXT)? else { return Ok(None) };
+    let refusal = || {
+        s3_error!(
+            InvalidArgument,
+            "The header '{CONTEXT}' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map"
+        )
+    };
+    let json = STANDARD.decode(given).map_err(|_| refusal())?;
+    let map: std::collections::BTreeMap<String, String> = serde_json::from_slice(&json).map_err(|_| refusal())?;
+    serde_json::to_string(&map).map(Some).map_err(|_| refusal())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> S3Result<Option<&'a str>> {
+    let value = headers.get(name).map(|value| value.to_str());
+    value.transpose().map_err(|_| s3_error!(InvalidArgument, "the header {name} is not text"))
+}
+
+/// What the answer says of an object's encryption.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub method: Option<ServerSideEncryption>,
+    pub kms_key: Option<String>,
+    pub context: Option<String>,
+    pub bucket_key: Option<bool>,
+    pub customer_algorithm: Option<String>,
+    pub customer_md5: Option<String>,
+}
+
+impl Told {
+    pub(crate) fn of(encryption: &Encryption, customer: Option<&Customer>, region: &str) -> Self {
+        match encryption {
+            Encryption::Bucket => Self {
+                method: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+                ..Self::default()
+            },
+            Encryption::Kms { context, bucket_key } => Self {
+                method: Some(ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS)),
+                kms_key: Some(default_key(region)),
+                context: context.as_ref().map(|json| STANDARD.encode(json)),
+                bucket_key: bucket_key.then_some(true),
+                ..Self::default()
+            },
+            Encryption::Customer { .. } => Self {
+                customer_algorithm: Some("AES256".to_owned()),
+                customer_md5: customer.map(|customer| customer.md5.clone()),
+                ..Self::default()
+            },
+        }
+    }
+}
