@@ -147,6 +147,7 @@ impl S3Access for Access {
             // Only to those who are let in: to others nothing is told.
             return Err(if principal.is_some() { error::not_implemented(cx.s3_op().name()) } else { denied() });
         };
+        expected_owner(cx.headers())?;
         let peer = cx.extensions_mut().get::<Peer>().copied();
         let values = Arc::new(context::values(cx.uri(), cx.headers(), peer));
         let authority = Authority { store: self.0.clone(), principal, values };
@@ -182,6 +183,13 @@ impl S3Access for Access {
     async fn upload_part_copy(&self, req: &mut S3Request<UploadPartCopyInput>) -> S3Result<()> {
         may_read_source(authority(req)?, &req.input.copy_source).await
     }
+}
+
+/// A client that expects a bucket to belong to another account has the wrong bucket.
+fn expected_owner(headers: &http::HeaderMap) -> S3Result<()> {
+    let names = ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"];
+    let mut given = names.iter().filter_map(|name| headers.get(*name));
+    if given.all(|owner| owner.as_bytes() == ACCOUNT.as_bytes()) { Ok(()) } else { Err(denied()) }
 }
 
 /// What headers ask for beyond the operation has actions of its own.

@@ -3,11 +3,13 @@
 use lifecycle::{Expiration, Filter, FilterForm, Noncurrent, Rule, Rules};
 use s3s::dto::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule,
-    LifecycleRuleAndOperator, LifecycleRuleFilter, NoncurrentVersionExpiration, Tag,
+    LifecycleRuleAndOperator, LifecycleRuleFilter, NoncurrentVersionExpiration, Tag, Timestamp,
 };
 use s3s::{S3Result, s3_error};
+use store::api::{ObjectInfo, UploadInfo};
 
-use crate::error::{custom, not_implemented};
+use crate::error::{answer, custom, not_implemented};
+use crate::service::Service;
 use crate::wire;
 
 /// Rules as they were put, found valid.
@@ -27,6 +29,27 @@ pub(crate) fn of_document(document: BucketLifecycleConfiguration) -> S3Result<Ru
         lifecycle::Code::NotImplemented => not_implemented(error),
     })?;
     Ok(rules)
+}
+
+/// `x-amz-expiration` of an object that is the newest of its key.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn expiration(at: &Service, bucket: &str, info: &ObjectInfo) -> S3Result<Option<String>> {
+    at.store.expiration_header(bucket, info).await.map_err(answer)
+}
+
+/// `x-amz-abort-date` and `x-amz-abort-rule-id` of an open upload.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn abort(
+    at: &Service,
+    bucket: &str,
+    upload: &UploadInfo,
+) -> S3Result<(Option<Timestamp>, Option<String>)> {
+    let due = at.store.abort_date(bucket, upload).await.map_err(answer)?;
+    Ok(due.map(|(when_ms, rule)| (wire::timestamp(when_ms), rule)).unzip())
 }
 
 fn rule_of(rule: LifecycleRule, index: usize) -> S3Result<Rule> {

@@ -17,7 +17,7 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 48] = [
+const HEADERS: [(&str, Values); 51] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
@@ -58,6 +58,11 @@ const HEADERS: [(&str, Values); 48] = [
     ("x-amz-mp-object-size", Values::Any),
     // Everyone pays for themselves here.
     ("x-amz-request-payer", Values::Any),
+    // Judged with the right to the bucket.
+    ("x-amz-expected-bucket-owner", Values::Any),
+    ("x-amz-source-expected-bucket-owner", Values::Any),
+    // Kept beside the object.
+    ("x-amz-website-redirect-location", Values::Any),
     // True of every object: the owner alone has it, in one class.
     ("x-amz-acl", Values::Only(&["private", "bucket-owner-full-control"])),
     ("x-amz-object-ownership", Values::Only(&["BucketOwnerEnforced"])),

@@ -11,7 +11,7 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, VersionId, WriteCondition};
 
-use crate::error::{not_implemented, with_headers};
+use crate::error::{custom, not_implemented, with_headers};
 use crate::{lock, tags};
 
 /// What a client gets for an object stored without a content type (S3 does the same).
@@ -98,6 +98,9 @@ pub(crate) fn delete_condition(if_match: Option<ETagCondition>) -> Option<EtagSe
     if_match.map(strong_set)
 }
 
+/// The header of a redirection that a website makes, and its name among what is kept.
+pub(crate) const WEBSITE_REDIRECT: &str = "x-amz-website-redirect-location";
+
 /// Headers that S3 keeps beside an object.
 const KEPT: [http::HeaderName; 5] = [
     http::header::CONTENT_TYPE,
@@ -121,9 +124,24 @@ pub(crate) fn object_meta(headers: &HeaderMap, metadata: Option<Metadata>) -> S3
     if let Some(encoding) = content_encoding(headers)? {
         kept.insert("content-encoding".to_owned(), encoding);
     }
+    if let Some(location) = headers.get(WEBSITE_REDIRECT) {
+        kept.insert(WEBSITE_REDIRECT.to_owned(), redirect_location(location)?);
+    }
     let user_metadata = metadata.unwrap_or_default().into_iter().collect();
     let tags = headers.get("x-amz-tagging").map(tags::of_header).transpose()?.unwrap_or_default();
     Ok(ObjectMeta { headers: kept, user_metadata, tags, lock: lock::of_headers(headers)? })
+}
+
+/// Where a website sends who asks for the object: a path of the website, or another site.
+fn redirect_location(value: &http::HeaderValue) -> S3Result<String> {
+    let location = text(WEBSITE_REDIRECT, value)?;
+    let good = ["/", "http://", "https://"].iter().any(|start| location.starts_with(start));
+    let words = match good {
+        false => "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        true if location.len() > 2048 => "The length of website redirect location cannot exceed 2,048 characters.",
+        true => return Ok(location),
+    };
+    Err(custom("InvalidRedirectLocation", words))
 }
 
 fn text(name: &str, value: &http::HeaderValue) -> S3Result<String> {
@@ -149,6 +167,7 @@ pub(crate) struct ObjectHeaders {
     pub content_language: Option<String>,
     pub content_type: Option<String>,
     pub expires: Option<Timestamp>,
+    pub website_redirect: Option<String>,
     pub metadata: Option<Metadata>,
 }
 
@@ -163,6 +182,7 @@ impl ObjectHeaders {
             content_language: headers.remove("content-language"),
             content_type: Some(headers.remove("content-type").unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned())),
             expires: expires.and_then(|text| Timestamp::parse(TimestampFormat::HttpDate, &text).ok()),
+            website_redirect: headers.remove(WEBSITE_REDIRECT),
             metadata: (!user_metadata.is_empty()).then(|| user_metadata.into_iter().collect()),
         }
     }

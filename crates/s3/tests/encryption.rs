@@ -6,6 +6,8 @@ use common::World;
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
+type Row<'a> = (&'a str, [Headers<'a>; 2], &'a str, u16, &'a [&'a str]);
+
 const NONE: Headers<'static> = &[];
 const ONE: &[(&str, &str)] = &[
     ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
@@ -27,7 +29,7 @@ const KMS: &str = "arn:aws:kms:us-east-1:000000000000:key/default";
 
 /// What is sent: method and target, headers of two kinds, body; and what comes: status, and texts of
 /// the body, `name: value` headers, `!name` for none.
-async fn play(w: &World, rows: &[(&str, [Headers<'_>; 2], &str, u16, &[&str])]) {
+async fn play(w: &World, rows: &[Row<'_>]) {
     for (line, headers, body, status, wanted) in rows {
         let (method, target) = line.split_once(' ').unwrap();
         let method = ["GET", "PUT", "HEAD", "POST", "DELETE"].into_iter().find(|known| *known == method).unwrap();

@@ -546,3 +546,86 @@ async fn attributes() {
     )
     .await;
 }
+
+/// What rules will do is told with the object, and with the upload.
+#[tokio::test]
+async fn lifecycle_is_told() {
+    let w = World::with_bucket().await;
+    let rules = "<LifecycleConfiguration><Rule><ID>old one</ID><Filter><Prefix>a/</Prefix></Filter><Status>Enabled</Status><Expiration><Date>2100-01-02T00:00:00Z</Date></Expiration></Rule><Rule><ID>half</ID><Filter><Prefix>a/</Prefix></Filter><Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>";
+    let due = "x-amz-expiration: expiry-date=\"Sat, 02 Jan 2100 00:00:00 GMT\", rule-id=\"old%20one\"";
+    play(
+        &w,
+        Form::Hashed,
+        None,
+        &[
+            ("PUT /bbb/a/k", NONE, "x", 200, &["!x-amz-expiration"]),
+            ("PUT /bbb?lifecycle", NONE, rules, 200, &[]),
+            ("PUT /bbb/a/k", NONE, "x", 200, &[due]),
+            ("GET /bbb/a/k", NONE, "", 200, &[due]),
+            ("HEAD /bbb/a/k", NONE, "", 200, &[due]),
+            ("GET /bbb/a/k?versionId=null", NONE, "", 200, &["!x-amz-expiration"]),
+            ("PUT /bbb/a/c", &[("x-amz-copy-source", "/bbb/a/k")], "", 200, &[due]),
+            ("PUT /bbb/b/c", &[("x-amz-copy-source", "/bbb/a/k")], "", 200, &["!x-amz-expiration"]),
+            ("GET /bbb/b/c", NONE, "", 200, &["!x-amz-expiration"]),
+            ("POST /bbb/a/m?uploads", NONE, "", 200, &["x-amz-abort-rule-id: half"]),
+            ("POST /bbb/b/m?uploads", NONE, "", 200, &["!x-amz-abort-rule-id"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_bucket_has_the_owner_that_is_expected() {
+    let w = World::with_bucket().await;
+    w.stored("/bbb/k", b"x").await;
+    const RIGHT: &str = "000000000000";
+    const WRONG: &str = "111122223333";
+    play(
+        &w,
+        Form::Hashed,
+        None,
+        &[
+            ("GET /bbb/k", &[("x-amz-expected-bucket-owner", RIGHT)], "", 200, &[]),
+            ("GET /bbb/k", &[("x-amz-expected-bucket-owner", WRONG)], "", 403, &["AccessDenied"]),
+            ("PUT /bbb/k", &[("x-amz-expected-bucket-owner", WRONG)], "y", 403, &["AccessDenied"]),
+            ("HEAD /bbb", &[("x-amz-expected-bucket-owner", WRONG)], "", 403, &[]),
+            (
+                "PUT /bbb/c",
+                &[("x-amz-copy-source", "/bbb/k"), ("x-amz-source-expected-bucket-owner", WRONG)],
+                "",
+                403,
+                &["AccessDenied"],
+            ),
+            (
+                "PUT /bbb/c",
+                &[("x-amz-copy-source", "/bbb/k"), ("x-amz-source-expected-bucket-owner", RIGHT)],
+                "",
+                200,
+                &[],
+            ),
+            ("GET /bbb/k", NONE, "", 200, &["x"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn website_redirections_are_kept() {
+    let w = World::with_bucket().await;
+    let name = "x-amz-website-redirect-location";
+    let long = "/".repeat(2049);
+    for bad in ["page", "ftp://x/", long.as_str()] {
+        w.put("/bbb/k").header(name, bad).body("x").send(&w).await.refused(400, "InvalidRedirectLocation");
+    }
+    play(
+        &w,
+        Form::Hashed,
+        None,
+        &[
+            ("PUT /bbb/k", &[(name, "/other")], "x", 200, &[]),
+            ("GET /bbb/k", NONE, "", 200, &["x-amz-website-redirect-location: /other"]),
+            ("HEAD /bbb/k", NONE, "", 200, &["x-amz-website-redirect-location: /other"]),
+        ],
+    )
+    .await;
+}

@@ -6,10 +6,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, CompletePart};
 
 use crate::checksum::Algorithm;
-use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
+use crate::{encryption, rules};
 
 pub(crate) async fn run(
     at: &Service,
@@ -29,6 +29,7 @@ pub(crate) async fn run(
     }
     let done = at.store.complete_upload(&input.bucket, &input.key, upload, &parts, expected, &condition).await;
     let info = done.map_err(answer)?;
+    let expiration = rules::expiration(at, &input.bucket, &info).await?;
     let told = encryption::Told::of(&info.encryption, None, &at.region);
     let sums = Sums::of(info.checksum.as_ref());
     let version_id = at.version_told(&input.bucket, info.version).await?;
@@ -44,6 +45,7 @@ pub(crate) async fn run(
         bucket: Some(input.bucket),
         key: Some(input.key),
         bucket_key_enabled: told.bucket_key,
+        expiration,
         server_side_encryption: told.method,
         ssekms_key_id: told.kms_key,
         version_id,

@@ -7,6 +7,7 @@ use store::api::{CopyChanges, CopySource as Source, Encrypt, ReadCondition, Writ
 
 use crate::encryption::{self, Customer};
 use crate::error::{answer, not_implemented};
+use crate::rules;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
@@ -53,6 +54,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     let copied = at.store.copy(&from, &input.bucket, &input.key, &changes, &condition).await;
     let info = copied.map_err(answer)?;
     let version_id = at.version_told(&input.bucket, info.version).await?;
+    let expiration = rules::expiration(at, &input.bucket, &info).await?;
     let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
     let sums = Sums::of(info.checksum.as_ref());
     let result = CopyObjectResult {
@@ -70,6 +72,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
         copy_source_version_id: source_version,
         version_id,
         bucket_key_enabled: told.bucket_key,
+        expiration,
         server_side_encryption: told.method,
         sse_customer_algorithm: told.customer_algorithm,
         sse_customer_key_md5: told.customer_md5,

@@ -7,7 +7,7 @@ use store::api::{ChecksumKind, NewObject};
 use crate::checksum::Algorithm;
 use crate::error::answer;
 use crate::service::Service;
-use crate::{access, encryption, wire};
+use crate::{access, encryption, rules, wire};
 
 pub(crate) async fn run(
     at: &Service,
@@ -21,6 +21,7 @@ pub(crate) async fn run(
     let wanted = checksum.map(|(algorithm, kind)| (algorithm.name().to_owned(), kind));
     let new = NewObject { meta, encrypt: asked.encrypt };
     let upload = at.store.create_upload(&input.bucket, &input.key, new, wanted, &owner).await.map_err(answer)?;
+    let (abort_date, abort_rule_id) = rules::abort(at, &input.bucket, &upload).await?;
     let told = encryption::Told::of(&upload.encryption, asked.customer.as_ref(), &at.region);
     Ok(S3Response::new(CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
@@ -28,6 +29,8 @@ pub(crate) async fn run(
         checksum_type: checksum.map(|(_, kind)| wire::checksum_type(kind)),
         key: Some(input.key),
         bucket_key_enabled: told.bucket_key,
+        abort_date,
+        abort_rule_id,
         server_side_encryption: told.method,
         sse_customer_algorithm: told.customer_algorithm,
         sse_customer_key_md5: told.customer_md5,

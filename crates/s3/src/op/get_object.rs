@@ -13,13 +13,15 @@ use store::api::{Checksum, ReadRange, ReadStream, Verdict};
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
-use crate::{encryption, lock, tags};
+use crate::{encryption, lock, rules, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = req.input;
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;
     let version = wire::version_id(input.version_id)?;
+    // Rules of the newest version do not hold for one that is named, which may be an older one.
+    let named = version.is_some();
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
     let key = customer.as_ref().map(|customer| &*customer.key);
@@ -33,6 +35,10 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
     let view = View::of(&object, range, input.part_number, input.checksum_mode.as_ref()).await?;
     let info = object.info.clone();
     let version_id = at.version_told(&input.bucket, info.version).await?;
+    let expiration = match named {
+        true => None,
+        false => rules::expiration(at, &input.bucket, &info).await?,
+    };
     let tag_count = tags::count(&info.meta);
     let locked = lock::Told::of(info.meta.lock);
     let body = body(object.read(view.read_range()).await.map_err(answer)?, view.len()).await?;
@@ -64,12 +70,14 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         object_lock_mode: locked.mode,
         object_lock_retain_until_date: locked.until,
         bucket_key_enabled: told.bucket_key,
+        expiration,
         server_side_encryption: told.method,
         sse_customer_algorithm: told.customer_algorithm,
         sse_customer_key_md5: told.customer_md5,
         ssekms_key_id: told.kms_key,
         tag_count,
         version_id,
+        website_redirect_location: headers.website_redirect,
         ..Default::default()
     };
     Ok(S3Response::new(output))

@@ -5,6 +5,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::PartInfo;
 
 use crate::error::answer;
+use crate::rules;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
@@ -18,7 +19,10 @@ pub(crate) async fn run(at: &Service, req: S3Request<ListPartsInput>) -> S3Resul
     let after = u16::try_from(marker.min(i32::from(u16::MAX))).map_err(negative)?;
     let page = at.store.parts(&input.bucket, &input.key, upload, after, limit).await.map_err(answer)?;
     let open = page.upload;
+    let (abort_date, abort_rule_id) = rules::abort(at, &input.bucket, &open).await?;
     let output = ListPartsOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(input.bucket),
         checksum_algorithm: open.checksum.as_ref().map(|(name, _)| ChecksumAlgorithm::from(name.clone())),
         checksum_type: open.checksum.as_ref().map(|(_, kind)| wire::checksum_type(*kind)),

@@ -5,10 +5,10 @@ use s3s::{S3Request, S3Response, S3Result};
 use store::api::NewObject;
 
 use crate::body::Upload;
-use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
+use crate::{encryption, rules};
 
 pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let input = req.input;
@@ -19,6 +19,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
     let size = body.size;
     let info = at.store.put(&input.bucket, &input.key, new, size, &condition, &mut body).await.map_err(answer)?;
+    let expiration = rules::expiration(at, &input.bucket, &info).await?;
     let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
     let sums = Sums::of(info.checksum.as_ref());
     Ok(S3Response::new(PutObjectOutput {
@@ -30,6 +31,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
         checksum_type: sums.kind,
         e_tag: Some(wire::etag(info.etag)),
         bucket_key_enabled: told.bucket_key,
+        expiration,
         server_side_encryption: told.method,
         sse_customer_algorithm: told.customer_algorithm,
         sse_customer_key_md5: told.customer_md5,

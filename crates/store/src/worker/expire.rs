@@ -1,8 +1,8 @@
 //! Lifecycle: removes what a bucket's rules say is old.
 
-use lifecycle::{Facts, Rules, judge_current, judge_lonely_marker, judge_noncurrent, judge_upload};
+use lifecycle::{Facts, Rules, abort_date, expiry, judge_current, judge_lonely_marker, judge_noncurrent, judge_upload};
 
-use crate::api::{DeleteRequest, ListRequest, VersionInfo, VersionMarker};
+use crate::api::{DeleteRequest, ListRequest, ObjectInfo, UploadInfo, VersionInfo, VersionMarker};
 use crate::{Error, Store};
 
 /// Versions looked at in one step.
@@ -56,6 +56,37 @@ impl Store {
         self.put_bucket_config(bucket, LIFECYCLE, document).await
     }
 
+    /// When the rules remove an object that is the newest of its key, and by which rule: the value
+    /// of `x-amz-expiration`.
+    ///
+    /// # Errors
+    /// A metadata error, or a record that cannot be read.
+    pub async fn expiration_header(&self, bucket: &str, info: &ObjectInfo) -> Result<Option<String>, Error> {
+        let Some(rules) = self.rules(bucket).await? else { return Ok(None) };
+        let tags = tags_of(info);
+        let due = expiry(&rules, &facts_of(info, &tags), self.0.options.lifecycle_day);
+        Ok(due.map(|(when_ms, rule)| lifecycle::expiration_header(when_ms, rule)))
+    }
+
+    /// When the rules give an upload up (milliseconds since the Unix epoch), and the id of the rule.
+    ///
+    /// # Errors
+    /// As [`Self::expiration_header`].
+    pub async fn abort_date(&self, bucket: &str, upload: &UploadInfo) -> Result<Option<(u64, String)>, Error> {
+        let Some(rules) = self.rules(bucket).await? else { return Ok(None) };
+        let due = abort_date(&rules, &upload.key, upload.created_ms, self.0.options.lifecycle_day);
+        Ok(due.map(|(when_ms, rule)| (when_ms, rule.encoded_id())))
+    }
+
+    /// A bucket's rules; `None` for one without, and for one that was deleted meanwhile.
+    async fn rules(&self, bucket: &str) -> Result<Option<Rules>, Error> {
+        match self.lifecycle(bucket).await {
+            Ok(rules) => Ok(Some(rules)),
+            Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One pass over all buckets that have rules.
     ///
     /// # Errors
@@ -64,13 +95,9 @@ impl Store {
         self.0.workers.report("lifecycle", |report| report.state = "running".to_owned());
         let mut done = Expired::default();
         for bucket in self.buckets().await? {
-            match self.lifecycle(&bucket.name).await {
-                Ok(rules) => {
-                    self.expire_versions(&bucket.name, &rules, &mut done).await?;
-                    self.expire_uploads(&bucket.name, &rules, &mut done).await?;
-                }
-                Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) => {}
-                Err(error) => return Err(error),
+            if let Some(rules) = self.rules(&bucket.name).await? {
+                self.expire_versions(&bucket.name, &rules, &mut done).await?;
+                self.expire_uploads(&bucket.name, &rules, &mut done).await?;
             }
         }
         self.0.workers.report("lifecycle", |report| {
@@ -111,8 +138,8 @@ impl Store {
     }
 
     fn judge(&self, rules: &Rules, version: &VersionInfo, became: Option<u64>, newer: u64) -> Verdict {
-        let tags = tags_of(version);
-        let facts = facts_of(version, &tags);
+        let tags = tags_of(&version.info);
+        let facts = facts_of(&version.info, &tags);
         let (now, day) = (self.now_ms(), self.0.options.lifecycle_day);
         match became {
             None if version.marker => Verdict::Keep,
@@ -132,8 +159,8 @@ impl Store {
         done: &mut Expired,
     ) -> Result<(), Error> {
         let Some((version, _)) = last.filter(|(version, _)| version.marker && version.latest) else { return Ok(()) };
-        let tags = tags_of(version);
-        let facts = facts_of(version, &tags);
+        let tags = tags_of(&version.info);
+        let facts = facts_of(&version.info, &tags);
         let verdict = match judge_lonely_marker(rules, &facts, self.now_ms(), self.0.options.lifecycle_day) {
             Some(_) => Verdict::Marker,
             None => Verdict::Keep,
@@ -197,10 +224,10 @@ impl Store {
     }
 }
 
-fn tags_of(version: &VersionInfo) -> Vec<(String, String)> {
-    version.info.meta.tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+fn tags_of(info: &ObjectInfo) -> Vec<(String, String)> {
+    info.meta.tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn facts_of<'a>(version: &'a VersionInfo, tags: &'a [(String, String)]) -> Facts<'a> {
-    Facts { key: &version.info.key, size: version.info.size, tags, modified_ms: version.info.modified_ms }
+fn facts_of<'a>(info: &'a ObjectInfo, tags: &'a [(String, String)]) -> Facts<'a> {
+    Facts { key: &info.key, size: info.size, tags, modified_ms: info.modified_ms }
 }
