@@ -264,7 +264,6 @@ async fn bucket_sub_resources() {
         ("GET /bbb?website", NONE, "", 404, &["NoSuchWebsiteConfiguration"]),
         ("GET /bbb?encryption", NONE, "", 200, &["<SSEAlgorithm>AES256</SSEAlgorithm>"]),
         ("PUT /bbb?encryption", NONE, "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>", 200, &[]),
-        ("PUT /bbb?encryption", NONE, "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>", 501, &["NotImplemented"]),
         ("PUT /bbb?encryption", NONE, "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>ROT13</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>", 400, &["MalformedXML"]),
         ("DELETE /bbb?encryption", NONE, "", 204, &[]),
         ("GET /bbb?ownershipControls", NONE, "", 404, &["OwnershipControlsNotFoundError"]),
@@ -552,7 +551,7 @@ async fn attributes() {
 async fn lifecycle_is_told() {
     let w = World::with_bucket().await;
     let rules = "<LifecycleConfiguration><Rule><ID>old one</ID><Filter><Prefix>a/</Prefix></Filter><Status>Enabled</Status><Expiration><Date>2100-01-02T00:00:00Z</Date></Expiration></Rule><Rule><ID>half</ID><Filter><Prefix>a/</Prefix></Filter><Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>";
-    let due = "x-amz-expiration: expiry-date=\"Sat, 02 Jan 2100 00:00:00 GMT\", rule-id=\"old%20one\"";
+    const DUE: &str = "x-amz-expiration: expiry-date=\"Sat, 02 Jan 2100 00:00:00 GMT\", rule-id=\"old%20one\"";
     play(
         &w,
         Form::Hashed,
@@ -560,11 +559,11 @@ async fn lifecycle_is_told() {
         &[
             ("PUT /bbb/a/k", NONE, "x", 200, &["!x-amz-expiration"]),
             ("PUT /bbb?lifecycle", NONE, rules, 200, &[]),
-            ("PUT /bbb/a/k", NONE, "x", 200, &[due]),
-            ("GET /bbb/a/k", NONE, "", 200, &[due]),
-            ("HEAD /bbb/a/k", NONE, "", 200, &[due]),
+            ("PUT /bbb/a/k", NONE, "x", 200, &[DUE]),
+            ("GET /bbb/a/k", NONE, "", 200, &[DUE]),
+            ("HEAD /bbb/a/k", NONE, "", 200, &[DUE]),
             ("GET /bbb/a/k?versionId=null", NONE, "", 200, &["!x-amz-expiration"]),
-            ("PUT /bbb/a/c", &[("x-amz-copy-source", "/bbb/a/k")], "", 200, &[due]),
+            ("PUT /bbb/a/c", &[("x-amz-copy-source", "/bbb/a/k")], "", 200, &[DUE]),
             ("PUT /bbb/b/c", &[("x-amz-copy-source", "/bbb/a/k")], "", 200, &["!x-amz-expiration"]),
             ("GET /bbb/b/c", NONE, "", 200, &["!x-amz-expiration"]),
             ("POST /bbb/a/m?uploads", NONE, "", 200, &["x-amz-abort-rule-id: half"]),
@@ -612,17 +611,17 @@ async fn a_bucket_has_the_owner_that_is_expected() {
 #[tokio::test]
 async fn website_redirections_are_kept() {
     let w = World::with_bucket().await;
-    let name = "x-amz-website-redirect-location";
+    const NAME: &str = "x-amz-website-redirect-location";
     let long = "/".repeat(2049);
     for bad in ["page", "ftp://x/", long.as_str()] {
-        w.put("/bbb/k").header(name, bad).body("x").send(&w).await.refused(400, "InvalidRedirectLocation");
+        w.put("/bbb/k").header(NAME, bad).body("x").send(&w).await.refused(400, "InvalidRedirectLocation");
     }
     play(
         &w,
         Form::Hashed,
         None,
         &[
-            ("PUT /bbb/k", &[(name, "/other")], "x", 200, &[]),
+            ("PUT /bbb/k", &[(NAME, "/other")], "x", 200, &[]),
             ("GET /bbb/k", NONE, "", 200, &["x-amz-website-redirect-location: /other"]),
             ("HEAD /bbb/k", NONE, "", 200, &["x-amz-website-redirect-location: /other"]),
         ],
