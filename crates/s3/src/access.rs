@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::{HeaderMap, Uri};
 use policy::{Account, Decision, Kind, Policy, Values, is_public};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, PublicAccessBlockConfiguration, UploadPartCopyInput};
@@ -35,6 +36,16 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
+    pub(crate) fn new(
+        store: Store,
+        principal: Option<Principal>,
+        uri: &Uri,
+        headers: &HeaderMap,
+        peer: Option<Peer>,
+    ) -> Self {
+        Self { store, principal, values: Arc::new(context::values(uri, headers, peer)) }
+    }
+
     /// Whether the request may do `action` on a bucket, or on an object in it.
     ///
     /// # Errors
@@ -149,8 +160,7 @@ impl S3Access for Access {
         };
         expected_owner(cx.headers())?;
         let peer = cx.extensions_mut().get::<Peer>().copied();
-        let values = Arc::new(context::values(cx.uri(), cx.headers(), peer));
-        let authority = Authority { store: self.0.clone(), principal, values };
+        let authority = Authority::new(self.0.clone(), principal, cx.uri(), cx.headers(), peer);
         let version = query(cx.uri(), "versionId");
         let action = operation.versioned.filter(|_| version.is_some()).unwrap_or(operation.action);
         match operation.level {
@@ -163,7 +173,7 @@ impl S3Access for Access {
             Level::Object => {
                 let (bucket, key) = cx.s3_path().as_object().ok_or_else(denied)?;
                 authority.check(action, operation.right, bucket, Some((key, version.as_deref()))).await?;
-                extra(&authority, cx, bucket, key).await?;
+                extra(&authority, cx.headers(), bucket, key).await?;
             }
             // Each key is judged when the document is read.
             Level::Keys => {}
@@ -186,15 +196,14 @@ impl S3Access for Access {
 }
 
 /// A client that expects a bucket to belong to another account has the wrong bucket.
-fn expected_owner(headers: &http::HeaderMap) -> S3Result<()> {
+fn expected_owner(headers: &HeaderMap) -> S3Result<()> {
     let names = ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"];
     let mut given = names.iter().filter_map(|name| headers.get(*name));
     if given.all(|owner| owner.as_bytes() == ACCOUNT.as_bytes()) { Ok(()) } else { Err(denied()) }
 }
 
 /// What headers ask for beyond the operation has actions of its own.
-async fn extra(authority: &Authority, cx: &S3AccessContext<'_>, bucket: &str, key: &str) -> S3Result<()> {
-    let headers = cx.headers();
+pub(crate) async fn extra(authority: &Authority, headers: &HeaderMap, bucket: &str, key: &str) -> S3Result<()> {
     let table = [
         ("x-amz-tagging", "s3:PutObjectTagging", Right::Write),
         ("x-amz-object-lock-mode", "s3:PutObjectRetention", Right::Write),
@@ -210,7 +219,7 @@ async fn extra(authority: &Authority, cx: &S3AccessContext<'_>, bucket: &str, ke
     Ok(())
 }
 
-fn query(uri: &http::Uri, wanted: &str) -> Option<String> {
+fn query(uri: &Uri, wanted: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use md5::{Digest as _, Md5};
 use s3s::dto::ServerSideEncryption;
 use s3s::{S3Result, s3_error};
@@ -198,6 +198,19 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// As headers.
+    pub(crate) fn headers(self) -> [(HeaderName, Option<String>); 6] {
+        let name = HeaderName::from_static;
+        [
+            (name(METHOD), self.method.map(|method| method.as_str().to_owned())),
+            (name(KMS_KEY), self.kms_key),
+            (name(CONTEXT), self.context),
+            (name(BUCKET_KEY), self.bucket_key.map(|key| key.to_string())),
+            (name("x-amz-server-side-encryption-customer-algorithm"), self.customer_algorithm),
+            (name("x-amz-server-side-encryption-customer-key-md5"), self.customer_md5),
+        ]
+    }
+
     pub(crate) fn of(encryption: &Encryption, customer: Option<&Customer>, region: &str) -> Self {
         match encryption {
             Encryption::Bucket => Self {

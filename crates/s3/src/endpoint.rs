@@ -13,18 +13,19 @@ use hyper::body::Incoming;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::CORSConfiguration;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, S3Error};
+use s3s::{Body, S3Error, s3_error};
 use store::Store;
+use tokio::sync::Semaphore;
 
 use crate::access::{Access, Peer};
 use crate::auth::Auth;
 use crate::chunked::Chunked;
 use crate::document::Document;
 use crate::guard::{self, BodyKind};
-use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX};
+use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX, FORMS_MAX};
 use crate::notes::{Notes, RequestIds};
 use crate::service::Service;
-use crate::{S3Options, config, cors, error, metrics};
+use crate::{S3Options, config, cors, error, metrics, op};
 
 /// The S3 endpoint as a hyper service. Cheap to clone.
 #[derive(Clone)]
@@ -33,7 +34,9 @@ pub struct Endpoint {
     ids: Arc<RequestIds>,
     /// The client at the other end of the connection.
     peer: Option<Peer>,
-    store: Store,
+    service: Service,
+    /// Upload forms that may be under way.
+    forms: Arc<Semaphore>,
 }
 
 impl Endpoint {
@@ -41,12 +44,18 @@ impl Endpoint {
         let mut config = S3Config::default();
         config.xml_max_body_size = DOCUMENT_MAX;
         config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS;
-        let kept = store.clone();
-        let mut builder = S3ServiceBuilder::new(Service { store: store.clone(), region: options.region });
+        let service = Service { store: store.clone(), region: options.region };
+        let mut builder = S3ServiceBuilder::new(service.clone());
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(Auth(store.clone()));
         builder.set_access(Access(store));
-        Self { s3: builder.build(), ids: Arc::new(RequestIds::new(&SystemRng)), peer: None, store: kept }
+        Self {
+            s3: builder.build(),
+            ids: Arc::new(RequestIds::new(&SystemRng)),
+            peer: None,
+            service,
+            forms: Arc::new(Semaphore::new(FORMS_MAX)),
+        }
     }
 
     /// The same for one connection.
@@ -94,7 +103,7 @@ impl Endpoint {
     async fn browser(&self, request: &Request<Incoming>) -> Option<Browser> {
         let ask = cors::Ask::of(request.method(), request.headers())?;
         let bucket = request.uri().path().trim_start_matches('/').split('/').next()?;
-        let rules = config::find::<CORSConfiguration>(&self.store, bucket, config::CORS).await.ok().flatten();
+        let rules = config::find::<CORSConfiguration>(&self.service.store, bucket, config::CORS).await.ok().flatten();
         let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
         if rule.is_none() && !ask.preflight {
             return None;
@@ -115,6 +124,11 @@ impl Endpoint {
             parts.extensions.insert(peer);
         }
         let body = match kind {
+            BodyKind::Form => {
+                let _ = notes.operation.set("PostObject");
+                let _permit = self.forms.acquire().await.map_err(|_| s3_error!(ServiceUnavailable))?;
+                return op::post_object::run(&self.service, &parts, body).await;
+            }
             BodyKind::Plain => Body::from(body),
             BodyKind::Chunked(chunks) => Body::http_body(Chunked::new(body, chunks)),
             BodyKind::Document => Body::http_body(Document::new(body, &parts, notes.clone())?),

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, header};
 use s3s::{S3Result, s3_error};
 
 use crate::chunked::Chunks;
-use crate::error::{custom, not_implemented};
+use crate::error::custom;
 use crate::limits::{HEAD_MAX, PRESIGN_SECONDS_MAX};
 
 /// What kind of body a request has, and so who has to watch it.
@@ -18,6 +18,8 @@ pub(crate) enum BodyKind {
     Chunked(Chunks),
     /// An XML document.
     Document,
+    /// An HTML form, which signs itself.
+    Form,
 }
 
 /// Refuses what must not reach the framework; says how to treat the body.
@@ -30,9 +32,8 @@ pub(crate) fn check<B>(request: &Request<B>) -> S3Result<BodyKind> {
     if headers.contains_key("x-amz-security-token") {
         return Err(s3_error!(InvalidToken, "there are no temporary credentials here"));
     }
-    // A form upload: the framework would hold its file, up to 5 GiB, in memory.
-    if request.method() == Method::POST && content_type(headers).starts_with("multipart/") {
-        return Err(not_implemented("upload by HTML form"));
+    if request.method() == Method::POST && content_type(headers).starts_with("multipart/form-data") {
+        return Ok(BodyKind::Form);
     }
     let query = Query::read(request.uri().query().unwrap_or_default());
     // The framework would check the one and act on the other.
@@ -277,11 +278,7 @@ mod tests {
                 Some("AuthorizationHeaderMalformed"),
             ),
             ("token", request("GET", "/b/k", &[("x-amz-security-token", "t")]), Some("InvalidToken")),
-            (
-                "form",
-                request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]),
-                Some("NotImplemented"),
-            ),
+            ("form", request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]), None),
             ("long head", request("GET", "/b/k", &[("x-filler", &long)]), Some("RequestHeaderSectionTooLarge")),
         ];
         for (story, request, expected) in table {

@@ -19,6 +19,7 @@ mod document;
 mod encryption;
 mod endpoint;
 mod error;
+mod form;
 mod guard;
 pub mod limits;
 mod lock;

@@ -14,6 +14,11 @@ pub const HEAD_MAX: usize = 32 * 1024;
 pub const HEADERS_MAX: usize = 128;
 /// Largest XML document taken from a client, bytes: a completion of 10,000 parts with checksums.
 pub const DOCUMENT_MAX: usize = 4 << 20;
+/// What an upload form may have before its file, bytes (S3: 20 KB of fields; the rest is for the
+/// headers of its parts). A frame more than this is held.
+pub const FORM_FIELDS_MAX: u64 = 64 * 1024;
+/// Upload forms answered at once: each holds up to 6 MiB of its file.
+pub const FORMS_MAX: usize = 32;
 /// Longest life of a presigned URL, seconds (S3: seven days).
 pub const PRESIGN_SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How far a client's clock may be off, seconds (S3: fifteen minutes).

@@ -13,6 +13,7 @@ use crate::notes::Notes;
 use crate::op;
 
 /// What the operations work with.
+#[derive(Clone)]
 pub(crate) struct Service {
     pub store: Store,
     /// The region that buckets say they are in.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use s3s::dto::Tag;
+use s3s::dto::{Tag, Tagging};
+use s3s::xml::{Deserialize, Deserializer};
 use s3s::{S3Result, s3_error};
 use store::api::ObjectMeta;
 
-use crate::error::custom;
+use crate::error::{custom, malformed};
 
 /// Most tags of an object.
 pub(crate) const OBJECT_MAX: usize = 10;
@@ -58,6 +59,15 @@ pub(crate) fn of_set(set: Vec<Tag>, max: usize) -> S3Result<BTreeMap<String, Str
         }
     }
     Ok(tags)
+}
+
+/// The tags of a form's `tagging` field: the document of PutObjectTagging.
+///
+/// # Errors
+/// As [`of_set`].
+pub(crate) fn of_document(document: &str) -> S3Result<BTreeMap<String, String>> {
+    let tagging = Tagging::deserialize(&mut Deserializer::new(document.as_bytes())).map_err(|_| malformed())?;
+    of_set(tagging.tag_set, OBJECT_MAX)
 }
 
 fn too_many(max: usize) -> s3s::S3Error {

@@ -282,6 +282,12 @@ pub(crate) fn content_range(bytes: &std::ops::Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", bytes.start, bytes.end.saturating_sub(1))
 }
 
+/// Where an object is, as the client addressed us.
+pub(crate) fn location(headers: &HeaderMap, bucket: &str, key: &str) -> String {
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("http://{host}/{bucket}/{}", url_encode(key))
+}
+
 /// How names are written in a listing.
 #[derive(Clone, Copy)]
 pub(crate) struct Naming {

@@ -1,6 +1,5 @@
 //! CompleteMultipartUpload.
 
-use http::{HeaderMap, header};
 use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, CompletePart};
@@ -41,7 +40,7 @@ pub(crate) async fn run(
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(wire::etag(info.etag)),
-        location: Some(location(&req.headers, &input.bucket, &input.key)),
+        location: Some(wire::location(&req.headers, &input.bucket, &input.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
         bucket_key_enabled: told.bucket_key,
@@ -113,9 +112,4 @@ async fn check_size(
             }
         }
     }
-}
-
-fn location(headers: &HeaderMap, bucket: &str, key: &str) -> String {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    format!("http://{host}/{bucket}/{}", wire::url_encode(key))
 }
