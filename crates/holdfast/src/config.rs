@@ -24,6 +24,8 @@ struct Raw {
     listen: Option<String>,
     admin_listen: Option<String>,
     region: Option<String>,
+    domains: Option<Vec<String>>,
+    website_domains: Option<Vec<String>>,
     body_memory_mib: Option<u32>,
     collect_after_s: Option<u64>,
     lifecycle_day_s: Option<u64>,
@@ -46,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) region: String,
+    /// Domains that have buckets as subdomains.
+    pub(crate) domains: Vec<String>,
+    /// Domains that have the websites of buckets as subdomains.
+    pub(crate) website_domains: Vec<String>,
     /// Bytes.
     pub(crate) body_memory: usize,
     pub(crate) collect_after_ms: u64,
@@ -108,6 +114,8 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         mistakes.push(format!("region: {region:?} is not a region name like us-east-1"));
     }
+    let domains = domains_of(&mut mistakes, "domains", raw.domains, "localhost");
+    let website_domains = domains_of(&mut mistakes, "website_domains", raw.website_domains, "web.localhost");
     let body_memory_mib = raw.body_memory_mib.unwrap_or(112);
     if !(32..=65_536).contains(&body_memory_mib) {
         mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
@@ -127,6 +135,8 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         listen,
         admin_listen,
         region,
+        domains,
+        website_domains,
         body_memory: body_memory_mib as usize * 1024 * 1024,
         lifecycle_day: raw
             .lifecycle_day_s
@@ -135,6 +145,20 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         collect_after_ms: collect_after_s.saturating_mul(1000),
         sites,
     })
+}
+
+/// Names below which buckets are found: without port, in lower case.
+fn domains_of(mistakes: &mut Vec<String>, name: &str, given: Option<Vec<String>>, default: &str) -> Vec<String> {
+    let given = given.unwrap_or_else(|| vec![default.to_owned()]);
+    for domain in &given {
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        if !domain.split('.').all(label) {
+            mistakes.push(format!("{name}: {domain:?} is not a domain like s3.example.com (lower case, no port)"));
+        }
+    }
+    given
 }
 
 fn address(
@@ -270,11 +294,11 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_at_once() {
         let text = format!(
-            "listen = \"here\"\nregion = \"Über\"\nbody_memory_mib = 1\n{}",
+            "listen = \"here\"\nregion = \"Über\"\ndomains = [\"x:80\"]\nbody_memory_mib = 1\n{}",
             five(|i| site(["a", "a", "B", "c", "d"][i], &format!("file:///{}", i.max(1))))
         );
         let Err(Mistakes(mistakes)) = checked(&text) else { panic!("accepted") };
-        for word in ["listen", "region", "body_memory_mib", "name \"a\"", "\"B\"", "file:///1"] {
+        for word in ["listen", "region", "domains: \"x:80\"", "body_memory_mib", "name \"a\"", "\"B\"", "file:///1"] {
             assert!(mistakes.iter().any(|mistake| mistake.contains(word)), "{word} in {mistakes:#?}");
         }
     }

@@ -48,7 +48,11 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let admin_address = admin_listener.local_addr().map_err(Failure::io("the admin listener"))?;
     let stop = CancellationToken::new();
     tokio::spawn(keep_up(recorder.clone(), stop.clone()));
-    let s3_options = s3::S3Options { region: config.region.clone() };
+    let s3_options = s3::S3Options {
+        region: config.region.clone(),
+        domains: config.domains.clone(),
+        website_domains: config.website_domains.clone(),
+    };
     let mut s3_server = tokio::spawn(s3::serve(s3_listener, store.clone(), s3_options, stop.clone()));
     let keys = (root.access_key.clone(), root.secret_key.clone());
     let mut admin_server = tokio::spawn(admin::serve(admin_listener, store.clone(), keys, recorder, stop.clone()));

@@ -10,8 +10,9 @@ use std::time::Instant;
 use base::SystemRng;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::dto::CORSConfiguration;
+use s3s::dto::{CORSConfiguration, WebsiteConfiguration};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, s3_error};
 use store::Store;
@@ -22,10 +23,12 @@ use crate::auth::Auth;
 use crate::chunked::Chunked;
 use crate::document::Document;
 use crate::guard::{self, BodyKind};
+use crate::host::{Hosts, Place};
 use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX, FORMS_MAX};
 use crate::notes::{Notes, RequestIds};
 use crate::service::Service;
-use crate::{S3Options, config, cors, error, metrics, op};
+use crate::wire::{self, WEBSITE_REDIRECT};
+use crate::{S3Options, config, cors, error, metrics, op, website};
 
 /// The S3 endpoint as a hyper service. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +38,7 @@ pub struct Endpoint {
     /// The client at the other end of the connection.
     peer: Option<Peer>,
     service: Service,
+    hosts: Arc<Hosts>,
     /// Upload forms that may be under way.
     forms: Arc<Semaphore>,
 }
@@ -45,15 +49,18 @@ impl Endpoint {
         config.xml_max_body_size = DOCUMENT_MAX;
         config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS;
         let service = Service { store: store.clone(), region: options.region };
+        let hosts = Hosts { api: options.domains, website: options.website_domains };
         let mut builder = S3ServiceBuilder::new(service.clone());
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(Auth(store.clone()));
         builder.set_access(Access(store));
+        builder.set_host(hosts.clone());
         Self {
             s3: builder.build(),
             ids: Arc::new(RequestIds::new(&SystemRng)),
             peer: None,
             service,
+            hosts: Arc::new(hosts),
             forms: Arc::new(Semaphore::new(FORMS_MAX)),
         }
     }
@@ -68,10 +75,12 @@ impl Endpoint {
         let started = Instant::now();
         let notes = self.ids.notes();
         let is_head = request.method() == Method::HEAD;
-        let browser = self.browser(&request).await;
-        let passed = match &browser {
-            Some(browser) if browser.preflight => Ok(browser.preflight_answer()),
-            _ => self.pass(request, &notes).await,
+        let place = self.hosts.place_of(request.uri(), request.headers());
+        let browser = self.browser(&place, &request).await;
+        let passed = match (&browser, place) {
+            (Some(browser), _) if browser.preflight => Ok(browser.preflight_answer()),
+            (_, Place::Website(bucket)) => Ok(self.visit(&bucket, request, &notes).await),
+            (_, place) => self.pass(request, &place, &notes).await,
         };
         let mut response = match passed {
             Ok(response) => response,
@@ -100,9 +109,12 @@ impl Endpoint {
     }
 
     /// What the bucket's rules say to a request from a browser.
-    async fn browser(&self, request: &Request<Incoming>) -> Option<Browser> {
+    async fn browser<B>(&self, place: &Place, request: &Request<B>) -> Option<Browser> {
         let ask = cors::Ask::of(request.method(), request.headers())?;
-        let bucket = request.uri().path().trim_start_matches('/').split('/').next()?;
+        let bucket = match place {
+            Place::Bucket(bucket) | Place::Website(bucket) => bucket,
+            Place::Endpoint => request.uri().path().trim_start_matches('/').split('/').next()?,
+        };
         let rules = config::find::<CORSConfiguration>(&self.service.store, bucket, config::CORS).await.ok().flatten();
         let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
         if rule.is_none() && !ask.preflight {
@@ -115,9 +127,14 @@ impl Endpoint {
         Some(Browser { preflight: ask.preflight, enabled: rules.is_some(), headers })
     }
 
-    async fn pass(&self, request: Request<Incoming>, notes: &Arc<Notes>) -> Result<Response<Body>, S3Error> {
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        place: &Place,
+        notes: &Arc<Notes>,
+    ) -> Result<Response<Body>, S3Error> {
         guard::known_method(request.method())?;
-        let kind = guard::check(&request)?;
+        let kind = guard::check(&request, place)?;
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(notes.clone());
         if let Some(peer) = self.peer {
@@ -127,19 +144,133 @@ impl Endpoint {
             BodyKind::Form => {
                 let _ = notes.operation.set("PostObject");
                 let _permit = self.forms.acquire().await.map_err(|_| s3_error!(ServiceUnavailable))?;
-                return op::post_object::run(&self.service, &parts, body).await;
+                return op::post_object::run(&self.service, place, &parts, body).await;
             }
             BodyKind::Plain => Body::from(body),
             BodyKind::Chunked(chunks) => Body::http_body(Chunked::new(body, chunks)),
             BodyKind::Document => Body::http_body(Document::new(body, &parts, notes.clone())?),
         };
-        let response = self.s3.call(Request::from_parts(parts, body)).await;
+        self.call(Request::from_parts(parts, body), notes).await
+    }
+
+    async fn call(&self, request: Request<Body>, notes: &Notes) -> Result<Response<Body>, S3Error> {
+        let response = self.s3.call(request).await;
         match (notes.fault.get(), response) {
             (Some(fault), _) => Err(error::refusal(fault)),
             (None, Ok(response)) => Ok(response),
             (None, Err(_)) => Ok(bare_error()),
         }
     }
+}
+
+/// Websites.
+impl Endpoint {
+    /// Answers a visitor of a bucket's website.
+    async fn visit(&self, bucket: &str, request: Request<Incoming>, notes: &Arc<Notes>) -> Response<Body> {
+        let _ = notes.operation.set("Website");
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let found = config::get::<WebsiteConfiguration>(&self.service.store, bucket, config::WEBSITE).await;
+        let site = match found {
+            Ok(site) if is_read => site,
+            Ok(_) => {
+                return plain(&s3_error!(
+                    MethodNotAllowed,
+                    "The specified method is not allowed against this resource."
+                ));
+            }
+            Err(error) => return plain(&error),
+        };
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let key = percent_decode_str(path).decode_utf8_lossy().into_owned();
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if let Some(sent) = website::all_sent(&site, &key).or_else(|| website::routed(&site, &key, None, host)) {
+            return redirect(&sent);
+        }
+        let shown = self.show(bucket, &website::page(&site, &key), &request, notes).await;
+        let status = shown.status();
+        if let Some(place) = shown.headers().get(WEBSITE_REDIRECT).and_then(|place| place.to_str().ok()) {
+            return redirect(&(StatusCode::MOVED_PERMANENTLY, place.to_owned()));
+        }
+        if !status.is_client_error()
+            || matches!(status, StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE)
+        {
+            return shown;
+        }
+        if let Some(sent) = website::routed(&site, &key, Some(status), host) {
+            return redirect(&sent);
+        }
+        if status == StatusCode::NOT_FOUND
+            && let Some(page) = website::folder_page(&site, &key)
+            && self.show(bucket, &page, &request, notes).await.status().is_success()
+        {
+            return redirect(&(StatusCode::FOUND, format!("/{}/", wire::url_encode(&key))));
+        }
+        if let Some(document) = &site.error_document {
+            let mut page = self.show(bucket, &document.key, &request, notes).await;
+            if page.status().is_success() {
+                *page.status_mut() = status;
+                return page;
+            }
+        }
+        match status {
+            StatusCode::NOT_FOUND => plain(&s3_error!(NoSuchKey, "The specified key does not exist.")),
+            _ => plain(&s3_error!(AccessDenied, "Access Denied")),
+        }
+    }
+
+    /// An object as anybody may read it: the request with another address, and without what is of
+    /// the website's only.
+    async fn show(&self, bucket: &str, key: &str, request: &Request<Incoming>, notes: &Arc<Notes>) -> Response<Body> {
+        let mut ask = Request::new(Body::empty());
+        *ask.method_mut() = request.method().clone();
+        let target = format!("/{bucket}/{}", wire::url_encode(key));
+        let Ok(target) = target.parse() else { return bare_error() };
+        *ask.uri_mut() = target;
+        let passed = [
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_UNMODIFIED_SINCE,
+            header::IF_RANGE,
+            header::RANGE,
+            header::REFERER,
+            header::USER_AGENT,
+        ];
+        for name in passed {
+            if let Some(value) = request.headers().get(&name) {
+                ask.headers_mut().insert(name, value.clone());
+            }
+        }
+        ask.headers_mut().insert(header::HOST, HeaderValue::from_static("127.0.0.1"));
+        ask.extensions_mut().insert(notes.clone());
+        if let Some(peer) = self.peer {
+            ask.extensions_mut().insert(peer);
+        }
+        match self.call(ask, notes).await {
+            Ok(response) => response,
+            Err(error) => error.to_http_response().unwrap_or_else(|_| bare_error()),
+        }
+    }
+}
+
+fn redirect((status, place): &website::Redirect) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = *status;
+    match HeaderValue::try_from(place) {
+        Ok(place) => response.headers_mut().insert(header::LOCATION, place),
+        Err(_) => return bare_error(),
+    };
+    response
+}
+
+/// An error as a page.
+fn plain(error: &S3Error) -> Response<Body> {
+    let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let page = website::error_page(status, error.code().as_str(), error.message().unwrap_or_default());
+    let mut response = Response::new(Body::from(page));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
 }
 
 /// An answer to a browser.

@@ -7,6 +7,7 @@ use s3s::{S3Result, s3_error};
 
 use crate::chunked::Chunks;
 use crate::error::custom;
+use crate::host::Place;
 use crate::limits::{HEAD_MAX, PRESIGN_SECONDS_MAX};
 
 /// What kind of body a request has, and so who has to watch it.
@@ -26,7 +27,7 @@ pub(crate) enum BodyKind {
 ///
 /// # Errors
 /// The answer to give.
-pub(crate) fn check<B>(request: &Request<B>) -> S3Result<BodyKind> {
+pub(crate) fn check<B>(request: &Request<B>, place: &Place) -> S3Result<BodyKind> {
     let headers = request.headers();
     check_size(request)?;
     if headers.contains_key("x-amz-security-token") {
@@ -45,7 +46,7 @@ pub(crate) fn check<B>(request: &Request<B>) -> S3Result<BodyKind> {
     }
     check_presigned(&query)?;
     check_authorization(headers, &query)?;
-    Ok(body_kind(request))
+    Ok(body_kind(request, place))
 }
 
 fn check_size<B>(request: &Request<B>) -> S3Result<()> {
@@ -176,7 +177,7 @@ fn check_signed(headers: &HeaderMap, signed: &str, except: &[&str]) -> S3Result<
     }
 }
 
-fn body_kind<B>(request: &Request<B>) -> BodyKind {
+fn body_kind<B>(request: &Request<B>, place: &Place) -> BodyKind {
     let hash = request.headers().get("x-amz-content-sha256").map_or(&b""[..], |value| value.as_bytes());
     if hash.starts_with(b"STREAMING-UNSIGNED") {
         return BodyKind::Chunked(Chunks::Unsigned);
@@ -184,7 +185,11 @@ fn body_kind<B>(request: &Request<B>) -> BodyKind {
     if hash.starts_with(b"STREAMING-") {
         return BodyKind::Chunked(Chunks::Signed);
     }
-    let names_key = request.uri().path().trim_start_matches('/').contains('/');
+    let path = request.uri().path().trim_start_matches('/');
+    let names_key = match place {
+        Place::Bucket(_) => !path.is_empty(),
+        Place::Endpoint | Place::Website(_) => path.contains('/'),
+    };
     match *request.method() {
         Method::POST => BodyKind::Document,
         Method::PUT if !names_key => BodyKind::Document,
@@ -282,7 +287,7 @@ mod tests {
             ("long head", request("GET", "/b/k", &[("x-filler", &long)]), Some("RequestHeaderSectionTooLarge")),
         ];
         for (story, request, expected) in table {
-            let told = check(request).err().map(|error| error.code().as_str().to_owned());
+            let told = check(request, &Place::Endpoint).err().map(|error| error.code().as_str().to_owned());
             assert_eq!(told.as_deref(), *expected, "{story}");
         }
     }
@@ -300,7 +305,11 @@ mod tests {
         ];
         for (method, target, hash, expected) in table {
             let request = request(method, target, &[("x-amz-content-sha256", hash)]);
-            assert_eq!(body_kind(&request), expected, "{method} {target} {hash}");
+            assert_eq!(body_kind(&request, &Place::Endpoint), expected, "{method} {target} {hash}");
+        }
+        let bucket = Place::Bucket("b".to_owned());
+        for (target, expected) in [("/", BodyKind::Document), ("/?acl", BodyKind::Document), ("/k", BodyKind::Plain)] {
+            assert_eq!(body_kind(&request("PUT", target, &[]), &bucket), expected, "{target}");
         }
     }
 }

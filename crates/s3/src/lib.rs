@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod form;
 mod guard;
+mod host;
 pub mod limits;
 mod lock;
 mod metrics;
@@ -32,6 +33,7 @@ mod server;
 mod service;
 mod tags;
 mod unsupported;
+mod website;
 mod wire;
 
 pub use endpoint::Endpoint;
@@ -43,11 +45,19 @@ pub struct S3Options {
     /// The region that buckets say they are in. Requests signed for any region are taken, since
     /// clients that know no better sign for `us-east-1`.
     pub region: String,
+    /// Domains whose subdomains are buckets (virtual-hosted style), without ports.
+    pub domains: Vec<String>,
+    /// Domains whose subdomains are the websites of buckets, without ports.
+    pub website_domains: Vec<String>,
 }
 
 impl Default for S3Options {
     fn default() -> Self {
-        Self { region: "us-east-1".to_owned() }
+        Self {
+            region: "us-east-1".to_owned(),
+            domains: vec!["localhost".to_owned()],
+            website_domains: vec!["web.localhost".to_owned()],
+        }
     }
 }
 

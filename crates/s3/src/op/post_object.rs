@@ -27,6 +27,7 @@ use crate::body::BodyFault;
 use crate::encryption::{self, Asked};
 use crate::error::{answer, custom, not_implemented};
 use crate::form::{Fields, Policy, Signed};
+use crate::host::Place;
 use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX};
 use crate::service::Service;
 use crate::{rules, tags, unsupported, wire};
@@ -39,8 +40,13 @@ const PIECE: usize = base::limits::PART_SIZE_MIN as usize;
 ///
 /// # Errors
 /// The answer to give.
-pub(crate) async fn run(at: &Service, head: &Parts, body: Incoming) -> S3Result<Response<Body>> {
-    let bucket = head.uri.path().trim_matches('/');
+pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Incoming) -> S3Result<Response<Body>> {
+    let path = head.uri.path().trim_matches('/');
+    let bucket = match place {
+        Place::Bucket(bucket) if path.is_empty() => bucket,
+        Place::Bucket(_) => "",
+        Place::Endpoint | Place::Website(_) => path,
+    };
     if bucket.is_empty() || bucket.contains('/') {
         return Err(s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource."));
     }

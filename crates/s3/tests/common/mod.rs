@@ -220,7 +220,9 @@ impl Call {
         let signer = Signer { access: self.key.0, secret: self.key.1, at: OffsetDateTime::now_utc() + self.skew };
         let path = sign::encode(&self.path, true);
         let mut headers = self.headers;
-        headers.push(("host".to_owned(), address.to_string()));
+        if !headers.iter().any(|(name, _)| name == "host") {
+            headers.push(("host".to_owned(), address.to_string()));
+        }
         let mut query = self.query;
         let hash = self.hash.unwrap_or_else(|| match self.form {
             Form::Anonymous | Form::Presigned(_) | Form::Loose => UNSIGNED.to_owned(),
