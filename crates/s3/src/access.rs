@@ -14,7 +14,7 @@ use store::{Error, Store};
 
 use crate::notes::Notes;
 use crate::operations::{self, Level};
-use crate::{config, context, error, unsupported, wire};
+use crate::{acl, config, context, error, unsupported, wire};
 
 /// The account that buckets and users belong to, as policies write it.
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -65,7 +65,8 @@ impl Authority {
         let policy = match self.store.bucket_config(bucket, config::POLICY).await {
             Ok(config) => config.document,
             Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) if granted => return Ok(()),
-            Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) => return Err(denied()),
+            Err(Error::NoSuchConfig(_)) => return self.by_acl(action, bucket, object).await,
+            Err(Error::NoSuchBucket(_)) => return Err(denied()),
             Err(error) => return Err(error::answer(error)),
         };
         // The owner must be able to take back a policy that shuts everybody out.
@@ -102,8 +103,14 @@ impl Authority {
         match (granted, allowed) {
             (true, _) => Ok(()),
             (false, true) if self.is_member() || !self.restricted(bucket, &policy).await? => Ok(()),
-            (false, _) => Err(denied()),
+            (false, _) => self.by_acl(action, bucket, object).await,
         }
+    }
+
+    /// The last that may let somebody in.
+    async fn by_acl(&self, action: &str, bucket: &str, object: Option<(&str, Option<&str>)>) -> S3Result<()> {
+        let user = self.principal.as_ref().map(Principal::name);
+        if acl::allow(&self.store, action, bucket, object, user).await? { Ok(()) } else { Err(denied()) }
     }
 
     fn is_member(&self) -> bool {
@@ -206,6 +213,11 @@ fn expected_owner(headers: &HeaderMap) -> S3Result<()> {
 pub(crate) async fn extra(authority: &Authority, headers: &HeaderMap, bucket: &str, key: &str) -> S3Result<()> {
     let table = [
         ("x-amz-tagging", "s3:PutObjectTagging", Right::Write),
+        ("x-amz-acl", "s3:PutObjectAcl", Right::Write),
+        ("x-amz-grant-full-control", "s3:PutObjectAcl", Right::Write),
+        ("x-amz-grant-read", "s3:PutObjectAcl", Right::Write),
+        ("x-amz-grant-read-acp", "s3:PutObjectAcl", Right::Write),
+        ("x-amz-grant-write-acp", "s3:PutObjectAcl", Right::Write),
         ("x-amz-object-lock-mode", "s3:PutObjectRetention", Right::Write),
         ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold", Right::Write),
         // Lifting a retention is for those who administer the bucket.

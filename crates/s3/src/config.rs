@@ -7,6 +7,7 @@ use store::{Error, Store};
 use crate::error::answer;
 
 /// The names of sub-resources in the store, which are S3's query parameters.
+pub(crate) const ACL: &str = "acl";
 pub(crate) const CORS: &str = "cors";
 pub(crate) const ENCRYPTION: &str = "encryption";
 pub(crate) use store::worker::LIFECYCLE;

@@ -17,7 +17,7 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 51] = [
+const HEADERS: [(&str, Values); 56] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
@@ -63,9 +63,15 @@ const HEADERS: [(&str, Values); 51] = [
     ("x-amz-source-expected-bucket-owner", Values::Any),
     // Kept beside the object.
     ("x-amz-website-redirect-location", Values::Any),
-    // True of every object: the owner alone has it, in one class.
-    ("x-amz-acl", Values::Only(&["private", "bucket-owner-full-control"])),
-    ("x-amz-object-ownership", Values::Only(&["BucketOwnerEnforced"])),
+    // Who has it.
+    ("x-amz-acl", Values::Any),
+    ("x-amz-grant-full-control", Values::Any),
+    ("x-amz-grant-read", Values::Any),
+    ("x-amz-grant-write", Values::Any),
+    ("x-amz-grant-read-acp", Values::Any),
+    ("x-amz-grant-write-acp", Values::Any),
+    ("x-amz-object-ownership", Values::Any),
+    // There is one class.
     ("x-amz-storage-class", Values::Only(&["STANDARD"])),
     // Encryption.
     ("x-amz-server-side-encryption", Values::Any),

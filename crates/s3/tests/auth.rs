@@ -108,8 +108,6 @@ async fn grants() {
 async fn unsupported_headers() {
     let w = World::with_bucket().await;
     let refused = [
-        ("x-amz-acl", "public-read"),
-        ("x-amz-grant-read", "id=x"),
         ("x-amz-storage-class", "GLACIER"),
         ("x-amz-write-offset-bytes", "0"),
         ("x-amz-checksum-xxhash3", "AAAA"),

@@ -174,8 +174,8 @@ async fn a_policy_is_kept_to() {
                 5,
             ),
             file,
-            501,
-            "NotImplemented",
+            400,
+            "AccessControlListNotSupported",
         ),
     ];
     for (story, form, file, status, code) in table {

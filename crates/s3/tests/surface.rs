@@ -269,7 +269,7 @@ async fn bucket_sub_resources() {
         ("GET /bbb?ownershipControls", NONE, "", 404, &["OwnershipControlsNotFoundError"]),
         ("PUT /bbb?ownershipControls", NONE, "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>", 200, &[]),
         ("GET /bbb?ownershipControls", NONE, "", 200, &["BucketOwnerEnforced"]),
-        ("PUT /bbb?ownershipControls", NONE, "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>", 501, &["NotImplemented"]),
+        ("PUT /bbb?ownershipControls", NONE, "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>", 200, &[]),
         ("DELETE /bbb?ownershipControls", NONE, "", 204, &[]),
         ("GET /bbb?publicAccessBlock", NONE, "", 404, &["NoSuchPublicAccessBlockConfiguration"]),
         ("PUT /bbb?publicAccessBlock", NONE, "<PublicAccessBlockConfiguration><BlockPublicPolicy>true</BlockPublicPolicy></PublicAccessBlockConfiguration>", 200, &[]),

@@ -10,8 +10,8 @@ use base::{BodyId, UploadId};
 use bytes::Bytes;
 pub use keys::CustomerKey;
 pub use meta::record::{
-    BucketState, Checksum, ChecksumKind, DefaultEncryption, DefaultRetention, Encryption, Grant, Lock, Retention,
-    RetentionMode, RetentionPeriod, Right, Versioning,
+    Acl, AclGrant, AclPermission, BucketState, Checksum, ChecksumKind, DefaultEncryption, DefaultRetention, Encryption,
+    Grant, Grantee, Lock, Retention, RetentionMode, RetentionPeriod, Right, Versioning,
 };
 
 use crate::Error;
@@ -67,11 +67,13 @@ pub struct NewObject {
     pub meta: ObjectMeta,
     /// How it is encrypted.
     pub encrypt: Encrypt,
+    /// Its ACL; `None`: the owner has full control.
+    pub acl: Option<Acl>,
 }
 
 impl From<ObjectMeta> for NewObject {
     fn from(meta: ObjectMeta) -> Self {
-        Self { meta, encrypt: Encrypt::Default }
+        Self { meta, ..Self::default() }
     }
 }
 
@@ -163,6 +165,8 @@ pub struct ObjectInfo {
     pub parts_count: Option<u16>,
     /// Under whose keys it is.
     pub encryption: Encryption,
+    /// Its ACL; `None`: the owner has full control.
+    pub acl: Option<Acl>,
 }
 
 /// What the reader of a request body knows once the body ended well.
@@ -252,6 +256,8 @@ pub struct CopyChanges {
     pub lock: Lock,
     /// Its encryption, which is never copied.
     pub encrypt: Encrypt,
+    /// Its ACL, which is never copied.
+    pub acl: Option<Acl>,
 }
 
 /// Conditions of a read (RFC 9110 section 13; S3 evaluates them in that order).

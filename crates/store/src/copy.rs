@@ -69,6 +69,7 @@ impl Store {
                 object.tags.clone_from(tags);
             }
             object.lock = changes.lock;
+            object.acl.clone_from(&changes.acl);
             let from_place = Place { bucket: &from_bucket, key: &from.key, body: source.body_id };
             let from_under = self.key_to_read(&from_place, &source.encryption, from.customer.as_deref())?;
             let place = Place { bucket: &bucket, key, body: body_id };

@@ -97,6 +97,7 @@ impl Store {
             lock: Default::default(),
             body: Body::Marker,
             encryption: Default::default(),
+            acl: None,
         }
     }
 

@@ -49,7 +49,7 @@ impl Store {
         checksum: Option<(String, ChecksumKind)>,
         owner: &str,
     ) -> Result<UploadInfo, Error> {
-        let NewObject { meta, encrypt } = new.into();
+        let NewObject { meta, encrypt, acl } = new.into();
         check_name(key, &meta)?;
         let record = self.bucket_record(bucket).await?;
         let upload = UploadId::random(self.0.options.doors.rng.as_ref());
@@ -67,6 +67,7 @@ impl Store {
             lock: meta.lock,
             staging: false,
             encryption,
+            acl,
         };
         let batch = Batch {
             checks: vec![Check::Present(key::bucket_state_key(record.id))],
@@ -331,6 +332,7 @@ impl Store {
                 lock: row.lock,
                 body: Body::Multipart(runs(&chosen)),
                 encryption: row.encryption,
+                acl: row.acl,
             };
             let (bucket, condition) = (bucket.clone(), condition.clone());
             // The bucket's own encryption was decided on when the upload was created.

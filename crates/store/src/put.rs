@@ -50,6 +50,7 @@ pub(crate) fn info(key: &str, record: ObjectRecord) -> ObjectInfo {
         checksum: record.checksum,
         parts_count,
         encryption: record.encryption,
+        acl: record.acl,
     }
 }
 
@@ -69,7 +70,7 @@ impl Store {
         condition: &WriteCondition,
         body: &mut dyn BodySource,
     ) -> Result<ObjectInfo, Error> {
-        let NewObject { meta, encrypt } = new.into();
+        let NewObject { meta, encrypt, acl } = new.into();
         check_name(key, &meta)?;
         let bucket = self.bucket_record(bucket).await?;
         self.judge_early(&bucket, key, condition).await?;
@@ -93,6 +94,7 @@ impl Store {
                 lock: meta.lock,
                 body: part.map_or(Body::Empty, Body::Single),
                 encryption,
+                acl,
             };
             let (bucket, condition) = (bucket.clone(), condition.clone());
             Ok(Goal::Object(Box::new(ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt })))

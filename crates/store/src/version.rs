@@ -243,7 +243,12 @@ impl Store {
             let mut batch = Batch::default();
             self.bucket_state_for(&bucket, name, &mut batch).await?;
             let Found { row_key, mut record, version } = self.object(&bucket, name, id).await?;
-            change(&mut Change { tags: &mut record.tags, lock: &mut record.lock, now_ms: self.now_ms() })?;
+            change(&mut Change {
+                tags: &mut record.tags,
+                lock: &mut record.lock,
+                acl: &mut record.acl,
+                now_ms: self.now_ms(),
+            })?;
             batch.checks.push(Check::Is(row_key.clone(), version));
             batch.writes.push(Write::Put(row_key, record.encode()));
             Ok((batch, info(name, record)))
@@ -258,6 +263,8 @@ pub struct Change<'a> {
     pub tags: &'a mut std::collections::BTreeMap<String, String>,
     /// Its lock.
     pub lock: &'a mut meta::record::Lock,
+    /// Its ACL.
+    pub acl: &'a mut Option<meta::record::Acl>,
     /// Now, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }

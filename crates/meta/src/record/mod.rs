@@ -23,6 +23,7 @@
 //! Every value starts with one version byte; an old version stays readable for ever.
 //! The layout is specified in `docs/spec/records.md`.
 
+mod acl;
 mod blob;
 mod bucket;
 mod object;
@@ -36,6 +37,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use acl::{Acl, AclGrant, AclPermission, Grantee};
 pub use blob::{BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement};
 pub use bucket::{
     BucketConfig, BucketRecord, BucketState, DefaultEncryption, DefaultRetention, RetentionPeriod, Versioning,

@@ -7,7 +7,7 @@ use base::{BodyId, BucketId, PartId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, RecordError, grown, join, under};
+use super::{Acl, Record, RecordError, grown, join, under};
 
 /// A version of an object, or a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub struct ObjectRecord {
     pub body: Body,
     /// Under whose keys they are.
     pub encryption: Encryption,
+    /// Its ACL; without one the owner has full control.
+    pub acl: Option<Acl>,
 }
 
 /// Under whose keys a body's parts are, beside the bucket's.
@@ -163,9 +165,9 @@ impl Record for ObjectRecord {
     const NAME: &'static str = "object";
     const VERSION: u8 = 2;
 
-    /// Version 1 knew the bucket's encryption only.
+    /// Version 1 knew the bucket's encryption only, and no ACLs.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0])
+        grown(version, body, &[0, 0])
     }
 }
 

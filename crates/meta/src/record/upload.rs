@@ -6,7 +6,7 @@ use base::{BucketId, UploadId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Checksum, ChecksumKind, Encryption, Lock, Record, RecordError, SealedPart};
+use super::{Acl, Checksum, ChecksumKind, Encryption, Lock, Record, RecordError, SealedPart};
 use super::{escape, grown, join, under, unescape};
 
 /// An open multipart upload.
@@ -31,15 +31,17 @@ pub struct UploadRecord {
     pub staging: bool,
     /// Under whose keys its parts are.
     pub encryption: Encryption,
+    /// ACL for the object.
+    pub acl: Option<Acl>,
 }
 
 impl Record for UploadRecord {
     const NAME: &'static str = "upload";
     const VERSION: u8 = 2;
 
-    /// Version 1 knew the bucket's encryption only.
+    /// Version 1 knew the bucket's encryption only, and no ACLs.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0])
+        grown(version, body, &[0, 0])
     }
 }
 

@@ -5,6 +5,7 @@ use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, 
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{CopyChanges, CopySource as Source, Encrypt, ReadCondition, WriteCondition};
 
+use crate::acl::{self, Of};
 use crate::encryption::{self, Customer};
 use crate::error::{answer, not_implemented};
 use crate::rules;
@@ -48,9 +49,10 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
         return Err(not_implemented("a checksum of another algorithm for a copy"));
     }
     let source_version = at.version_told(&from.bucket, info.version).await?;
+    let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let given = wire::object_meta(&req.headers, input.metadata)?;
     let (lock, tags) = (given.lock, retags.then(|| given.tags.clone()));
-    let changes = CopyChanges { meta: replaces.then_some(given), tags, lock, encrypt: asked.encrypt };
+    let changes = CopyChanges { meta: replaces.then_some(given), tags, lock, encrypt: asked.encrypt, acl };
     let copied = at.store.copy(&from, &input.bucket, &input.key, &changes, &condition).await;
     let info = copied.map_err(answer)?;
     let version_id = at.version_told(&input.bucket, info.version).await?;

@@ -1,12 +1,14 @@
 //! CreateBucket.
 
-use s3s::dto::{CreateBucketInput, CreateBucketOutput};
+use s3s::dto::{CreateBucketInput, CreateBucketOutput, OwnershipControls, OwnershipControlsRule};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::Error;
 
+use super::put_bucket_ownership_controls;
+use crate::acl::{self, Of};
 use crate::error::{answer, not_implemented};
 use crate::service::Service;
-use crate::{access, wire};
+use crate::{access, config, wire};
 
 /// Any location constraint is taken: the bucket is where the five sites are.
 pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
@@ -17,8 +19,23 @@ pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Re
     }
     let owner = access::principal(&req)?.name();
     let lock = req.input.object_lock_enabled_for_bucket.unwrap_or(false);
+    let controls = req
+        .input
+        .object_ownership
+        .clone()
+        .map(|object_ownership| OwnershipControls { rules: vec![OwnershipControlsRule { object_ownership }] });
+    let enforced = controls.as_ref().map_or(Ok(true), put_bucket_ownership_controls::validate)?;
+    if enforced && acl::needs_to_be_on(&req.headers) {
+        return Err(acl::with_enforced());
+    }
     match at.store.create_bucket(&req.input.bucket, owner, lock).await {
         Ok(bucket) => {
+            if let Some(controls) = &controls {
+                config::put(&at.store, &bucket.name, config::OWNERSHIP, controls).await?;
+            }
+            if let Some(acl) = acl::of_new(&at.store, &bucket.name, &req.headers, Of::Bucket).await? {
+                acl::put_bucket(&at.store, &bucket.name, &acl).await?;
+            }
             let location = Some(format!("/{}", wire::url_encode(&bucket.name)));
             Ok(S3Response::new(CreateBucketOutput { location }))
         }

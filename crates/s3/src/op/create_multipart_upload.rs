@@ -4,6 +4,7 @@ use s3s::dto::{ChecksumAlgorithm, ChecksumType, CreateMultipartUploadInput, Crea
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{ChecksumKind, NewObject};
 
+use crate::acl::{self, Of};
 use crate::checksum::Algorithm;
 use crate::error::answer;
 use crate::service::Service;
@@ -19,7 +20,8 @@ pub(crate) async fn run(
     let asked = encryption::asked(&req.headers, &at.region)?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let wanted = checksum.map(|(algorithm, kind)| (algorithm.name().to_owned(), kind));
-    let new = NewObject { meta, encrypt: asked.encrypt };
+    let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
+    let new = NewObject { meta, encrypt: asked.encrypt, acl };
     let upload = at.store.create_upload(&input.bucket, &input.key, new, wanted, &owner).await.map_err(answer)?;
     let (abort_date, abort_rule_id) = rules::abort(at, &input.bucket, &upload).await?;
     let told = encryption::Told::of(&upload.encryption, asked.customer.as_ref(), &at.region);

@@ -23,6 +23,7 @@ use store::api::{
 use time::OffsetDateTime;
 
 use crate::access::{self, Authority, Peer};
+use crate::acl::{self, Of};
 use crate::body::BodyFault;
 use crate::encryption::{self, Asked};
 use crate::error::{answer, custom, not_implemented};
@@ -80,7 +81,8 @@ pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Incomin
     left.store(u64::MAX, Ordering::Relaxed);
     let owner = authority.principal.as_ref().map_or("anonymous", |principal| principal.name()).to_owned();
     let max = base::limits::PART_SIZE_MAX.min(*length.end());
-    let new = NewObject { meta, encrypt: asked.encrypt.clone() };
+    let acl = acl::of_new(&at.store, bucket, &headers, Of::Object).await?;
+    let new = NewObject { meta, encrypt: asked.encrypt.clone(), acl };
     let target = Target { at, bucket, key, owner, min: *length.start(), max };
     let info = target.store(new, &asked, file).await?;
     told(at, bucket, key, &fields, &asked, info, &head.headers).await

@@ -4,6 +4,7 @@ use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 use store::api::NewObject;
 
+use crate::acl::{self, Of};
 use crate::body::Upload;
 use crate::error::answer;
 use crate::service::Service;
@@ -15,7 +16,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let condition = wire::write_condition(input.if_match, input.if_none_match)?;
     let asked = encryption::asked(&req.headers, &at.region)?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
-    let new = NewObject { meta, encrypt: asked.encrypt };
+    let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
+    let new = NewObject { meta, encrypt: asked.encrypt, acl };
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
     let size = body.size;
     let info = at.store.put(&input.bucket, &input.key, new, size, &condition, &mut body).await.map_err(answer)?;
