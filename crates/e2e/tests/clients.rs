@@ -149,6 +149,23 @@ fn versions_locks_and_rules_live_through_two_lost_sites() {
     server.py("versions.py", &["after"]);
 }
 
+/// Customers' keys, forms, websites and ACLs.
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn keys_forms_and_websites_live_through_two_lost_sites() {
+    let server = Server::start();
+    server.py("edges.py", &["write"]);
+    std::fs::write(server.dir().join("key"), [b'k'; 32]).expect("a key");
+    let sse = ["--sse-c", "AES256", "--sse-c-key", "fileb://key"];
+    let copy = |args: &[&str]| server.run("aws", &[&["s3", "cp"], args, &sse].concat());
+    copy(&["sse12000000", "s3://edges/cli"]);
+    lose(&server, ["dc1", "dc4"]);
+    server.py("edges.py", &["after"]);
+    copy(&["s3://edges/cli", "back"]);
+    let read = |name: &str| std::fs::read(server.dir().join(name)).expect("a file");
+    assert!(read("sse12000000") == read("back"));
+}
+
 /// A SeaweedFS server with its S3 port, in a folder of its own.
 struct Weed(Child);
 

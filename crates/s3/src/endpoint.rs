@@ -199,7 +199,8 @@ impl Endpoint {
         if let Some(sent) = website::routed(&site, &key, Some(status), host) {
             return redirect(&sent);
         }
-        if status == StatusCode::NOT_FOUND
+        // Who may not list the bucket is not told that a key is not there.
+        if matches!(status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN)
             && let Some(page) = website::folder_page(&site, &key)
             && self.show(bucket, &page, &request, notes).await.status().is_success()
         {
