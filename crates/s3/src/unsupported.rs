@@ -17,6 +17,9 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
+const CLASSES: [&str; 6] =
+    ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR"];
+
 const HEADERS: [(&str, Values); 56] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
@@ -71,8 +74,8 @@ const HEADERS: [(&str, Values); 56] = [
     ("x-amz-grant-read-acp", Values::Any),
     ("x-amz-grant-write-acp", Values::Any),
     ("x-amz-object-ownership", Values::Any),
-    // There is one class.
-    ("x-amz-storage-class", Values::Only(&["STANDARD"])),
+    // Classes whose objects can be read at once. All are stored alike.
+    ("x-amz-storage-class", Values::Only(&CLASSES)),
     // Encryption.
     ("x-amz-server-side-encryption", Values::Any),
     ("x-amz-server-side-encryption-aws-kms-key-id", Values::Any),

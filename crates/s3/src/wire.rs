@@ -6,7 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use base::UploadId;
 use http::HeaderMap;
 use s3s::dto::{
-    ChecksumType, CommonPrefix, ETag, ETagCondition, EncodingType, Metadata, Owner, Range, Timestamp, TimestampFormat,
+    ChecksumType, CommonPrefix, ETag, ETagCondition, EncodingType, Metadata, Owner, Range, StorageClass, Timestamp,
+    TimestampFormat,
 };
 use s3s::{S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, VersionId, WriteCondition};
@@ -101,6 +102,14 @@ pub(crate) fn delete_condition(if_match: Option<ETagCondition>) -> Option<EtagSe
 /// The header of a redirection that a website makes, and its name among what is kept.
 pub(crate) const WEBSITE_REDIRECT: &str = "x-amz-website-redirect-location";
 
+/// The header of a storage class, and its name among what is kept. `STANDARD` is not kept.
+const STORAGE_CLASS: &str = "x-amz-storage-class";
+
+/// An object's storage class: told, and nothing else. All are stored alike.
+pub(crate) fn storage_class(meta: &ObjectMeta) -> String {
+    meta.headers.get(STORAGE_CLASS).cloned().unwrap_or_else(|| StorageClass::STANDARD.to_owned())
+}
+
 /// Headers that S3 keeps beside an object.
 const KEPT: [http::HeaderName; 5] = [
     http::header::CONTENT_TYPE,
@@ -123,6 +132,9 @@ pub(crate) fn object_meta(headers: &HeaderMap, metadata: Option<Metadata>) -> S3
     }
     if let Some(encoding) = content_encoding(headers)? {
         kept.insert("content-encoding".to_owned(), encoding);
+    }
+    if let Some(class) = headers.get(STORAGE_CLASS).filter(|class| *class != StorageClass::STANDARD) {
+        kept.insert(STORAGE_CLASS.to_owned(), text(STORAGE_CLASS, class)?);
     }
     if let Some(location) = headers.get(WEBSITE_REDIRECT) {
         kept.insert(WEBSITE_REDIRECT.to_owned(), redirect_location(location)?);
@@ -167,6 +179,7 @@ pub(crate) struct ObjectHeaders {
     pub content_language: Option<String>,
     pub content_type: Option<String>,
     pub expires: Option<Timestamp>,
+    pub storage_class: Option<StorageClass>,
     pub website_redirect: Option<String>,
     pub metadata: Option<Metadata>,
 }
@@ -182,6 +195,7 @@ impl ObjectHeaders {
             content_language: headers.remove("content-language"),
             content_type: Some(headers.remove("content-type").unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned())),
             expires: expires.and_then(|text| Timestamp::parse(TimestampFormat::HttpDate, &text).ok()),
+            storage_class: headers.remove(STORAGE_CLASS).map(StorageClass::from),
             website_redirect: headers.remove(WEBSITE_REDIRECT),
             metadata: (!user_metadata.is_empty()).then(|| user_metadata.into_iter().collect()),
         }

@@ -628,3 +628,32 @@ async fn website_redirections_are_kept() {
     )
     .await;
 }
+
+/// A class is told, and a copy has its own.
+#[tokio::test]
+async fn storage_classes_are_told() {
+    let w = World::with_bucket().await;
+    const CLASS: &str = "x-amz-storage-class";
+    const FROM: (&str, &str) = ("x-amz-copy-source", "/bbb/k");
+    play(
+        &w,
+        Form::Hashed,
+        None,
+        &[
+            ("PUT /bbb/k", &[(CLASS, "STANDARD_IA")], "x", 200, &[]),
+            ("GET /bbb/k", NONE, "", 200, &["x-amz-storage-class: STANDARD_IA"]),
+            ("HEAD /bbb/k", NONE, "", 200, &["x-amz-storage-class: STANDARD_IA"]),
+            ("GET /bbb", NONE, "", 200, &["<StorageClass>STANDARD_IA</StorageClass>"]),
+            ("GET /bbb?versions", NONE, "", 200, &["<StorageClass>STANDARD_IA</StorageClass>"]),
+            ("GET /bbb/k?attributes", &[("x-amz-object-attributes", "StorageClass")], "", 200, &["STANDARD_IA"]),
+            ("PUT /bbb/c", &[FROM], "", 200, &[]),
+            ("HEAD /bbb/c", NONE, "", 200, &["!x-amz-storage-class"]),
+            ("PUT /bbb/c", &[FROM, (CLASS, "GLACIER_IR")], "", 200, &[]),
+            ("HEAD /bbb/c", NONE, "", 200, &["x-amz-storage-class: GLACIER_IR"]),
+            ("PUT /bbb/k", &[FROM, (CLASS, "STANDARD")], "", 200, &[]),
+            ("HEAD /bbb/k", NONE, "", 200, &["!x-amz-storage-class"]),
+            ("PUT /bbb/k", &[(CLASS, "DEEP_ARCHIVE")], "x", 501, &["NotImplemented"]),
+        ],
+    )
+    .await;
+}

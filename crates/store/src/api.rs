@@ -31,7 +31,8 @@ pub struct BucketInfo {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectMeta {
     /// Standard headers to give back, lower-case names: `content-type`, `cache-control`,
-    /// `content-disposition`, `content-encoding`, `content-language`, `expires`.
+    /// `content-disposition`, `content-encoding`, `content-language`, `expires`,
+    /// `x-amz-storage-class`, `x-amz-website-redirect-location`.
     pub headers: BTreeMap<String, String>,
     /// `x-amz-meta-*`, names without the prefix, lower case.
     pub user_metadata: BTreeMap<String, String>,
@@ -245,11 +246,16 @@ pub struct CopySource {
     pub customer: Option<Arc<CustomerKey>>,
 }
 
+/// Headers of [`ObjectMeta`] that a copy does not take over from its source.
+pub const NEVER_COPIED: [&str; 2] = ["x-amz-storage-class", "x-amz-website-redirect-location"];
+
 /// What of a copy differs from its source.
 #[derive(Debug, Clone, Default)]
 pub struct CopyChanges {
     /// Other headers and user metadata; `None`: the source's.
     pub meta: Option<ObjectMeta>,
+    /// Its own of the headers that are [`NEVER_COPIED`], where `meta` is the source's.
+    pub own_headers: BTreeMap<String, String>,
     /// Other tags; `None`: the source's.
     pub tags: Option<BTreeMap<String, String>>,
     /// Its lock, which is never copied.

@@ -11,7 +11,7 @@ use meta::record::{
 use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
 
-use crate::api::{CopyChanges, CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
+use crate::api::{CopyChanges, CopySource, NEVER_COPIED, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
 use crate::commit::{ObjectGoal, is};
 use crate::encryption::{Place, encrypt_by_default};
 use crate::pin::Held;
@@ -61,9 +61,15 @@ impl Store {
             let mut batch = Batch::default();
             let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
             let mut object = ObjectRecord { body_id, modified_ms: self.now_ms(), ..source.clone() };
-            if let Some(meta) = &changes.meta {
-                object.headers.clone_from(&meta.headers);
-                object.user_metadata.clone_from(&meta.user_metadata);
+            match &changes.meta {
+                Some(meta) => {
+                    object.headers.clone_from(&meta.headers);
+                    object.user_metadata.clone_from(&meta.user_metadata);
+                }
+                None => {
+                    object.headers.retain(|name, _| !NEVER_COPIED.contains(&name.as_str()));
+                    object.headers.extend(changes.own_headers.clone());
+                }
             }
             if let Some(tags) = &changes.tags {
                 object.tags.clone_from(tags);

@@ -3,7 +3,7 @@
 use base::limits::PART_SIZE_MAX;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use store::api::{CopyChanges, CopySource as Source, Encrypt, ReadCondition, WriteCondition};
+use store::api::{CopyChanges, CopySource as Source, Encrypt, NEVER_COPIED, ReadCondition, WriteCondition};
 
 use crate::acl::{self, Of};
 use crate::encryption::{self, Customer};
@@ -29,8 +29,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     let replaces = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
     let retags = input.tagging_directive.as_ref().is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
     let same = from.bucket == input.bucket && from.key == input.key && from.version.is_none();
-    let encrypts = !matches!(asked.encrypt, Encrypt::Default);
-    if !replaces && !retags && !encrypts && same {
+    let changes =
+        !matches!(asked.encrypt, Encrypt::Default) || NEVER_COPIED.iter().any(|name| req.headers.contains_key(*name));
+    if !replaces && !retags && !changes && same {
         return Err(s3_error!(
             InvalidRequest,
             "this copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes"
@@ -52,7 +53,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let given = wire::object_meta(&req.headers, input.metadata)?;
     let (lock, tags) = (given.lock, retags.then(|| given.tags.clone()));
-    let changes = CopyChanges { meta: replaces.then_some(given), tags, lock, encrypt: asked.encrypt, acl };
+    let mut own_headers = given.headers.clone();
+    own_headers.retain(|name, _| NEVER_COPIED.contains(&name.as_str()));
+    let changes = CopyChanges { meta: replaces.then_some(given), own_headers, tags, lock, encrypt: asked.encrypt, acl };
     let copied = at.store.copy(&from, &input.bucket, &input.key, &changes, &condition).await;
     let info = copied.map_err(answer)?;
     let version_id = at.version_told(&input.bucket, info.version).await?;

@@ -77,6 +77,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         ssekms_key_id: told.kms_key,
         tag_count,
         version_id,
+        storage_class: headers.storage_class,
         website_redirect_location: headers.website_redirect,
         ..Default::default()
     };

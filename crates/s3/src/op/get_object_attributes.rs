@@ -58,7 +58,7 @@ pub(crate) async fn run(
         object_parts,
         object_size: wants(ObjectAttributes::OBJECT_SIZE).then(|| wire::signed(info.size)),
         storage_class: wants(ObjectAttributes::STORAGE_CLASS)
-            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+            .then(|| StorageClass::from(wire::storage_class(&info.meta))),
         version_id: at.version_told(&input.bucket, info.version).await?,
         ..Default::default()
     }))

@@ -74,6 +74,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
         sse_customer_key_md5: told.customer_md5,
         ssekms_key_id: told.kms_key,
         version_id,
+        storage_class: headers.storage_class,
         website_redirect_location: headers.website_redirect,
         ..Default::default()
     };
