@@ -6,7 +6,7 @@ use s3s::dto::{
     LifecycleRuleAndOperator, LifecycleRuleFilter, NoncurrentVersionExpiration, Tag, Timestamp,
 };
 use s3s::{S3Result, s3_error};
-use store::api::{ObjectInfo, UploadInfo};
+use store::api::UploadInfo;
 
 use crate::error::{answer, custom, not_implemented};
 use crate::service::Service;
@@ -29,14 +29,6 @@ pub(crate) fn of_document(document: BucketLifecycleConfiguration) -> S3Result<Ru
         lifecycle::Code::NotImplemented => not_implemented(error),
     })?;
     Ok(rules)
-}
-
-/// `x-amz-expiration` of an object that is the newest of its key.
-///
-/// # Errors
-/// The store's.
-pub(crate) async fn expiration(at: &Service, bucket: &str, info: &ObjectInfo) -> S3Result<Option<String>> {
-    at.store.expiration_header(bucket, info).await.map_err(answer)
 }
 
 /// `x-amz-abort-date` and `x-amz-abort-rule-id` of an open upload.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 use store::Store;
-use store::api::{VersionId, Versioning};
+use store::api::ObjectInfo;
 
 use crate::error::answer;
 use crate::notes::Notes;
@@ -33,18 +33,14 @@ fn named(mut error: S3Error, notes: Option<Arc<Notes>>) -> S3Error {
 }
 
 impl Service {
-    /// `x-amz-version-id`: told of buckets that have, or had, versions.
+    /// `x-amz-version-id`, told of buckets that have or had versions, and `x-amz-expiration`, told of
+    /// what is the `newest` of its key.
     ///
     /// # Errors
-    /// `NoSuchBucket`, or the store's.
-    pub(crate) async fn version_told(&self, bucket: &str, version: VersionId) -> S3Result<Option<String>> {
-        if version == VersionId::Null {
-            let state = self.store.bucket_state(bucket).await.map_err(answer)?;
-            if state.versioning == Versioning::Off {
-                return Ok(None);
-            }
-        }
-        Ok(Some(version.to_string()))
+    /// The store's.
+    pub(crate) async fn told(&self, info: &ObjectInfo, newest: bool) -> S3Result<(Option<String>, Option<String>)> {
+        let told = self.store.told(info, newest).await.map_err(answer)?;
+        Ok((told.version.map(|version| version.to_string()), told.expiration))
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base::{BodyId, UploadId};
+use base::{BodyId, BucketId, UploadId};
 use bytes::Bytes;
 pub use keys::CustomerKey;
 pub use meta::record::{
@@ -25,6 +25,15 @@ pub struct BucketInfo {
     pub created_ms: u64,
     /// User name of the creator.
     pub owner: String,
+}
+
+/// What clients are told of an object besides what is stored with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Its version id; `None` in a bucket that never had versions.
+    pub version: Option<VersionId>,
+    /// When lifecycle rules remove it, if it is the newest of its key: the value of `x-amz-expiration`.
+    pub expiration: Option<String>,
 }
 
 /// What is stored beside an object's bytes.
@@ -146,6 +155,8 @@ impl std::str::FromStr for VersionId {
 /// An object as callers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
+    /// The bucket it is in.
+    pub bucket: BucketId,
     /// The object's key.
     pub key: String,
     /// The body written.

@@ -91,7 +91,7 @@ impl Store {
                 crate::commit::judge(condition, Some(&source.etag))?;
                 batch.checks.push(is(from_key.clone(), version));
                 batch.writes.push(Write::Put(from_key.clone(), object.encode()));
-                return Ok((batch, info(key, object)));
+                return Ok((batch, info(bucket.id, key, object)));
             }
             if !same {
                 batch.checks.push(is(from_key.clone(), version));
@@ -113,14 +113,14 @@ impl Store {
                 {
                     let checks = vec![is(from_key, version)];
                     let writes = vec![Write::Delete(key::drop_key(body_id))];
-                    return Ok((Batch { checks, writes }, info(key, object.clone())));
+                    return Ok((Batch { checks, writes }, info(bucket.id, key, object.clone())));
                 }
                 Err(error) => return Err(error),
             };
             let (bucket, condition, encrypt) = (bucket.clone(), condition.clone(), changes.encrypt.clone());
             let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt };
             let object = self.prepare_object(&goal, &mut batch).await?;
-            Ok((batch, info(key, object)))
+            Ok((batch, info(goal.bucket.id, key, object)))
         })
         .await
     }

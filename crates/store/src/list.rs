@@ -46,7 +46,7 @@ impl Store {
                         break;
                     }
                     None => {
-                        page.objects.push(info(name, ObjectRecord::decode(&row.value)?));
+                        page.objects.push(info(id, name, ObjectRecord::decode(&row.value)?));
                         last = Some(name.to_owned());
                     }
                 }

@@ -108,7 +108,7 @@ impl Store {
             let Some((_, row)) = walk.ready.pop_front() else { continue };
             let record = ObjectRecord::decode(&row.value)?;
             let marker = record.is_marker();
-            let info = info(&name, record);
+            let info = info(bucket.id, &name, record);
             last = Some(VersionMarker { key: name.clone(), version: Some(info.version) });
             let latest = is_current || seen.as_ref() != Some(&name);
             seen = Some(name);

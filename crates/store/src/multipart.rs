@@ -346,7 +346,7 @@ impl Store {
             match self.0.meta.commit(batch).await {
                 Ok(()) => {
                     self.release_unused(upload, parts, &stored).await;
-                    return Ok(info(key, object));
+                    return Ok(info(goal.bucket.id, key, object));
                 }
                 Err(CommitError::Failed { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -358,7 +358,7 @@ impl Store {
     /// What an earlier completion of the upload made, while it still stands.
     async fn completed(&self, bucket: &BucketRecord, key: &str, upload: UploadId) -> Result<ObjectInfo, Error> {
         match self.record::<ObjectRecord>(key::object_key(bucket.id, key)).await? {
-            Some((record, _)) if record.body_id == BodyId::from(upload) => Ok(info(key, record)),
+            Some((record, _)) if record.body_id == BodyId::from(upload) => Ok(info(bucket.id, key, record)),
             _ => Err(Error::NoSuchUpload),
         }
     }

@@ -1,7 +1,7 @@
 //! PutObject.
 
-use base::BodyId;
 use base::limits::{KEY_LEN_MAX, USER_METADATA_MAX};
+use base::{BodyId, BucketId};
 use meta::record::{Body, ObjectRecord};
 
 use crate::api::{BodySource, NewObject, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
@@ -29,12 +29,13 @@ pub(crate) fn check_name(key: &str, meta: &ObjectMeta) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn info(key: &str, record: ObjectRecord) -> ObjectInfo {
+pub(crate) fn info(bucket: BucketId, key: &str, record: ObjectRecord) -> ObjectInfo {
     let parts_count = match &record.body {
         Body::Multipart(runs) => Some(runs.iter().map(|run| run.count).sum()),
         _ => None,
     };
     ObjectInfo {
+        bucket,
         key: key.to_owned(),
         body_id: record.body_id,
         version: VersionId::of(&record),
@@ -100,7 +101,7 @@ impl Store {
             Ok(Goal::Object(Box::new(ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt })))
         };
         let stored = self.store_body(target, size, body, goal).await?;
-        stored.map(|record| info(key, record)).ok_or(Error::Invalid("a body without an end"))
+        stored.map(|record| info(bucket.id, key, record)).ok_or(Error::Invalid("a body without an end"))
     }
 
     /// Refuses a write whose condition fails already, before its body is read. The commit judges

@@ -48,7 +48,7 @@ impl Store {
     /// [`Error::DeleteMarker`], or a metadata error.
     pub async fn head(&self, bucket: &str, key: &str, id: Option<VersionId>) -> Result<ObjectInfo, Error> {
         let bucket = self.bucket_record(bucket).await?;
-        Ok(info(key, self.object(&bucket, key, id).await?.record))
+        Ok(info(bucket.id, key, self.object(&bucket, key, id).await?.record))
     }
 
     /// Opens an object for reading; `customer` is the key that it was written under (SSE-C).
@@ -86,7 +86,7 @@ impl Store {
                     (Some(pin), None)
                 }
             };
-            let info = info(key, record);
+            let info = info(bucket.id, key, record);
             return Ok(ObjectReader { info, store: self.clone(), bucket, under, body, _pin: pin, single });
         }
         Err(Error::Contended)

@@ -251,7 +251,7 @@ impl Store {
             })?;
             batch.checks.push(Check::Is(row_key.clone(), version));
             batch.writes.push(Write::Put(row_key, record.encode()));
-            Ok((batch, info(name, record)))
+            Ok((batch, info(bucket.id, name, record)))
         })
         .await
     }

@@ -5,10 +5,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, CompletePart};
 
 use crate::checksum::Algorithm;
+use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
-use crate::{encryption, rules};
 
 pub(crate) async fn run(
     at: &Service,
@@ -28,10 +28,9 @@ pub(crate) async fn run(
     }
     let done = at.store.complete_upload(&input.bucket, &input.key, upload, &parts, expected, &condition).await;
     let info = done.map_err(answer)?;
-    let expiration = rules::expiration(at, &input.bucket, &info).await?;
     let told = encryption::Told::of(&info.encryption, None, &at.region);
     let sums = Sums::of(info.checksum.as_ref());
-    let version_id = at.version_told(&input.bucket, info.version).await?;
+    let (version_id, expiration) = at.told(&info, true).await?;
     Ok(S3Response::new(CompleteMultipartUploadOutput {
         checksum_crc32: sums.crc32,
         checksum_crc32c: sums.crc32c,

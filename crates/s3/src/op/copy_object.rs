@@ -8,7 +8,6 @@ use store::api::{CopyChanges, CopySource as Source, Encrypt, NEVER_COPIED, ReadC
 use crate::acl::{self, Of};
 use crate::encryption::{self, Customer};
 use crate::error::{answer, not_implemented};
-use crate::rules;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
@@ -49,7 +48,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     {
         return Err(not_implemented("a checksum of another algorithm for a copy"));
     }
-    let source_version = at.version_told(&from.bucket, info.version).await?;
+    let (source_version, _) = at.told(&info, false).await?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let given = wire::object_meta(&req.headers, input.metadata)?;
     let (lock, tags) = (given.lock, retags.then(|| given.tags.clone()));
@@ -58,8 +57,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     let changes = CopyChanges { meta: replaces.then_some(given), own_headers, tags, lock, encrypt: asked.encrypt, acl };
     let copied = at.store.copy(&from, &input.bucket, &input.key, &changes, &condition).await;
     let info = copied.map_err(answer)?;
-    let version_id = at.version_told(&input.bucket, info.version).await?;
-    let expiration = rules::expiration(at, &input.bucket, &info).await?;
+    let (version_id, expiration) = at.told(&info, true).await?;
     let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
     let sums = Sums::of(info.checksum.as_ref());
     let result = CopyObjectResult {

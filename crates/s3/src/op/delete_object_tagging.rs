@@ -18,6 +18,6 @@ pub(crate) async fn run(
         Ok(())
     });
     let info = changed.await.map_err(answer)?;
-    let version_id = at.version_told(&input.bucket, info.version).await?;
+    let (version_id, _) = at.told(&info, false).await?;
     Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }

@@ -13,14 +13,13 @@ use store::api::{Checksum, ReadRange, ReadStream, Verdict};
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
-use crate::{encryption, lock, rules, tags};
+use crate::{encryption, lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = req.input;
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;
     let version = wire::version_id(input.version_id)?;
-    // Rules of the newest version do not hold for one that is named, which may be an older one.
     let named = version.is_some();
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
@@ -34,11 +33,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
     let range = input.range.filter(|_| wire::range_holds(&req.headers, &object.info));
     let view = View::of(&object, range, input.part_number, input.checksum_mode.as_ref()).await?;
     let info = object.info.clone();
-    let version_id = at.version_told(&input.bucket, info.version).await?;
-    let expiration = match named {
-        true => None,
-        false => rules::expiration(at, &input.bucket, &info).await?,
-    };
+    // A version that is named may be an older one.
+    let (version_id, expiration) = at.told(&info, !named).await?;
     let tag_count = tags::count(&info.meta);
     let locked = lock::Told::of(info.meta.lock);
     let body = body(object.read(view.read_range()).await.map_err(answer)?, view.len()).await?;

@@ -42,6 +42,7 @@ pub(crate) async fn run(
         _ => None,
     };
     let info = object.info;
+    let (version_id, _) = at.told(&info, false).await?;
     let sums = Sums::of(info.checksum.as_ref());
     let checksum = Checksum {
         checksum_crc32: sums.crc32,
@@ -59,7 +60,7 @@ pub(crate) async fn run(
         object_size: wants(ObjectAttributes::OBJECT_SIZE).then(|| wire::signed(info.size)),
         storage_class: wants(ObjectAttributes::STORAGE_CLASS)
             .then(|| StorageClass::from(wire::storage_class(&info.meta))),
-        version_id: at.version_told(&input.bucket, info.version).await?,
+        version_id,
         ..Default::default()
     }))
 }

@@ -14,6 +14,6 @@ pub(crate) async fn run(
     let input = req.input;
     let version = wire::version_id(input.version_id)?;
     let info = at.store.head(&input.bucket, &input.key, version).await.map_err(answer)?;
-    let version_id = at.version_told(&input.bucket, info.version).await?;
+    let (version_id, _) = at.told(&info, false).await?;
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::set_of(info.meta.tags), version_id }))
 }

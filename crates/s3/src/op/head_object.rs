@@ -9,7 +9,7 @@ use super::get_object::View;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
-use crate::{encryption, lock, rules, tags};
+use crate::{encryption, lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let mut overrides = overrides(&req.input)?;
@@ -17,7 +17,6 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;
     let version = wire::version_id(input.version_id)?;
-    // Rules of the newest version do not hold for one that is named, which may be an older one.
     let named = version.is_some();
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
@@ -31,11 +30,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
     let range = input.range.filter(|_| wire::range_holds(&req.headers, &object.info));
     let view = View::of(&object, range, input.part_number, input.checksum_mode.as_ref()).await?;
     let info = object.info.clone();
-    let version_id = at.version_told(&input.bucket, info.version).await?;
-    let expiration = match named {
-        true => None,
-        false => rules::expiration(at, &input.bucket, &info).await?,
-    };
+    // A version that is named may be an older one.
+    let (version_id, expiration) = at.told(&info, !named).await?;
     // The framework's model of the operation does not have it yet.
     if let Some(count) = tags::count(&info.meta) {
         overrides.insert("x-amz-tagging-count", HeaderValue::from(count));

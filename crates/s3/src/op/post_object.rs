@@ -31,7 +31,7 @@ use crate::form::{Fields, Policy, Signed};
 use crate::host::Place;
 use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX};
 use crate::service::Service;
-use crate::{rules, tags, unsupported, wire};
+use crate::{tags, unsupported, wire};
 
 /// A file is read in pieces of this many bytes: one that fits is an object, of a longer one they
 /// become the parts. The least that a part may have.
@@ -326,11 +326,12 @@ async fn told(
     };
     *response.status_mut() = status;
     let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
+    let (version, expiration) = at.told(&info, true).await?;
     let headers = [
         (header::LOCATION, Some(place)),
         (header::ETAG, Some(etag)),
-        (HeaderName::from_static("x-amz-version-id"), at.version_told(bucket, info.version).await?),
-        (HeaderName::from_static("x-amz-expiration"), rules::expiration(at, bucket, &info).await?),
+        (HeaderName::from_static("x-amz-version-id"), version),
+        (HeaderName::from_static("x-amz-expiration"), expiration),
     ];
     let headers = headers.into_iter().chain(told.headers());
     for (name, value) in headers {

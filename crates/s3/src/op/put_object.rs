@@ -6,10 +6,10 @@ use store::api::NewObject;
 
 use crate::acl::{self, Of};
 use crate::body::Upload;
+use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
-use crate::{encryption, rules};
 
 pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let input = req.input;
@@ -21,7 +21,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
     let size = body.size;
     let info = at.store.put(&input.bucket, &input.key, new, size, &condition, &mut body).await.map_err(answer)?;
-    let expiration = rules::expiration(at, &input.bucket, &info).await?;
+    let (version_id, expiration) = at.told(&info, true).await?;
     let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
     let sums = Sums::of(info.checksum.as_ref());
     Ok(S3Response::new(PutObjectOutput {
@@ -39,7 +39,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
         sse_customer_key_md5: told.customer_md5,
         ssekms_key_id: told.kms_key,
         ssekms_encryption_context: told.context,
-        version_id: at.version_told(&input.bucket, info.version).await?,
+        version_id,
         ..Default::default()
     }))
 }

@@ -19,6 +19,6 @@ pub(crate) async fn run(
         Ok(())
     });
     let info = changed.await.map_err(answer)?;
-    let version_id = at.version_told(&input.bucket, info.version).await?;
+    let (version_id, _) = at.told(&info, false).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }

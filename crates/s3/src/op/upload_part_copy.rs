@@ -31,7 +31,7 @@ pub(crate) async fn run(
     let from = source(input.copy_source, condition, source_customer)?;
     let open = at.store.upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
     let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(answer)?;
-    let source_version = at.version_told(&from.bucket, info.version).await?;
+    let (source_version, _) = at.told(&info, false).await?;
     let range = match range {
         None if info.size > PART_SIZE_MAX => return Err(too_large()),
         None => ReadRange::All,

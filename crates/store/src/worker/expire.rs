@@ -1,8 +1,9 @@
 //! Lifecycle: removes what a bucket's rules say is old.
 
 use lifecycle::{Facts, Rules, abort_date, expiry, judge_current, judge_lonely_marker, judge_noncurrent, judge_upload};
+use meta::record::{BucketConfig, BucketState, Record, Versioning, key};
 
-use crate::api::{DeleteRequest, ListRequest, ObjectInfo, UploadInfo, VersionInfo, VersionMarker};
+use crate::api::{DeleteRequest, ListRequest, ObjectInfo, Told, UploadInfo, VersionId, VersionInfo, VersionMarker};
 use crate::{Error, Store};
 
 /// Versions looked at in one step.
@@ -42,8 +43,7 @@ impl Store {
     /// [`Error::NoSuchConfig`], [`Error::NoSuchBucket`], or a metadata error.
     pub async fn lifecycle(&self, bucket: &str) -> Result<Rules, Error> {
         let config = self.bucket_config(bucket, LIFECYCLE).await?;
-        postcard::from_bytes(&config.document)
-            .map_err(|_| Error::Corrupt("the stored lifecycle rules cannot be read".to_owned()))
+        read_rules(&config)
     }
 
     /// Puts lifecycle rules that were found valid.
@@ -56,22 +56,32 @@ impl Store {
         self.put_bucket_config(bucket, LIFECYCLE, document).await
     }
 
-    /// When the rules remove an object that is the newest of its key, and by which rule: the value
-    /// of `x-amz-expiration`.
+    /// What clients are told of an object beside itself; `newest`: it is known to be the newest of
+    /// its key.
     ///
     /// # Errors
     /// A metadata error, or a record that cannot be read.
-    pub async fn expiration_header(&self, bucket: &str, info: &ObjectInfo) -> Result<Option<String>, Error> {
-        let Some(rules) = self.rules(bucket).await? else { return Ok(None) };
-        let tags = tags_of(info);
-        let due = expiry(&rules, &facts_of(info, &tags), self.0.options.lifecycle_day);
-        Ok(due.map(|(when_ms, rule)| lifecycle::expiration_header(when_ms, rule)))
+    pub async fn told(&self, info: &ObjectInfo, newest: bool) -> Result<Told, Error> {
+        let keys = [key::bucket_state_key(info.bucket), key::bucket_config_key(info.bucket, LIFECYCLE)];
+        let rows = self.0.meta.get(&keys).await?;
+        let [state, rules] = &rows[..] else { return Ok(Told::default()) };
+        // The bucket may have been deleted since.
+        let state = state.as_ref().map(|row| BucketState::decode(&row.value)).transpose()?.unwrap_or_default();
+        let versioned = state.versioning != Versioning::Off || info.version != VersionId::Null;
+        let mut told = Told { version: versioned.then_some(info.version), expiration: None };
+        if let Some(row) = rules.as_ref().filter(|_| newest) {
+            let rules = read_rules(&BucketConfig::decode(&row.value)?)?;
+            let tags = tags_of(info);
+            let due = expiry(&rules, &facts_of(info, &tags), self.0.options.lifecycle_day);
+            told.expiration = due.map(|(when_ms, rule)| lifecycle::expiration_header(when_ms, rule));
+        }
+        Ok(told)
     }
 
     /// When the rules give an upload up (milliseconds since the Unix epoch), and the id of the rule.
     ///
     /// # Errors
-    /// As [`Self::expiration_header`].
+    /// As [`Self::told`].
     pub async fn abort_date(&self, bucket: &str, upload: &UploadInfo) -> Result<Option<(u64, String)>, Error> {
         let Some(rules) = self.rules(bucket).await? else { return Ok(None) };
         let due = abort_date(&rules, &upload.key, upload.created_ms, self.0.options.lifecycle_day);
@@ -222,6 +232,11 @@ impl Store {
             (request.after, after) = (Some(key), upload);
         }
     }
+}
+
+fn read_rules(config: &BucketConfig) -> Result<Rules, Error> {
+    let rules = postcard::from_bytes(&config.document);
+    rules.map_err(|_| Error::Corrupt("the stored lifecycle rules cannot be read".to_owned()))
 }
 
 fn tags_of(info: &ObjectInfo) -> Vec<(String, String)> {
