@@ -25,6 +25,7 @@ mod status;
 mod store;
 mod user;
 mod version;
+mod walk;
 pub mod worker;
 
 pub use error::Error;

@@ -1,15 +1,13 @@
 //! ListObjects: pages in time proportional to the page, not to the bucket.
 
 use meta::record::{ObjectRecord, Record, key};
-use meta::{Key, Range, prefix_end};
+use meta::{Key, prefix_end};
 
 use crate::api::{ListPage, ListRequest};
 use crate::bucket::after;
 use crate::put::info;
+use crate::walk::Walk;
 use crate::{Error, Store};
-
-/// Rows read at a time when a delimiter may skip most of them.
-const ROWS_WITH_DELIMITER: usize = 64;
 
 impl Store {
     /// Lists a bucket's objects.
@@ -18,9 +16,9 @@ impl Store {
     /// [`Error::NoSuchBucket`], or a metadata error.
     pub async fn list(&self, bucket: &str, request: &ListRequest) -> Result<ListPage, Error> {
         let id = self.bucket_record(bucket).await?.id;
-        let (mut from, to) = key::objects(id, &request.prefix);
+        let mut walk = Walk::new(self, key::objects(id, &request.prefix), request.delimiter.is_some());
         if let Some(marker) = &request.after {
-            from = from.max(after_marker(request, marker, |name| key::objects_from(id, name)));
+            walk.seek(after_marker(request, marker, |name| key::objects_from(id, name)));
         }
         let mut page = ListPage::default();
         let mut last = None;
@@ -29,33 +27,23 @@ impl Store {
         }
         loop {
             let room = request.limit - page.objects.len() - page.common_prefixes.len();
-            let limit = if request.delimiter.is_some() { ROWS_WITH_DELIMITER } else { room + 1 };
-            let rows = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit }).await?;
-            let mut seek: Option<Key> = None;
-            for (row_key, row) in &rows.rows {
-                let name = key::object_name_of(row_key)?;
-                if page.objects.len() + page.common_prefixes.len() == request.limit {
-                    page.next = last;
-                    return Ok(page);
-                }
-                match common_prefix(request, name) {
-                    Some(common) => {
-                        seek = Some(prefix_end(&key::objects_from(id, common.as_bytes())));
-                        page.common_prefixes.push(common.to_owned());
-                        last = Some(common.to_owned());
-                        break;
-                    }
-                    None => {
-                        page.objects.push(info(id, name, ObjectRecord::decode(&row.value)?));
-                        last = Some(name.to_owned());
-                    }
-                }
+            walk.fill(room + 1).await?;
+            let Some((row_key, row)) = walk.next() else { return Ok(page) };
+            if room == 0 {
+                page.next = last;
+                return Ok(page);
             }
-            from = match (seek, rows.rows.last()) {
-                (Some(seek), _) => seek,
-                (None, Some((last, _))) if rows.more => after(last),
-                _ => return Ok(page),
-            };
+            let name = key::object_name_of(row_key)?;
+            if let Some(common) = common_prefix(request, name) {
+                let common = common.to_owned();
+                walk.seek(prefix_end(&key::objects_from(id, common.as_bytes())));
+                last = Some(common.clone());
+                page.common_prefixes.push(common);
+            } else {
+                last = Some(name.to_owned());
+                page.objects.push(info(id, name, ObjectRecord::decode(&row.value)?));
+                walk.take();
+            }
         }
     }
 }

@@ -1,54 +1,15 @@
 //! ListObjectVersions: current and older versions and delete markers, merged by key.
 
-use std::collections::VecDeque;
-
 use base::BucketId;
+use meta::prefix_end;
 use meta::record::{ObjectRecord, Record, key};
-use meta::{Key, Range, Row, prefix_end};
 
 use crate::api::{ListRequest, VersionId, VersionInfo, VersionMarker, VersionPage};
 use crate::bucket::after;
 use crate::list::{after_marker, common_prefix};
 use crate::put::info;
+use crate::walk::Walk;
 use crate::{Error, Store};
-
-/// Rows read at a time from either side.
-const ROWS: usize = 128;
-
-/// A walk over one of the two kinds of rows.
-struct Walk<'a> {
-    store: &'a Store,
-    from: Key,
-    to: Key,
-    ready: VecDeque<(Key, Row)>,
-    ended: bool,
-}
-
-impl<'a> Walk<'a> {
-    fn new(store: &'a Store, (from, to): (Key, Key)) -> Self {
-        Self { store, from, to, ready: VecDeque::new(), ended: false }
-    }
-
-    async fn fill(&mut self, limit: usize) -> Result<(), Error> {
-        if self.ready.is_empty() && !self.ended {
-            let range = Range { from: self.from.clone(), to: self.to.clone(), limit: limit.clamp(1, ROWS) };
-            let page = self.store.0.meta.range(range).await?;
-            self.ended = !page.more;
-            if let Some((last, _)) = page.rows.last() {
-                self.from = after(last);
-            }
-            self.ready.extend(page.rows);
-        }
-        Ok(())
-    }
-
-    fn seek(&mut self, to: Key) {
-        while self.ready.front().is_some_and(|(row_key, _)| *row_key < to) {
-            self.ready.pop_front();
-        }
-        self.from = to.max(std::mem::take(&mut self.from));
-    }
-}
 
 impl Store {
     /// Lists a bucket's versions. `request.after` is not used; `marker` says where to go on.
@@ -63,8 +24,9 @@ impl Store {
     ) -> Result<VersionPage, Error> {
         let bucket = self.bucket_record(bucket).await?;
         let id = bucket.id;
-        let mut current = Walk::new(self, key::objects(id, &request.prefix));
-        let mut older = Walk::new(self, key::versions(id, &request.prefix));
+        let skips = request.delimiter.is_some();
+        let mut current = Walk::new(self, key::objects(id, &request.prefix), skips);
+        let mut older = Walk::new(self, key::versions(id, &request.prefix), skips);
         let mut seen = None;
         if let Some(marker) = marker {
             current.seek(after_marker(request, &marker.key, |name| key::objects_from(id, name)));
@@ -105,7 +67,7 @@ impl Store {
                 continue;
             }
             let walk = if is_current { &mut current } else { &mut older };
-            let Some((_, row)) = walk.ready.pop_front() else { continue };
+            let Some((_, row)) = walk.take() else { continue };
             let record = ObjectRecord::decode(&row.value)?;
             let marker = record.is_marker();
             let info = info(bucket.id, &name, record);
@@ -119,8 +81,8 @@ impl Store {
 
 /// The next key, and whether its current version comes next: that one is newer than the others.
 fn nearest(current: &Walk<'_>, older: &Walk<'_>) -> Result<Option<(String, bool)>, Error> {
-    let current = current.ready.front().map(|(row_key, _)| key::object_name_of(row_key)).transpose()?;
-    let older = older.ready.front().map(|(row_key, _)| key::version_of(row_key)).transpose()?;
+    let current = current.next().map(|(row_key, _)| key::object_name_of(row_key)).transpose()?;
+    let older = older.next().map(|(row_key, _)| key::version_of(row_key)).transpose()?;
     Ok(match (current, older) {
         (None, None) => None,
         (Some(current), Some((older, _))) if older.as_str() < current => Some((older, false)),
