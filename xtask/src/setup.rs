@@ -6,12 +6,16 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
     ("restic", "restic"),
     ("diff", "diffutils"),
+    ("s3fs", "s3fs"),
+    ("fusermount3", "fuse3"),
+    ("docker-registry", "docker-registry"),
+    ("skopeo", "skopeo"),
     ("chattr", "e2fsprogs"),
     ("mount", "mount"),
 ];

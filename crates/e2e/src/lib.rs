@@ -215,6 +215,32 @@ impl Drop for Server {
     }
 }
 
+/// A tree of files of many sizes; returns its folder.
+pub fn tree(server: &Server) -> String {
+    let root = server.dir().join("tree");
+    for i in 0..40usize {
+        let dir = root.join(format!("d{}", i % 4));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let size = [0, 1, 1000, 16_384, 100_000, 2_000_000][i % 6];
+        let bytes: Vec<u8> = (0..size).map(|j| (i * 7 + j / 3 + j * j) as u8).collect();
+        std::fs::write(dir.join(format!("file {i}")), bytes).expect("a file");
+    }
+    root.to_str().expect("a path").to_owned()
+}
+
+/// Fails unless two trees have the same files.
+pub fn same_trees(a: &str, b: &Path) {
+    let diff = Command::new("diff").args(["-r", a]).arg(b).output().expect("diff runs");
+    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+}
+
+/// Two sites are gone.
+pub fn lose(server: &Server, names: [&str; 2]) {
+    for name in names {
+        server.lose(name);
+    }
+}
+
 fn told(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -4,36 +4,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{Load, Server};
+use e2e::{Load, Server, lose, same_trees, tree};
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn boto3_knows_every_verb() {
     Server::start().py("surface.py", &[]);
-}
-
-/// A tree of files of many sizes; returns its folder.
-fn tree(server: &Server) -> String {
-    let root = server.dir().join("tree");
-    for i in 0..40usize {
-        let dir = root.join(format!("d{}", i % 4));
-        std::fs::create_dir_all(&dir).expect("a folder");
-        let size = [0, 1, 1000, 16_384, 100_000, 2_000_000][i % 6];
-        let bytes: Vec<u8> = (0..size).map(|j| (i * 7 + j / 3 + j * j) as u8).collect();
-        std::fs::write(dir.join(format!("file {i}")), bytes).expect("a file");
-    }
-    root.to_str().expect("a path").to_owned()
-}
-
-fn same_trees(a: &str, b: &Path) {
-    let diff = Command::new("diff").args(["-r", a]).arg(b).output().expect("diff runs");
-    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
-}
-
-fn lose(server: &Server, names: [&str; 2]) {
-    for name in names {
-        server.lose(name);
-    }
 }
 
 #[test]
@@ -45,6 +21,12 @@ fn aws_cli_syncs() {
     server.run("aws", &["s3", "sync", "--quiet", &tree, "s3://cli/tree"]);
     lose(&server, ["dc1", "dc2"]);
     server.run("aws", &["s3", "sync", "--quiet", "s3://cli/tree", "back"]);
+    same_trees(&tree, &server.dir().join("back"));
+    // What was deleted and what is new here, there too.
+    std::fs::remove_file(Path::new(&tree).join("d0/file 0")).expect("a file");
+    std::fs::write(Path::new(&tree).join("new"), "new").expect("a file");
+    server.run("aws", &["s3", "sync", "--quiet", "--delete", &tree, "s3://cli/tree"]);
+    server.run("aws", &["s3", "sync", "--quiet", "--delete", "s3://cli/tree", "back"]);
     same_trees(&tree, &server.dir().join("back"));
     server.run("aws", &["s3", "rm", "--recursive", "--quiet", "s3://cli"]);
     server.run("aws", &["s3", "rb", "s3://cli"]);

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use base::SystemRng;
@@ -25,7 +26,7 @@ use crate::document::Document;
 use crate::guard::{self, BodyKind};
 use crate::host::{Hosts, Place};
 use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX, FORMS_MAX};
-use crate::notes::{Notes, RequestIds};
+use crate::notes::{Notes, RequestIds, Watched};
 use crate::service::Service;
 use crate::wire::{self, WEBSITE_REDIRECT};
 use crate::{S3Options, config, cors, error, metrics, op, website};
@@ -75,6 +76,7 @@ impl Endpoint {
         let started = Instant::now();
         let notes = self.ids.notes();
         let is_head = request.method() == Method::HEAD;
+        let request = request.map(|body| Watched::new(body, notes.clone()));
         let place = self.hosts.place_of(request.uri(), request.headers());
         let browser = self.browser(&place, &request).await;
         let passed = match (&browser, place) {
@@ -98,6 +100,9 @@ impl Endpoint {
         // The framework has no way to say this of a HeadObject with a range.
         if is_head && response.headers().contains_key(header::CONTENT_RANGE) && response.status() == StatusCode::OK {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        if notes.unread.load(Ordering::Relaxed) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED || (is_head && !status.is_success()) {
@@ -129,7 +134,7 @@ impl Endpoint {
 
     async fn pass(
         &self,
-        request: Request<Incoming>,
+        request: Request<Watched>,
         place: &Place,
         notes: &Arc<Notes>,
     ) -> Result<Response<Body>, S3Error> {
@@ -146,7 +151,7 @@ impl Endpoint {
                 let _permit = self.forms.acquire().await.map_err(|_| s3_error!(ServiceUnavailable))?;
                 return op::post_object::run(&self.service, place, &parts, body).await;
             }
-            BodyKind::Plain => Body::from(body),
+            BodyKind::Plain => Body::http_body(body),
             BodyKind::Chunked(chunks) => Body::http_body(Chunked::new(body, chunks)),
             BodyKind::Document => Body::http_body(Document::new(body, &parts, notes.clone())?),
         };
@@ -166,7 +171,7 @@ impl Endpoint {
 /// Websites.
 impl Endpoint {
     /// Answers a visitor of a bucket's website.
-    async fn visit(&self, bucket: &str, request: Request<Incoming>, notes: &Arc<Notes>) -> Response<Body> {
+    async fn visit(&self, bucket: &str, request: Request<Watched>, notes: &Arc<Notes>) -> Response<Body> {
         let _ = notes.operation.set("Website");
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         let found = config::get::<WebsiteConfiguration>(&self.service.store, bucket, config::WEBSITE).await;
@@ -221,7 +226,7 @@ impl Endpoint {
 
     /// An object as anybody may read it: the request with another address, and without what is of
     /// the website's only.
-    async fn show(&self, bucket: &str, key: &str, request: &Request<Incoming>, notes: &Arc<Notes>) -> Response<Body> {
+    async fn show(&self, bucket: &str, key: &str, request: &Request<Watched>, notes: &Arc<Notes>) -> Response<Body> {
         let mut ask = Request::new(Body::empty());
         *ask.method_mut() = request.method().clone();
         let target = format!("/{bucket}/{}", wire::url_encode(key));

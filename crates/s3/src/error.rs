@@ -107,6 +107,9 @@ fn no_such_config(name: &str) -> S3Error {
                 "The public access block configuration was not found",
             );
         }
+        "replication" => {
+            return not_found("ReplicationConfigurationNotFoundError", "The replication configuration was not found");
+        }
         "tagging" => (S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"),
         "website" => {
             (S3ErrorCode::NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration")

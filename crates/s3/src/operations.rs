@@ -63,7 +63,7 @@ const RESPONSE: &[&str] = &[
     "response-expires",
 ];
 
-pub(crate) const OPERATIONS: [Operation; 66] = [
+pub(crate) const OPERATIONS: [Operation; 67] = [
     Operation {
         name: "ListBuckets",
         action: "s3:ListAllMyBuckets",
@@ -173,6 +173,7 @@ pub(crate) const OPERATIONS: [Operation; 66] = [
     op("DeleteBucketLifecycle", "s3:PutLifecycleConfiguration", Bucket, Admin, &["lifecycle"]),
     op("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", Bucket, Read, &["object-lock"]),
     op("PutObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration", Bucket, Admin, &["object-lock"]),
+    op("GetBucketReplication", "s3:GetReplicationConfiguration", Bucket, Read, &["replication"]),
     op("GetBucketRequestPayment", "s3:GetBucketRequestPayment", Bucket, Read, &["requestPayment"]),
     op("GetBucketLogging", "s3:GetBucketLogging", Bucket, Admin, &["logging"]),
     op("GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", Bucket, Admin, &["accelerate"]),

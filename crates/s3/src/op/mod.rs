@@ -28,6 +28,7 @@ pub(crate) mod get_bucket_notification_configuration;
 pub(crate) mod get_bucket_ownership_controls;
 pub(crate) mod get_bucket_policy;
 pub(crate) mod get_bucket_policy_status;
+pub(crate) mod get_bucket_replication;
 pub(crate) mod get_bucket_request_payment;
 pub(crate) mod get_bucket_tagging;
 pub(crate) mod get_bucket_versioning;

@@ -12,7 +12,6 @@ use futures::{Stream, StreamExt};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use multer::{Field, Multipart};
 use s3s::dto::PostResponse;
 use s3s::xml::{Serialize, Serializer};
@@ -30,6 +29,7 @@ use crate::error::{answer, custom, not_implemented};
 use crate::form::{Fields, Policy, Signed};
 use crate::host::Place;
 use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX};
+use crate::notes::Watched;
 use crate::service::Service;
 use crate::{tags, unsupported, wire};
 
@@ -41,7 +41,7 @@ const PIECE: usize = base::limits::PART_SIZE_MIN as usize;
 ///
 /// # Errors
 /// The answer to give.
-pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Incoming) -> S3Result<Response<Body>> {
+pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Watched) -> S3Result<Response<Body>> {
     let path = head.uri.path().trim_matches('/');
     let bucket = match place {
         Place::Bucket(bucket) if path.is_empty() => bucket,
@@ -90,7 +90,7 @@ pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Incomin
 
 /// The form's body, within what may be held of it before the file, and never more than a frame
 /// ahead: the parser takes all that it is given at once.
-fn bytes_of(body: Incoming, left: Arc<AtomicU64>) -> impl Stream<Item = Result<Bytes, StdError>> + Send + 'static {
+fn bytes_of(body: Watched, left: Arc<AtomicU64>) -> impl Stream<Item = Result<Bytes, StdError>> + Send + 'static {
     let data = body.into_data_stream();
     let timed = futures::stream::unfold(data, |mut data| async move {
         let next = tokio::time::timeout(BODY_TIMEOUT, data.next()).await;
