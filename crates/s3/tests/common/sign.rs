@@ -31,6 +31,8 @@ pub fn query_string(pairs: &[(String, String)]) -> String {
 pub struct Signer {
     pub access: String,
     pub secret: String,
+    pub region: String,
+    pub service: String,
     pub at: OffsetDateTime,
 }
 
@@ -40,12 +42,12 @@ impl Signer {
     }
 
     pub fn scope(&self) -> String {
-        format!("{}/{REGION}/s3/aws4_request", &self.stamp()[..8])
+        format!("{}/{}/{}/aws4_request", &self.stamp()[..8], self.region, self.service)
     }
 
     fn key(&self) -> Vec<u8> {
         let day = mac(format!("AWS4{}", self.secret).as_bytes(), &self.stamp()[..8]);
-        mac(&mac(&mac(&day, REGION), "s3"), "aws4_request")
+        mac(&mac(&mac(&day, &self.region), &self.service), "aws4_request")
     }
 
     fn seal(&self, kind: &str, rest: &str) -> String {
