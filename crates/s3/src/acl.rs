@@ -44,6 +44,7 @@ pub(crate) fn must_change_nothing(
     }
 }
 
-fn not_supported() -> s3s::S3Error {
+/// ACLs are off.
+pub(crate) fn not_supported() -> s3s::S3Error {
     custom("AccessControlListNotSupported", "The bucket does not allow ACLs")
 }

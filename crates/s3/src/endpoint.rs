@@ -93,6 +93,9 @@ impl Endpoint {
     /// What the bucket's rules say to a request from a browser.
     async fn browser(&self, request: &Request<Incoming>) -> Option<Browser> {
         let ask = cors::Ask::of(request.method(), request.headers())?;
+        if ask.preflight && cors::check_preflight(request.headers()).is_err() {
+            return None;
+        }
         let bucket = request.uri().path().trim_start_matches('/').split('/').next()?;
         let rules = config::find::<CORSConfiguration>(&self.store, bucket, config::CORS).await.ok().flatten();
         let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
@@ -107,9 +110,13 @@ impl Endpoint {
     }
 
     async fn pass(&self, request: Request<Incoming>, notes: &Arc<Notes>) -> Result<Response<Body>, S3Error> {
+        if *request.method() == Method::OPTIONS {
+            cors::check_preflight(request.headers())?;
+        }
         guard::known_method(request.method())?;
         let kind = guard::check(&request)?;
         let (mut parts, body) = request.into_parts();
+        guard::pass_over(&mut parts.headers, parts.uri.query());
         parts.extensions.insert(notes.clone());
         if let Some(peer) = self.peer {
             parts.extensions.insert(peer);

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, Method, Request, header};
+use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use crate::chunked::Chunks;
 use crate::error::{custom, not_implemented};
-use crate::limits::{HEAD_MAX, PRESIGN_SECONDS_MAX};
+use crate::limits::{DOCUMENT_MAX, HEAD_MAX, PRESIGN_SECONDS_MAX};
 
 /// What kind of body a request has, and so who has to watch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,25 @@ pub(crate) fn check<B>(request: &Request<B>) -> S3Result<BodyKind> {
     }
     check_presigned(&query)?;
     check_authorization(headers, &query)?;
+    check_document(request)?;
     Ok(body_kind(request))
+}
+
+/// Sub-resources of an object that are documents.
+const OBJECT_DOCUMENTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
+
+/// A document that is too long, by its declared length: the framework would call it its own error.
+fn check_document<B>(request: &Request<B>) -> S3Result<()> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_none_or(|length| length <= DOCUMENT_MAX as u64) {
+        return Ok(());
+    }
+    let mut names = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let of_object = *request.method() == Method::PUT && names.any(|(name, _)| OBJECT_DOCUMENTS.contains(&name.as_ref()));
+    if of_object || body_kind(request) == BodyKind::Document {
+        return Err(custom("MaxMessageLengthExceeded", "Your request was too big."));
+    }
+    Ok(())
 }
 
 fn check_size<B>(request: &Request<B>) -> S3Result<()> {
@@ -69,6 +88,10 @@ struct Query<'a> {
     token: bool,
     /// Whether there is any trace of a presigned URL.
     presigned: bool,
+    /// Whether the algorithm is the one there is.
+    algorithm: bool,
+    date: bool,
+    signature: bool,
     expires: Vec<Cow<'a, str>>,
     credential: Option<Cow<'a, str>>,
     signed_headers: Option<Cow<'a, str>>,
@@ -83,6 +106,9 @@ impl<'a> Query<'a> {
                 "X-Amz-Algorithm" | "X-Amz-Credential" | "X-Amz-Signature" | "X-Amz-SignedHeaders" | "X-Amz-Date"
             );
             match name.as_ref() {
+                "X-Amz-Algorithm" => found.algorithm = value == "AWS4-HMAC-SHA256",
+                "X-Amz-Date" => found.date = true,
+                "X-Amz-Signature" => found.signature = true,
                 "Signature" | "AWSAccessKeyId" => found.version_2 = true,
                 "X-Amz-Security-Token" => found.token = true,
                 "X-Amz-Expires" => found.expires.push(value),
@@ -105,6 +131,13 @@ fn check_presigned(query: &Query<'_>) -> S3Result<()> {
     }
     if query.token {
         return Err(s3_error!(InvalidToken, "there are no temporary credentials here"));
+    }
+    let complete = query.algorithm && query.date && query.signature && query.credential.is_some();
+    if query.presigned && !(complete && query.signed_headers.is_some() && !query.expires.is_empty()) {
+        return Err(s3_error!(
+            AuthorizationQueryParametersError,
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+        ));
     }
     for expires in &query.expires {
         match expires.parse::<u64>() {
@@ -189,6 +222,37 @@ fn body_kind<B>(request: &Request<B>) -> BodyKind {
         Method::PUT if !names_key => BodyKind::Document,
         _ => BodyKind::Plain,
     }
+}
+
+/// Leaves out ranges and dates that are none: S3 passes over them, the framework refuses them. A
+/// header that was signed stays, or the signature would not hold.
+pub(crate) fn pass_over(headers: &mut HeaderMap, query: Option<&str>) {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let in_header = authorization.split([',', ' ', '\t']).find_map(|field| field.strip_prefix("SignedHeaders="));
+    let in_query = Query::read(query.unwrap_or_default()).signed_headers;
+    let signed = in_header.or(in_query.as_deref()).unwrap_or_default().to_owned();
+    let readable: [(header::HeaderName, fn(&str) -> bool); 3] =
+        [(header::RANGE, is_range), (header::IF_MODIFIED_SINCE, is_date), (header::IF_UNMODIFIED_SINCE, is_date)];
+    for (name, is_readable) in readable {
+        let known = headers.get(&name).is_none_or(|value| value.to_str().is_ok_and(is_readable));
+        if !known && signed.split(';').all(|signed| signed != name.as_str()) {
+            headers.remove(name);
+        }
+    }
+}
+
+/// One range of bytes (RFC 9110 section 14.1.2).
+fn is_range(text: &str) -> bool {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else { return false };
+    match (first, first.parse::<u64>(), last, last.parse::<u64>()) {
+        (_, Ok(first), _, Ok(last)) => first <= last,
+        (_, Ok(_), "", _) | ("", _, _, Ok(_)) => true,
+        _ => false,
+    }
+}
+
+fn is_date(text: &str) -> bool {
+    Timestamp::parse(TimestampFormat::HttpDate, text).is_ok()
 }
 
 /// The answer to a method that S3 does not have.

@@ -6,8 +6,9 @@
 //! them is refused, so that what S3 learns tomorrow is refused too.
 
 use http::{HeaderMap, Uri};
-use s3s::S3Result;
+use s3s::{S3Result, s3_error};
 
+use crate::acl;
 use crate::error::not_implemented;
 use crate::operations::Operation;
 
@@ -88,6 +89,9 @@ pub(crate) fn check(operation: &Operation, uri: &Uri, headers: &HeaderMap) -> S3
     for (name, value) in headers {
         let name = name.as_str();
         if name.starts_with("x-amz-") && !name.starts_with("x-amz-meta-") && !understood(name, value.as_bytes()) {
+            if let Some(refusal) = refusal(name, value.as_bytes()) {
+                return Err(refusal);
+            }
             return Err(not_implemented(format_args!("the header {name} with this value")));
         }
     }
@@ -108,6 +112,46 @@ fn understood(name: &str, value: &[u8]) -> bool {
                 Values::Only(values) => values.iter().any(|known| known.as_bytes() == value),
             }
     })
+}
+
+/// Canned ACLs that S3 has ("Access control list (ACL) overview").
+const CANNED: [&str; 8] = [
+    "private",
+    "public-read",
+    "public-read-write",
+    "aws-exec-read",
+    "authenticated-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+    "log-delivery-write",
+];
+/// Storage classes that S3 has (PutObject, `x-amz-storage-class`).
+const CLASSES: [&str; 11] = [
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "OUTPOSTS",
+    "GLACIER_IR",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+];
+
+/// What S3 itself refuses in a bucket whose owner owns everything: ACLs; and values it does not have.
+fn refusal(name: &str, value: &[u8]) -> Option<s3s::S3Error> {
+    let among = |known: &[&str]| known.iter().any(|known| known.as_bytes() == value);
+    match name {
+        "x-amz-acl" if !among(&CANNED) => Some(s3_error!(InvalidArgument, "the x-amz-acl header is no canned ACL")),
+        "x-amz-storage-class" if !among(&CLASSES) => {
+            Some(s3_error!(InvalidStorageClass, "The storage class you specified is not valid"))
+        }
+        "x-amz-acl" => Some(acl::not_supported()),
+        _ if name.starts_with("x-amz-grant-") => Some(acl::not_supported()),
+        _ => None,
+    }
 }
 
 /// Checksum promises that SDKs for JavaScript put into presigned URLs, of a body that they did

@@ -103,6 +103,22 @@ pub(crate) fn delete_condition(if_match: Option<ETagCondition>) -> Option<EtagSe
     if_match.map(strong_set)
 }
 
+/// `response-*` parameters are for those who signed: a public object must not be made to pass for a
+/// page by whoever makes the link.
+///
+/// # Errors
+/// `InvalidRequest` for a request that has them and was not signed.
+pub(crate) fn may_override<T>(req: &s3s::S3Request<T>) -> S3Result<()> {
+    let mut names = url::form_urlencoded::parse(req.uri.query().unwrap_or_default().as_bytes()).map(|(name, _)| name);
+    if req.credentials.is_none() && names.any(|name| name.starts_with("response-")) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests."
+        ));
+    }
+    Ok(())
+}
+
 /// Headers that S3 keeps beside an object.
 const KEPT: [http::HeaderName; 5] = [
     http::header::CONTENT_TYPE,

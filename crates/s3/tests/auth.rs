@@ -113,8 +113,6 @@ async fn unsupported_headers() {
         ("x-amz-server-side-encryption-customer-key", "x"),
         ("x-amz-server-side-encryption-aws-kms-key-id", "x"),
         ("x-amz-server-side-encryption-bucket-key-enabled", "true"),
-        ("x-amz-acl", "public-read"),
-        ("x-amz-grant-read", "id=x"),
         ("x-amz-storage-class", "GLACIER"),
         ("x-amz-website-redirect-location", "/x"),
         ("x-amz-write-offset-bytes", "0"),

@@ -16,6 +16,7 @@ use crate::wire::{self, ObjectHeaders, Sums};
 use crate::{lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+    wire::may_override(&req)?;
     let input = req.input;
     let version = wire::version_id(input.version_id)?;
     let condition =

@@ -5,7 +5,7 @@ use s3s::dto::{CopyPartResult, Range, UploadPartCopyInput, UploadPartCopyOutput}
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::ReadRange;
 
-use super::copy_object::source;
+use super::copy_object::{source, source_error};
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
@@ -25,7 +25,7 @@ pub(crate) async fn run(
         input.copy_source_if_unmodified_since,
     );
     let from = source(input.copy_source, condition)?;
-    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(answer)?;
+    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(source_error)?;
     let source_version = at.version_told(&from.bucket, info.version).await?;
     let range = match range {
         None if info.size > PART_SIZE_MAX => return Err(too_large()),

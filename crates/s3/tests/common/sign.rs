@@ -65,7 +65,9 @@ impl Signer {
     ) -> (String, String) {
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(";");
-        let lines: String = headers.iter().map(|(n, v)| format!("{n}:{}\n", v.trim())).collect();
+        // Spaces count once (SigV4, "Create a canonical request").
+        let lines = headers.iter().map(|(n, v)| format!("{n}:{}\n", v.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")));
+        let lines: String = lines.collect();
         let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hash}");
         (self.seal("AWS4-HMAC-SHA256", &sha256_hex(canonical.as_bytes())), names)
     }

@@ -1,6 +1,7 @@
 //! Preconditions: of reads, of writes, of deletes (RFC 9110 section 13; S3 "Conditional requests").
 
 use super::{FUTURE, PAST};
+use crate::common::Form;
 use crate::row::{Row, Scene, delete, get, head, put, scene};
 
 /// A condition on an object whose ETag is `{tag}` and date `{date}`; the status of a read.
@@ -49,8 +50,10 @@ pub fn scenes() -> Vec<Scene> {
         scene("reads in unusual words", [
             put("/{b}/k").sends("x").keep("tag", "etag"),
             get("/{b}/k").with("if-match", OTHER).fails(412, "PreconditionFailed"),
-            get("/{b}/k").with("if-modified-since", "yesterday"),
-            get("/{b}/k").with("if-unmodified-since", "yesterday"),
+            get("/{b}/k").with("if-modified-since", "yesterday").differs(400, "InvalidArgument", "the framework takes no date for none"),
+            get("/{b}/k").with("if-unmodified-since", "yesterday").differs(400, "InvalidArgument", "the framework takes no date for none"),
+            get("/{b}/k").form(Form::Presigned(60)).loose("if-modified-since", "yesterday").gives("x"),
+            get("/{b}/k").form(Form::Presigned(60)).loose("if-unmodified-since", "yesterday").gives("x"),
             get("/{b}/none").with("if-match", "{tag}").fails(404, "NoSuchKey"),
             get("/{b}/none").with("if-none-match", "*").fails(404, "NoSuchKey"),
             head("/{b}/none").with("if-match", "*").is(404),

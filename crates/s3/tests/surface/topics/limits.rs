@@ -70,10 +70,12 @@ pub fn scenes() -> Vec<Scene> {
         scene("parts", [
             post("/{b}/k?uploads").keep("id", "<UploadId>"),
             parts(10_000).fails(400, "InvalidPart"),
-            parts(10_001).fails(400, "MalformedXML").differs(400, "InvalidArgument", "the number is refused before they are counted"),
+            parts(10_001).fails(400, "MalformedXML"),
         ]),
         scene("documents", [
-            put("/{b}?cors").sends("<CORSConfiguration>").filled(5 << 20).fails(400, "MaxMessageLengthExceeded").differs(400, "MalformedXML", "a document too long is none"),
+            put("/{b}?cors").sends("<CORSConfiguration>").filled(5 << 20).fails(400, "MaxMessageLengthExceeded"),
+            put("/{b}/k").sends("x"),
+            put("/{b}/k?tagging").sends("<Tagging>").filled(5 << 20).fails(400, "MaxMessageLengthExceeded"),
             get("/{b}?cors").fails(404, "NoSuchCORSConfiguration"),
         ]),
     ]

@@ -1,5 +1,6 @@
 //! Ranges (RFC 9110 section 14; S3 GetObject "Range" and "partNumber").
 
+use crate::common::Form;
 use crate::row::{Row, Scene, get, head, put, scene};
 
 /// A range of the ten bytes 0 to 9, what it means, and its bytes.
@@ -46,8 +47,15 @@ fn slices() -> Vec<Row> {
 }
 
 fn no_ranges() -> Vec<Row> {
-    let whole = |range: &&str| get("/{b}/k").with("range", *range).hides("content-range").gives("0123456789");
-    std::iter::once(put("/{b}/k").sends("0123456789")).chain(NO_RANGES.iter().map(whole)).collect()
+    let mut rows = vec![put("/{b}/k").sends("0123456789")];
+    for range in NO_RANGES {
+        let whole = |row: Row| row.hides("content-range").gives("0123456789");
+        let signed = whole(get("/{b}/k").with("range", *range));
+        let (status, code) = if *range == "bytes=-" { (416, "InvalidRange") } else { (400, "InvalidArgument") };
+        rows.push(signed.differs(status, code, "the framework reads the header, which is signed and cannot be left out"));
+        rows.push(whole(get("/{b}/k").form(Form::Presigned(60)).loose("range", range)));
+    }
+    rows
 }
 
 #[rustfmt::skip]
