@@ -54,12 +54,14 @@ const OBJECT_DOCUMENTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"
 
 /// A document that is too long, by its declared length: the framework would call it its own error.
 fn check_document<B>(request: &Request<B>) -> S3Result<()> {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_none_or(|length| length <= DOCUMENT_MAX as u64) {
         return Ok(());
     }
     let mut names = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
-    let of_object = *request.method() == Method::PUT && names.any(|(name, _)| OBJECT_DOCUMENTS.contains(&name.as_ref()));
+    let of_object =
+        *request.method() == Method::PUT && names.any(|(name, _)| OBJECT_DOCUMENTS.contains(&name.as_ref()));
     if of_object || body_kind(request) == BodyKind::Document {
         return Err(custom("MaxMessageLengthExceeded", "Your request was too big."));
     }
@@ -231,8 +233,8 @@ pub(crate) fn pass_over(headers: &mut HeaderMap, query: Option<&str>) {
     let in_header = authorization.split([',', ' ', '\t']).find_map(|field| field.strip_prefix("SignedHeaders="));
     let in_query = Query::read(query.unwrap_or_default()).signed_headers;
     let signed = in_header.or(in_query.as_deref()).unwrap_or_default().to_owned();
-    let readable: [(header::HeaderName, fn(&str) -> bool); 3] =
-        [(header::RANGE, is_range), (header::IF_MODIFIED_SINCE, is_date), (header::IF_UNMODIFIED_SINCE, is_date)];
+    let range = (header::RANGE, is_range as fn(&str) -> bool);
+    let readable = [range, (header::IF_MODIFIED_SINCE, is_date), (header::IF_UNMODIFIED_SINCE, is_date)];
     for (name, is_readable) in readable {
         let known = headers.get(&name).is_none_or(|value| value.to_str().is_ok_and(is_readable));
         if !known && signed.split(';').all(|signed| signed != name.as_str()) {

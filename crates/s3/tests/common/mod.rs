@@ -10,8 +10,8 @@ use base::Doors;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
 use futures::TryStreamExt;
+use http::{HeaderMap, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::TokioIo;
@@ -287,8 +287,7 @@ impl Call {
     /// The request's head and its bytes on the wire.
     pub fn sign(self, host: impl ToString) -> (http::request::Builder, Vec<u8>) {
         let at = OffsetDateTime::now_utc() + self.skew;
-        let signer =
-            Signer { access: self.key.0, secret: self.key.1, region: self.region, service: self.service, at };
+        let signer = Signer { access: self.key.0, secret: self.key.1, region: self.region, service: self.service, at };
         let path = sign::encode(&self.path, true);
         let mut headers = self.headers;
         headers.push(("host".to_owned(), host.to_string()));
@@ -408,7 +407,8 @@ async fn exchange(
     let connection = tokio::spawn(connection);
     let body = Full::new(Bytes::from(body));
     // A body of unknown length goes out in chunks of HTTP's own.
-    let body = if streamed { StreamBody::new(body.into_data_stream().map_ok(Frame::data)).boxed() } else { body.boxed() };
+    let body =
+        if streamed { StreamBody::new(body.into_data_stream().map_ok(Frame::data)).boxed() } else { body.boxed() };
     let request = request.body(body).map_err(|error| told(&error))?;
     let response = sender.send_request(request).await.map_err(|error| told(&error))?;
     let (parts, body) = response.into_parts();
@@ -463,12 +463,15 @@ impl Answer {
         let text = self.text();
         let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
         let texts = text.split(&open).skip(1).filter_map(|rest| rest.split_once(&close));
-        texts
-            .map(|(inner, _)| {
-                inner.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-            })
-            .collect()
+        texts.map(|(inner, _)| unescaped(inner)).collect()
     }
+}
+
+/// XML's text with its entities resolved; servers write a quote in three ways.
+fn unescaped(text: &str) -> String {
+    let table = [("&quot;", "\""), ("&#34;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&#xA;", "\n"), ("&#xD;", "\r")];
+    let text = table.iter().fold(text.to_owned(), |text, (entity, meant)| text.replace(entity, meant));
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
 pub const ALGORITHMS: [&str; 5] = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"];

@@ -66,7 +66,9 @@ impl Signer {
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(";");
         // Spaces count once (SigV4, "Create a canonical request").
-        let lines = headers.iter().map(|(n, v)| format!("{n}:{}\n", v.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")));
+        let lines = headers
+            .iter()
+            .map(|(n, v)| format!("{n}:{}\n", v.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")));
         let lines: String = lines.collect();
         let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hash}");
         (self.seal("AWS4-HMAC-SHA256", &sha256_hex(canonical.as_bytes())), names)

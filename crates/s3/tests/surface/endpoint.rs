@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use store::api::Right;
 
 use crate::common::{ROOT, World, md5_base64, sign};
-use crate::row::Who;
-use crate::run::plain;
+use crate::row::{Scene, Who};
+use crate::run::{plain, url_decoded};
 
 /// Listings of one bucket that cleaning up goes through.
 const PAGES_MAX: usize = 50;
@@ -38,7 +38,15 @@ impl Endpoint {
         let Some(url) = var("HOLDFAST_S3_ENDPOINT") else {
             let world = World::start().await;
             let (access, secret) = (ROOT.0.to_owned(), ROOT.1.to_owned());
-            return Ok(Self { host: world.address.to_string(), region, access, secret, world: Some(world), seed, next });
+            return Ok(Self {
+                host: world.address.to_string(),
+                region,
+                access,
+                secret,
+                world: Some(world),
+                seed,
+                next,
+            });
         };
         let host = url.strip_prefix("http://").ok_or("HOLDFAST_S3_ENDPOINT must begin with http://")?;
         let host = host.trim_end_matches('/');
@@ -53,9 +61,9 @@ impl Endpoint {
         self.world.is_some() || std::env::var_os("HOLDFAST_S3_IS_HOLDFAST").is_some()
     }
 
-    /// Whether users can be made.
-    pub fn has_users(&self) -> bool {
-        self.world.is_some()
+    /// Whether a scene can be played here: users can be made in this process only.
+    pub fn can_play(&self, scene: &Scene) -> bool {
+        (!scene.users || self.world.is_some()) && (!scene.holdfast_only || self.is_holdfast())
     }
 
     /// Makes a bucket, and users; the variables that name them.
@@ -123,7 +131,9 @@ impl Endpoint {
     async fn empty(&self, bucket: &str) {
         for _ in 0..PAGES_MAX {
             let mut left = 0;
-            for (sub_resource, id, parameter) in [("versions", "VersionId", "versionId"), ("uploads", "UploadId", "uploadId")] {
+            for (sub_resource, id, parameter) in
+                [("versions", "VersionId", "versionId"), ("uploads", "UploadId", "uploadId")]
+            {
                 let call = plain(self, "GET", &format!("/{bucket}?{sub_resource}")).query("encoding-type", "url");
                 let Ok(listed) = call.send_to(&self.host).await else { return };
                 for (key, id) in listed.all("Key").iter().zip(listed.all(id)) {
@@ -138,7 +148,7 @@ impl Endpoint {
     }
 
     async fn remove(&self, bucket: &str, key: &str, parameter: &str, id: &str) {
-        let key = percent_decoded(key);
+        let key = url_decoded(key);
         let delete = || plain(self, "DELETE", "").path(&format!("/{bucket}/{key}")).query(parameter, id);
         let call = if parameter == "versionId" {
             delete().header("x-amz-bypass-governance-retention", "true")
@@ -154,9 +164,4 @@ impl Endpoint {
             let _ = delete().header("x-amz-bypass-governance-retention", "true").send_to(&self.host).await;
         }
     }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let text = format!("x={text}").replace('+', "%2B");
-    url::form_urlencoded::parse(text.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
 }

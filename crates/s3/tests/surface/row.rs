@@ -17,6 +17,8 @@ pub struct Scene {
     /// Whether the users `reader` (with the right to read the bucket) and `stranger` (without
     /// any) must be there. Only the in-process server can be given users.
     pub users: bool,
+    /// Whether it says nothing of other servers.
+    pub holdfast_only: bool,
 }
 
 /// Who sends a row's request.
@@ -41,6 +43,8 @@ pub enum Check {
     Length(usize),
     /// The texts of all elements of this name.
     Tags(String, Vec<String>),
+    /// The same, of texts in URL encoding, in which a server may write a space as `+` or `%20`.
+    Names(String, Vec<String>),
 }
 
 /// Where Holdfast is known to answer otherwise than S3.
@@ -82,7 +86,13 @@ pub struct Row {
 }
 
 pub fn scene(title: impl Into<String>, rows: impl IntoIterator<Item = Row>) -> Scene {
-    Scene { title: title.into(), rows: rows.into_iter().collect(), vars: Vec::new(), users: false }
+    Scene {
+        title: title.into(),
+        rows: rows.into_iter().collect(),
+        vars: Vec::new(),
+        users: false,
+        holdfast_only: false,
+    }
 }
 
 impl Scene {
@@ -309,6 +319,11 @@ impl Row {
     /// The one element of this name has this text.
     pub fn tag(self, name: &str, text: &str) -> Self {
         self.tags(name, &[text])
+    }
+
+    /// The elements of this name, in order, mean these texts in URL encoding.
+    pub fn names(self, name: &str, texts: &[&str]) -> Self {
+        self.check(Check::Names(name.to_owned(), texts.iter().map(|&text| text.to_owned()).collect()))
     }
 
     /// Makes a variable of a header, or of the first `<Element>`, of the answer.

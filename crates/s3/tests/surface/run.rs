@@ -179,8 +179,19 @@ fn judge_one(check: &Check, vars: &Vars, answer: &Answer) -> Option<String> {
             let wanted: Vec<String> = wanted.iter().map(|text| vars.fill(text)).collect();
             (answer.all(name) == wanted, format!("the elements <{name}> {wanted:?}"))
         }
+        Check::Names(name, wanted) => {
+            let wanted: Vec<String> = wanted.iter().map(|text| vars.fill(text)).collect();
+            let found: Vec<String> = answer.all(name).iter().map(|text| url_decoded(text)).collect();
+            (found == wanted, format!("the elements <{name}> to mean {wanted:?}"))
+        }
     };
     (!holds).then_some(words)
+}
+
+/// A text of a listing with `encoding-type=url`.
+pub fn url_decoded(text: &str) -> String {
+    let text = format!("x={}", text.replace('&', "%26"));
+    url::form_urlencoded::parse(text.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
 }
 
 fn cut(text: &str) -> String {

@@ -4,8 +4,25 @@ use crate::row::{Row, Scene, delete, get, head, put, scene};
 
 /// Names that S3 does not take ("Bucket naming rules").
 const BAD_NAMES: &[&str] = &[
-    "ab", "A-name", "nAme", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b", "192.168.5.4", "a b", "a!b", "xn--ab", "sthree-ab",
-    "amzn-s3-demo-ab", "ab-s3alias", "ab--ol-s3", "ab--x-s3", "ab.mrap",
+    "ab",
+    "A-name",
+    "nAme",
+    "a_b",
+    "-ab",
+    "ab-",
+    ".ab",
+    "ab.",
+    "a..b",
+    "192.168.5.4",
+    "a b",
+    "a!b",
+    "xn--ab",
+    "sthree-ab",
+    "amzn-s3-demo-ab",
+    "ab-s3alias",
+    "ab--ol-s3",
+    "ab--x-s3",
+    "ab.mrap",
 ];
 
 fn bad_names() -> Vec<Row> {
@@ -16,16 +33,34 @@ fn bad_names() -> Vec<Row> {
 
 /// What a bucket can be asked for, and what is said of one that does not exist.
 const ASKED: &[&str] = &[
-    "acl", "cors", "encryption", "lifecycle", "location", "logging", "object-lock", "ownershipControls", "policy",
-    "policyStatus", "publicAccessBlock", "requestPayment", "tagging", "uploads", "versioning", "versions", "website", "accelerate",
+    "acl",
+    "cors",
+    "encryption",
+    "lifecycle",
+    "location",
+    "logging",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "requestPayment",
+    "tagging",
+    "uploads",
+    "versioning",
+    "versions",
+    "website",
+    "accelerate",
     "list-type=2",
 ];
 
 fn none_there() -> Vec<Row> {
     let asked = ASKED.iter().map(|sub| get(format!("/{{c}}?{sub}")).fails(404, "NoSuchBucket"));
-    let deleted = ["cors", "encryption", "lifecycle", "ownershipControls", "policy", "publicAccessBlock", "tagging", "website"];
+    let deleted =
+        ["cors", "encryption", "lifecycle", "ownershipControls", "policy", "publicAccessBlock", "tagging", "website"];
     let deleted = deleted.iter().map(|sub| delete(format!("/{{c}}?{sub}")).fails(404, "NoSuchBucket"));
-    let others = [get("/{c}").fails(404, "NoSuchBucket"), head("/{c}").is(404), delete("/{c}").fails(404, "NoSuchBucket")];
+    let others =
+        [get("/{c}").fails(404, "NoSuchBucket"), head("/{c}").is(404), delete("/{c}").fails(404, "NoSuchBucket")];
     asked.chain(deleted).chain(others).collect()
 }
 

@@ -6,7 +6,8 @@ fn rule(inner: &str) -> Row {
     put("/{b}?lifecycle").sends(format!("<LifecycleConfiguration><Rule>{inner}</Rule></LifecycleConfiguration>"))
 }
 
-const EXPIRES: &str = "<Status>Enabled</Status><Filter><Prefix>log/</Prefix></Filter><Expiration><Days>7</Days></Expiration>";
+const EXPIRES: &str =
+    "<Status>Enabled</Status><Filter><Prefix>log/</Prefix></Filter><Expiration><Days>7</Days></Expiration>";
 
 #[rustfmt::skip]
 pub fn scenes() -> Vec<Scene> {

@@ -8,7 +8,11 @@ fn cors_rules(count: usize) -> Row {
 }
 
 fn lifecycle_rules(count: usize) -> Row {
-    let rule = |number| format!("<Rule><ID>{number}</ID><Status>Enabled</Status><Filter><Prefix>{number}/</Prefix></Filter><Expiration><Days>7</Days></Expiration></Rule>");
+    let rule = |number| {
+        format!(
+            "<Rule><ID>{number}</ID><Status>Enabled</Status><Filter><Prefix>{number}/</Prefix></Filter><Expiration><Days>7</Days></Expiration></Rule>"
+        )
+    };
     let rules: String = (0..count).map(rule).collect();
     put("/{b}?lifecycle").sends(format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>"))
 }
@@ -26,7 +30,8 @@ fn metadata(bytes: usize) -> Row {
 }
 
 fn parts(count: u32) -> Row {
-    let parts: String = (1..=count).map(|number| format!("<Part><PartNumber>{number}</PartNumber><ETag>\"0\"</ETag></Part>")).collect();
+    let parts: String =
+        (1..=count).map(|number| format!("<Part><PartNumber>{number}</PartNumber><ETag>\"0\"</ETag></Part>")).collect();
     post("/{b}/k?uploadId={id}").sends(format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"))
 }
 

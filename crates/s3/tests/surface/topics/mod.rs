@@ -16,6 +16,7 @@ mod methods;
 mod multipart;
 mod names;
 mod objects;
+mod operations;
 mod policies;
 mod ranges;
 mod signatures;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<(&'static str, Vec<Scene>)> {
         ("multipart", multipart::scenes()),
         ("names", names::scenes()),
         ("objects", objects::scenes()),
+        ("operations", operations::scenes()),
         ("policies", policies::scenes()),
         ("ranges", ranges::scenes()),
         ("signatures", signatures::scenes()),

@@ -15,7 +15,10 @@ fn part(number: &str, body: &str) -> Row {
 }
 
 fn complete(parts: &[(&str, &str)]) -> Row {
-    let parts: String = parts.iter().map(|(number, etag)| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")).collect();
+    let parts: String = parts
+        .iter()
+        .map(|(number, etag)| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"))
+        .collect();
     post("/{b}/k?uploadId={id}").sends(format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"))
 }
 
@@ -39,7 +42,9 @@ fn summed(algorithm: &str, kind: Option<&str>) -> Scene {
         part("1", "").filled(MIN).keep("one", "etag").says(&header, sum(&vec![b'a'; MIN])),
         part("2", "end").with(&header, sum(b"other")).fails(400, "BadDigest"),
         part("2", "end").with(&header, sum(b"end")).keep("two", "etag"),
-        part("3", "x").with("x-amz-checksum-sha1", if algorithm == "SHA1" { String::new() } else { checksum("sha1", b"x") }).fails(400, "InvalidRequest"),
+        part("3", "x")
+            .with("x-amz-checksum-sha1", if algorithm == "SHA1" { String::new() } else { checksum("sha1", b"x") })
+            .fails(400, "InvalidRequest"),
         get("/{b}/k?uploadId={id}").tag("ChecksumAlgorithm", algorithm).has(format!("<{element}>")),
         both().with(&header, wrong).fails(400, "BadDigest"),
         done,

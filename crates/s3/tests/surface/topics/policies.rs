@@ -8,7 +8,8 @@ fn policy(statements: &str) -> Row {
 }
 
 const PUBLIC: &str = r#"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{b}/*"}"#;
-const OPEN: &str = r#"{"Sid":"1","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{b}/open/*"}"#;
+const OPEN: &str =
+    r#"{"Sid":"1","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{b}/open/*"}"#;
 const SHUT_TO_READER: &str = r#"{"Effect":"Deny","Principal":{"AWS":"arn:aws:iam::000000000000:user/{reader}"},"Action":"s3:*","Resource":"arn:aws:s3:::{b}/shut/*"}"#;
 const DROP_FOR_STRANGER: &str = r#"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/{stranger}"},"Action":["s3:PutObject","s3:ListBucket"],"Resource":["arn:aws:s3:::{b}","arn:aws:s3:::{b}/drop/*"]}"#;
 const CONDITIONS: &str = r#"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{b}/*","Condition":{"StringEquals":{"s3:ExistingObjectTag/team":"red"},"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}},

@@ -23,17 +23,8 @@ const SLICES: &[Slice] = &[
 ];
 
 /// What S3 does not take for a range, it passes over.
-const NO_RANGES: &[&str] = &[
-    "bytes=5-2",
-    "bytes=abc",
-    "bytes=",
-    "bytes=-",
-    "bytes=1-x",
-    "5-6",
-    "chars=0-1",
-    "bytes=0-1,3-4",
-    "bytes=0-1, -1",
-];
+const NO_RANGES: &[&str] =
+    &["bytes=5-2", "bytes=abc", "bytes=", "bytes=-", "bytes=1-x", "5-6", "chars=0-1", "bytes=0-1,3-4", "bytes=0-1, -1"];
 
 fn slices() -> Vec<Row> {
     let mut rows = vec![put("/{b}/k").sends("0123456789")];
@@ -52,7 +43,11 @@ fn no_ranges() -> Vec<Row> {
         let whole = |row: Row| row.hides("content-range").gives("0123456789");
         let signed = whole(get("/{b}/k").with("range", *range));
         let (status, code) = if *range == "bytes=-" { (416, "InvalidRange") } else { (400, "InvalidArgument") };
-        rows.push(signed.differs(status, code, "the framework reads the header, which is signed and cannot be left out"));
+        rows.push(signed.differs(
+            status,
+            code,
+            "the framework reads the header, which is signed and cannot be left out",
+        ));
         rows.push(whole(get("/{b}/k").form(Form::Presigned(60)).loose("range", range)));
     }
     rows

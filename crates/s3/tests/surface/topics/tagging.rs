@@ -3,7 +3,8 @@
 use crate::row::{Row, Scene, delete, get, head, put, scene};
 
 fn document(pairs: &[(&str, &str)]) -> String {
-    let tags: String = pairs.iter().map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>")).collect();
+    let tags: String =
+        pairs.iter().map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>")).collect();
     format!("<Tagging><TagSet>{tags}</TagSet></Tagging>")
 }
 
