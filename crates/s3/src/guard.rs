@@ -246,9 +246,10 @@ pub(crate) fn pass_over(headers: &mut HeaderMap, query: Option<&str>) {
 /// One range of bytes (RFC 9110 section 14.1.2).
 fn is_range(text: &str) -> bool {
     let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else { return false };
-    match (first, first.parse::<u64>(), last, last.parse::<u64>()) {
-        (_, Ok(first), _, Ok(last)) => first <= last,
-        (_, Ok(_), "", _) | ("", _, _, Ok(_)) => true,
+    let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
+    match (first, number(first), last, number(last)) {
+        (_, Some(first), _, Some(last)) => first <= last,
+        (_, Some(_), "", _) | ("", _, _, Some(_)) => true,
         _ => false,
     }
 }
@@ -348,11 +349,57 @@ mod tests {
                 request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]),
                 Some("NotImplemented"),
             ),
+            (
+                "a document too long",
+                request("PUT", "/b?cors", &[("content-length", "4194305")]),
+                Some("MaxMessageLengthExceeded"),
+            ),
+            (
+                "an object's document too long",
+                request("PUT", "/b/k?tagging", &[("content-length", "4194305")]),
+                Some("MaxMessageLengthExceeded"),
+            ),
+            ("a document as long as may be", request("PUT", "/b?cors", &[("content-length", "4194304")]), None),
+            ("an object is no document", request("PUT", "/b/k", &[("content-length", "4194305")]), None),
+            (
+                "a presigned URL without its date",
+                request(
+                    "GET",
+                    "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a&X-Amz-Signature=0&X-Amz-SignedHeaders=host&X-Amz-Expires=1",
+                    &[],
+                ),
+                Some("AuthorizationQueryParametersError"),
+            ),
             ("long head", request("GET", "/b/k", &[("x-filler", &long)]), Some("RequestHeaderSectionTooLarge")),
         ];
         for (story, request, expected) in table {
             let told = check(request).err().map(|error| error.code().as_str().to_owned());
             assert_eq!(told.as_deref(), *expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_range_is_passed_over() {
+        let table = [
+            ("bytes=0-0", "host", true),
+            ("bytes=5-", "host", true),
+            ("bytes=-5", "host", true),
+            ("bytes=5-2", "host", false),
+            ("bytes=-", "host", false),
+            ("bytes=0-1,3-4", "host", false),
+            ("bytes=0-1,3-4", "host;range", true),
+            ("bytes=+1-2", "host", false),
+            ("lines=0-1", "host", false),
+        ];
+        for (range, signed, stays) in table {
+            let mut headers = HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]);
+            pass_over(&mut headers, Some(&format!("X-Amz-SignedHeaders={signed}")));
+            assert_eq!(headers.contains_key(header::RANGE), stays, "{range} {signed}");
+            let authorization = GOOD.replace("host;x-amz-date", signed);
+            headers = HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]);
+            headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
+            pass_over(&mut headers, None);
+            assert_eq!(headers.contains_key(header::RANGE), stays, "{range} {signed}");
         }
     }
 

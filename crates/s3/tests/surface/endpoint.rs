@@ -1,6 +1,6 @@
 //! The server that the table is played against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -106,12 +106,11 @@ impl Endpoint {
     }
 
     /// Removes a scene's buckets from a server that will go on.
-    pub async fn clean(&self, names: &BTreeMap<String, String>) {
+    pub async fn clean(&self, buckets: &BTreeSet<String>) {
         if self.world.is_some() {
             return;
         }
-        for letter in ["b", "c", "d"] {
-            let bucket = &names[letter];
+        for bucket in buckets {
             if !self.done("HEAD", &format!("/{bucket}")).await {
                 continue;
             }

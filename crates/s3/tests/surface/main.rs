@@ -2,7 +2,8 @@
 //!
 //! Without environment it runs against a server in this process. `HOLDFAST_S3_ENDPOINT`,
 //! `HOLDFAST_S3_ACCESS_KEY` and `HOLDFAST_S3_SECRET_KEY` name another server, any that speaks S3
-//! over HTTP; buckets get random names and are removed. Arguments choose scenes by topic or title.
+//! over HTTP; buckets get random names and are removed. `HOLDFAST_S3_IS_HOLDFAST` holds that server to
+//! the known differences. Arguments choose scenes by topic or title.
 
 #[path = "../common/mod.rs"]
 mod common;

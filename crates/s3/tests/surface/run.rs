@@ -1,6 +1,6 @@
 //! Plays scenes against an endpoint and judges the answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::Duration;
 
@@ -19,13 +19,18 @@ pub struct Outcome {
     pub failures: Vec<String>,
 }
 
-struct Vars(BTreeMap<String, String>);
+/// What a scene knows.
+struct Vars {
+    values: BTreeMap<String, String>,
+    /// Buckets that were made, by rows too: also those that S3 would have refused.
+    buckets: BTreeSet<String>,
+}
 
 impl Vars {
     /// Replaces the names of variables in braces. Other braces stay: policies are full of them.
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (name, value) in &self.0 {
+        for (name, value) in &self.values {
             text = text.replace(&format!("{{{name}}}"), value);
             text = text.replace(&format!("{{%{name}}}"), &sign::encode(value, true));
         }
@@ -42,10 +47,11 @@ pub async fn play(endpoint: &Endpoint, scene: &Scene) -> Outcome {
             return outcome;
         }
     };
-    let mut vars = Vars(names.clone());
+    let buckets = BTreeSet::from([names["b"].clone()]);
+    let mut vars = Vars { values: names, buckets };
     for (name, value) in &scene.vars {
         let value = vars.fill(value);
-        vars.0.insert(name.clone(), value);
+        vars.values.insert(name.clone(), value);
     }
     for row in &scene.rows {
         match step(endpoint, row, &mut vars).await {
@@ -53,7 +59,7 @@ pub async fn play(endpoint: &Endpoint, scene: &Scene) -> Outcome {
             Err(failure) => outcome.failures.push(failure),
         }
     }
-    endpoint.clean(&names).await;
+    endpoint.clean(&vars.buckets).await;
     outcome
 }
 
@@ -61,9 +67,13 @@ async fn step(endpoint: &Endpoint, row: &Row, vars: &mut Vars) -> Result<(), Str
     let request = request(row, vars);
     let answer = build(endpoint, row, vars).send_to(&endpoint.host).await;
     let answer = answer.map_err(|error| format!("{request}\n  {error}"))?;
+    let path = vars.fill(&row.target);
+    if row.method == "PUT" && answer.status.is_success() && !path[1..].contains(['/', '?']) {
+        vars.buckets.insert(path[1..].to_owned());
+    }
     for (name, from) in &row.keeps {
         if let Some(value) = read(&answer, from) {
-            vars.0.insert((*name).to_owned(), value);
+            vars.values.insert((*name).to_owned(), value);
         }
     }
     let difference = row.differs.as_ref().filter(|_| endpoint.is_holdfast());
@@ -131,7 +141,7 @@ fn build(endpoint: &Endpoint, row: &Row, vars: &Vars) -> Call {
         call = call.streamed();
     }
     call = row.edits.iter().cloned().fold(call, Call::edit);
-    let (access, secret) = endpoint.key(&row.who, &vars.0);
+    let (access, secret) = endpoint.key(&row.who, &vars.values);
     let call = call.with_key(&access, &secret).skew(Duration::seconds(row.clock_seconds));
     call.region(row.region.unwrap_or(&endpoint.region)).service(row.service.unwrap_or("s3"))
 }

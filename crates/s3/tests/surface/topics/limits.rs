@@ -77,11 +77,5 @@ pub fn scenes() -> Vec<Scene> {
             parts(10_000).fails(400, "InvalidPart"),
             parts(10_001).fails(400, "MalformedXML"),
         ]),
-        scene("documents", [
-            put("/{b}?cors").sends("<CORSConfiguration>").filled(5 << 20).fails(400, "MaxMessageLengthExceeded"),
-            put("/{b}/k").sends("x"),
-            put("/{b}/k?tagging").sends("<Tagging>").filled(5 << 20).fails(400, "MaxMessageLengthExceeded"),
-            get("/{b}?cors").fails(404, "NoSuchCORSConfiguration"),
-        ]),
     ]
 }

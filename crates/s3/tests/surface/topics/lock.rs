@@ -27,9 +27,34 @@ fn bypass(row: Row) -> Row {
     row.with("x-amz-bypass-governance-retention", "true")
 }
 
+/// Nobody can take it off, not even to clean up behind a test.
+#[rustfmt::skip]
+fn compliance() -> Scene {
+    let mut compliance = scene("compliance", [
+        locking(),
+        put("/{c}/k").sends("x").keep("id", "x-amz-version-id"),
+        put("/{c}/k?retention").sends(retention("GOVERNANCE", UNTIL)),
+        // Stricter, and not shorter.
+        put("/{c}/k?retention").sends(retention("COMPLIANCE", UNTIL)),
+        kept("COMPLIANCE"),
+        put("/{c}/k?retention").sends(retention("COMPLIANCE", "2080-01-01T00:00:00Z")).fails(403, "AccessDenied"),
+        put("/{c}/k?retention").sends(retention("GOVERNANCE", UNTIL)).fails(403, "AccessDenied"),
+        put("/{c}/k?retention").sends("<Retention></Retention>").fails(403, "AccessDenied"),
+        bypass(put("/{c}/k?retention").sends(retention("COMPLIANCE", "2080-01-01T00:00:00Z"))).fails(403, "AccessDenied"),
+        bypass(put("/{c}/k?retention").sends(retention("GOVERNANCE", UNTIL))).fails(403, "AccessDenied"),
+        delete("/{c}/k?versionId={id}").fails(403, "AccessDenied"),
+        bypass(delete("/{c}/k?versionId={id}")).fails(403, "AccessDenied"),
+        put("/{c}/k?retention").sends(retention("COMPLIANCE", "2091-01-01T00:00:00Z")),
+        get("/{c}/k?versionId={id}").gives("x"),
+    ]);
+    compliance.holdfast_only = true;
+    compliance
+}
+
 #[rustfmt::skip]
 pub fn scenes() -> Vec<Scene> {
     vec![
+        compliance(),
         scene("buckets with and without", [
             locking(),
             get("/{c}?versioning").tag("Status", "Enabled"),
