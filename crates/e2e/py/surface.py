@@ -155,7 +155,7 @@ hf.refused("AccessDenied", hf.client(unsigned=True).get_object, Bucket=B, Key="c
 # What is not there says so.
 for call in [s3.get_bucket_replication, s3.list_bucket_inventory_configurations, s3.list_bucket_metrics_configurations]:
     hf.refused("NotImplemented", call, Bucket=B)
-hf.refused("NotImplemented", s3.put_object, Bucket=B, Key="t", Body=b"", ACL="public-read")
+hf.refused("AccessControlListNotSupported", s3.put_object, Bucket=B, Key="t", Body=b"", ACL="public-read")
 hf.refused("NotImplemented", s3.put_object, Bucket=B, Key="t", Body=b"", ServerSideEncryption="aws:kms")
 
 # Deletes.

@@ -198,7 +198,8 @@ async fn allowed(store: &Store, bucket: &str, given: Given, of: Of) -> S3Result<
 fn canned(name: &str, owner: &str, of: Of) -> S3Result<Acl> {
     use AclPermission::{FullControl, Read, ReadAcp, Write};
     let more: &[(Grantee, AclPermission)] = match (name, of) {
-        ("private" | "aws-exec-read", _) | ("bucket-owner-read" | "bucket-owner-full-control", Of::Object) => &[],
+        // The last two say something of objects only; of a bucket they are passed over.
+        ("private" | "aws-exec-read" | "bucket-owner-read" | "bucket-owner-full-control", _) => &[],
         ("public-read", _) => &[(Grantee::AllUsers, Read)],
         ("public-read-write", _) => &[(Grantee::AllUsers, Read), (Grantee::AllUsers, Write)],
         ("authenticated-read", _) => &[(Grantee::AuthenticatedUsers, Read)],
@@ -218,7 +219,8 @@ pub(crate) fn with_enforced() -> s3s::S3Error {
     )
 }
 
-fn not_supported() -> s3s::S3Error {
+/// ACLs are off.
+pub(crate) fn not_supported() -> s3s::S3Error {
     custom("AccessControlListNotSupported", "The bucket does not allow ACLs")
 }
 

@@ -69,6 +69,20 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// # Errors
+/// `BadRequest` for a preflight that does not say what it asks for, in S3's words.
+pub(crate) fn check_preflight(headers: &HeaderMap) -> S3Result<()> {
+    if !headers.contains_key(header::ORIGIN) {
+        return Err(error::custom("BadRequest", "Insufficient information. Origin request header needed."));
+    }
+    let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).and_then(|value| value.to_str().ok());
+    if method.is_some_and(|method| METHODS.contains(&method)) {
+        return Ok(());
+    }
+    let method = method.unwrap_or("null");
+    Err(error::custom("BadRequest", format!("Invalid Access-Control-Request-Method: {method}")))
+}
+
 /// The first rule that allows what is asked.
 pub(crate) fn find<'r>(config: &'r CORSConfiguration, ask: &Ask<'_>) -> Option<&'r CORSRule> {
     config.cors_rules.iter().find(|rule| {

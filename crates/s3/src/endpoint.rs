@@ -116,6 +116,9 @@ impl Endpoint {
     /// What the bucket's rules say to a request from a browser.
     async fn browser<B>(&self, place: &Place, request: &Request<B>) -> Option<Browser> {
         let ask = cors::Ask::of(request.method(), request.headers())?;
+        if ask.preflight && cors::check_preflight(request.headers()).is_err() {
+            return None;
+        }
         let bucket = match place {
             Place::Bucket(bucket) | Place::Website(bucket) => bucket,
             Place::Endpoint => request.uri().path().trim_start_matches('/').split('/').next()?,
@@ -138,9 +141,13 @@ impl Endpoint {
         place: &Place,
         notes: &Arc<Notes>,
     ) -> Result<Response<Body>, S3Error> {
+        if *request.method() == Method::OPTIONS {
+            cors::check_preflight(request.headers())?;
+        }
         guard::known_method(request.method())?;
         let kind = guard::check(&request, place)?;
         let (mut parts, body) = request.into_parts();
+        guard::pass_over(&mut parts.headers, parts.uri.query());
         parts.extensions.insert(notes.clone());
         if let Some(peer) = self.peer {
             parts.extensions.insert(peer);

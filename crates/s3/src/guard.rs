@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, Method, Request, header};
+use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use crate::chunked::Chunks;
 use crate::error::custom;
 use crate::host::Place;
-use crate::limits::{HEAD_MAX, PRESIGN_SECONDS_MAX};
+use crate::limits::{DOCUMENT_MAX, HEAD_MAX, PRESIGN_SECONDS_MAX};
 
 /// What kind of body a request has, and so who has to watch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,28 @@ pub(crate) fn check<B>(request: &Request<B>, place: &Place) -> S3Result<BodyKind
     }
     check_presigned(&query)?;
     check_authorization(headers, &query)?;
-    Ok(body_kind(request, place))
+    let kind = body_kind(request, place);
+    check_document(request, kind)?;
+    Ok(kind)
+}
+
+/// Sub-resources of an object that are documents.
+const OBJECT_DOCUMENTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"];
+
+/// A document that is too long, by its declared length: the framework would call it its own error.
+fn check_document<B>(request: &Request<B>, kind: BodyKind) -> S3Result<()> {
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_none_or(|length| length <= DOCUMENT_MAX as u64) {
+        return Ok(());
+    }
+    let mut names = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let of_object =
+        *request.method() == Method::PUT && names.any(|(name, _)| OBJECT_DOCUMENTS.contains(&name.as_ref()));
+    if of_object || kind == BodyKind::Document {
+        return Err(custom("MaxMessageLengthExceeded", "Your request was too big."));
+    }
+    Ok(())
 }
 
 fn check_size<B>(request: &Request<B>) -> S3Result<()> {
@@ -71,6 +93,10 @@ struct Query<'a> {
     token: bool,
     /// Whether there is any trace of a presigned URL.
     presigned: bool,
+    /// Whether the algorithm is the one there is.
+    algorithm: bool,
+    date: bool,
+    signature: bool,
     expires: Vec<Cow<'a, str>>,
     credential: Option<Cow<'a, str>>,
     signed_headers: Option<Cow<'a, str>>,
@@ -85,6 +111,9 @@ impl<'a> Query<'a> {
                 "X-Amz-Algorithm" | "X-Amz-Credential" | "X-Amz-Signature" | "X-Amz-SignedHeaders" | "X-Amz-Date"
             );
             match name.as_ref() {
+                "X-Amz-Algorithm" => found.algorithm = value == "AWS4-HMAC-SHA256",
+                "X-Amz-Date" => found.date = true,
+                "X-Amz-Signature" => found.signature = true,
                 "Signature" | "AWSAccessKeyId" => found.version_2 = true,
                 "X-Amz-Security-Token" => found.token = true,
                 "X-Amz-Expires" => found.expires.push(value),
@@ -107,6 +136,13 @@ fn check_presigned(query: &Query<'_>) -> S3Result<()> {
     }
     if query.token {
         return Err(s3_error!(InvalidToken, "there are no temporary credentials here"));
+    }
+    let complete = query.algorithm && query.date && query.signature && query.credential.is_some();
+    if query.presigned && !(complete && query.signed_headers.is_some() && !query.expires.is_empty()) {
+        return Err(s3_error!(
+            AuthorizationQueryParametersError,
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+        ));
     }
     for expires in &query.expires {
         match expires.parse::<u64>() {
@@ -197,6 +233,38 @@ fn body_kind<B>(request: &Request<B>, place: &Place) -> BodyKind {
     }
 }
 
+/// Leaves out ranges and dates that are none: S3 passes over them, the framework refuses them. A
+/// header that was signed stays, or the signature would not hold.
+pub(crate) fn pass_over(headers: &mut HeaderMap, query: Option<&str>) {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let in_header = authorization.split([',', ' ', '\t']).find_map(|field| field.strip_prefix("SignedHeaders="));
+    let in_query = Query::read(query.unwrap_or_default()).signed_headers;
+    let signed = in_header.or(in_query.as_deref()).unwrap_or_default().to_owned();
+    let range = (header::RANGE, is_range as fn(&str) -> bool);
+    let readable = [range, (header::IF_MODIFIED_SINCE, is_date), (header::IF_UNMODIFIED_SINCE, is_date)];
+    for (name, is_readable) in readable {
+        let known = headers.get(&name).is_none_or(|value| value.to_str().is_ok_and(is_readable));
+        if !known && signed.split(';').all(|signed| signed != name.as_str()) {
+            headers.remove(name);
+        }
+    }
+}
+
+/// One range of bytes (RFC 9110 section 14.1.2).
+fn is_range(text: &str) -> bool {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else { return false };
+    let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
+    match (first, number(first), last, number(last)) {
+        (_, Some(first), _, Some(last)) => first <= last,
+        (_, Some(_), "", _) | ("", _, _, Some(_)) => true,
+        _ => false,
+    }
+}
+
+fn is_date(text: &str) -> bool {
+    Timestamp::parse(TimestampFormat::HttpDate, text).is_ok()
+}
+
 /// The answer to a method that S3 does not have.
 pub(crate) fn known_method(method: &Method) -> S3Result<()> {
     match *method {
@@ -284,11 +352,57 @@ mod tests {
             ),
             ("token", request("GET", "/b/k", &[("x-amz-security-token", "t")]), Some("InvalidToken")),
             ("form", request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]), None),
+            (
+                "a document too long",
+                request("PUT", "/b?cors", &[("content-length", "4194305")]),
+                Some("MaxMessageLengthExceeded"),
+            ),
+            (
+                "an object's document too long",
+                request("PUT", "/b/k?tagging", &[("content-length", "4194305")]),
+                Some("MaxMessageLengthExceeded"),
+            ),
+            ("a document as long as may be", request("PUT", "/b?cors", &[("content-length", "4194304")]), None),
+            ("an object is no document", request("PUT", "/b/k", &[("content-length", "4194305")]), None),
+            (
+                "a presigned URL without its date",
+                request(
+                    "GET",
+                    "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a&X-Amz-Signature=0&X-Amz-SignedHeaders=host&X-Amz-Expires=1",
+                    &[],
+                ),
+                Some("AuthorizationQueryParametersError"),
+            ),
             ("long head", request("GET", "/b/k", &[("x-filler", &long)]), Some("RequestHeaderSectionTooLarge")),
         ];
         for (story, request, expected) in table {
             let told = check(request, &Place::Endpoint).err().map(|error| error.code().as_str().to_owned());
             assert_eq!(told.as_deref(), *expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_range_is_passed_over() {
+        let table = [
+            ("bytes=0-0", "host", true),
+            ("bytes=5-", "host", true),
+            ("bytes=-5", "host", true),
+            ("bytes=5-2", "host", false),
+            ("bytes=-", "host", false),
+            ("bytes=0-1,3-4", "host", false),
+            ("bytes=0-1,3-4", "host;range", true),
+            ("bytes=+1-2", "host", false),
+            ("lines=0-1", "host", false),
+        ];
+        for (range, signed, stays) in table {
+            let mut headers = HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]);
+            pass_over(&mut headers, Some(&format!("X-Amz-SignedHeaders={signed}")));
+            assert_eq!(headers.contains_key(header::RANGE), stays, "{range} {signed}");
+            let authorization = GOOD.replace("host;x-amz-date", signed);
+            headers = HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]);
+            headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
+            pass_over(&mut headers, None);
+            assert_eq!(headers.contains_key(header::RANGE), stays, "{range} {signed}");
         }
     }
 

@@ -76,7 +76,8 @@ fn too_many(max: usize) -> s3s::S3Error {
 
 fn check(key: &str, value: &str) -> S3Result<()> {
     let sane = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c));
-    if key.is_empty() || key.chars().count() > KEY_MAX || !sane(key) {
+    let of_system = key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+    if key.is_empty() || key.chars().count() > KEY_MAX || !sane(key) || of_system {
         return Err(s3_error!(InvalidTag, "The TagKey you have provided is invalid"));
     }
     if value.chars().count() > VALUE_MAX || !sane(value) {

@@ -6,7 +6,7 @@
 //! them is refused, so that what S3 learns tomorrow is refused too.
 
 use http::{HeaderMap, Uri};
-use s3s::S3Result;
+use s3s::{S3Result, s3_error};
 
 use crate::error::not_implemented;
 use crate::operations::Operation;
@@ -126,7 +126,8 @@ pub(crate) fn check_headers(headers: &HeaderMap) -> S3Result<()> {
     for (name, value) in headers {
         let name = name.as_str();
         if name.starts_with("x-amz-") && !name.starts_with("x-amz-meta-") && !understood(name, value.as_bytes()) {
-            return Err(not_implemented(format_args!("the header {name} with this value")));
+            let refusal = refusal(name, value.as_bytes());
+            return Err(refusal.unwrap_or_else(|| not_implemented(format_args!("the header {name} with this value"))));
         }
     }
     Ok(())
@@ -140,6 +141,27 @@ fn understood(name: &str, value: &[u8]) -> bool {
                 Values::Only(values) => values.iter().any(|known| known.as_bytes() == value),
             }
     })
+}
+
+/// Storage classes that S3 has (PutObject, `x-amz-storage-class`).
+const KNOWN_CLASSES: [&str; 11] = [
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "OUTPOSTS",
+    "GLACIER_IR",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+];
+
+/// S3's own answer to a header that is wrong, and not only unknown here.
+fn refusal(name: &str, value: &[u8]) -> Option<s3s::S3Error> {
+    let unknown = name == "x-amz-storage-class" && !KNOWN_CLASSES.iter().any(|known| known.as_bytes() == value);
+    unknown.then(|| s3_error!(InvalidStorageClass, "The storage class you specified is not valid"))
 }
 
 /// Checksum promises that SDKs for JavaScript put into presigned URLs, of a body that they did

@@ -110,6 +110,22 @@ pub(crate) fn storage_class(meta: &ObjectMeta) -> String {
     meta.headers.get(STORAGE_CLASS).cloned().unwrap_or_else(|| StorageClass::STANDARD.to_owned())
 }
 
+/// `response-*` parameters are for those who signed: a public object must not be made to pass for a
+/// page by whoever makes the link.
+///
+/// # Errors
+/// `InvalidRequest` for a request that has them and was not signed.
+pub(crate) fn may_override<T>(req: &s3s::S3Request<T>) -> S3Result<()> {
+    let mut names = url::form_urlencoded::parse(req.uri.query().unwrap_or_default().as_bytes()).map(|(name, _)| name);
+    if req.credentials.is_none() && names.any(|name| name.starts_with("response-")) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests."
+        ));
+    }
+    Ok(())
+}
+
 /// Headers that S3 keeps beside an object.
 const KEPT: [http::HeaderName; 5] = [
     http::header::CONTENT_TYPE,

@@ -36,7 +36,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
             "this copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes"
         ));
     }
-    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(answer)?;
+    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(source_error)?;
     if info.size > PART_SIZE_MAX {
         return Err(s3_error!(
             InvalidRequest,
@@ -100,6 +100,17 @@ pub(crate) fn source(source: CopySource, condition: ReadCondition, customer: Opt
             Err(not_implemented("copying from an access point or outpost"))
         }
     }
+}
+
+/// The answer to a source that cannot be read.
+pub(crate) fn source_error(error: store::Error) -> s3s::S3Error {
+    if matches!(error, store::Error::DeleteMarker { named: true, .. }) {
+        return s3_error!(
+            InvalidRequest,
+            "The source of a copy request may not specifically refer to a delete marker by version id."
+        );
+    }
+    answer(error)
 }
 
 /// Conditions on the target: newer than the framework's model of the operation.

@@ -10,12 +10,21 @@ use crate::error::{answer, not_implemented};
 use crate::service::Service;
 use crate::{access, config, wire};
 
+/// Beginnings and endings that S3 keeps for itself ("General purpose bucket naming rules"). What else
+/// a name may not be, the framework knows.
+const KEPT_STARTS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+const KEPT_ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+
 /// Any location constraint is taken: the bucket is where the five sites are.
 pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
     if let Some(configuration) = &req.input.create_bucket_configuration
         && (configuration.bucket.is_some() || configuration.location.is_some())
     {
         return Err(not_implemented("a directory bucket"));
+    }
+    let name = &req.input.bucket;
+    if KEPT_STARTS.iter().any(|start| name.starts_with(start)) || KEPT_ENDS.iter().any(|end| name.ends_with(end)) {
+        return Err(s3_error!(InvalidBucketName, "the bucket name {name} is of a kind that S3 keeps for itself"));
     }
     let owner = access::principal(&req)?.name();
     let lock = req.input.object_lock_enabled_for_bucket.unwrap_or(false);

@@ -1,5 +1,6 @@
 //! GetBucketPolicy: exactly what was put.
 
+use http::{HeaderValue, header};
 use s3s::dto::{GetBucketPolicyInput, GetBucketPolicyOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -12,5 +13,7 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
     let document = config::document(&at.store, &req.input.bucket, config::POLICY).await?;
     let policy = String::from_utf8(document).map_err(|_| s3_error!(InternalError, "the stored policy is not text"))?;
-    Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy) }))
+    let mut response = S3Response::new(GetBucketPolicyOutput { policy: Some(policy) });
+    response.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }

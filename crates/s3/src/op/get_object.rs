@@ -16,6 +16,7 @@ use crate::wire::{self, ObjectHeaders, Sums};
 use crate::{encryption, lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+    wire::may_override(&req)?;
     let input = req.input;
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;

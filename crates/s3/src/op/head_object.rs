@@ -12,6 +12,7 @@ use crate::wire::{self, ObjectHeaders, Sums};
 use crate::{encryption, lock, tags};
 
 pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+    wire::may_override(&req)?;
     let mut overrides = overrides(&req.input)?;
     let input = req.input;
     encryption::not_chosen(&req.headers)?;

@@ -5,7 +5,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::Error;
 use store::api::Versioning;
 
-use crate::error::{answer, not_implemented};
+use crate::error::{answer, malformed, not_implemented};
 use crate::service::Service;
 
 pub(crate) async fn run(
@@ -19,7 +19,8 @@ pub(crate) async fn run(
     let versioning = match config.status.as_ref().map(BucketVersioningStatus::as_str) {
         Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,
         Some(BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
-        _ => {
+        Some(_) => return Err(malformed()),
+        None => {
             return Err(s3_error!(IllegalVersioningConfigurationException, "The Versioning element must be specified"));
         }
     };

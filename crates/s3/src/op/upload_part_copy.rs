@@ -5,7 +5,7 @@ use s3s::dto::{CopyPartResult, Range, UploadPartCopyInput, UploadPartCopyOutput}
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{NewPart, ReadRange};
 
-use super::copy_object::source;
+use super::copy_object::{source, source_error};
 use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
@@ -30,7 +30,7 @@ pub(crate) async fn run(
     );
     let from = source(input.copy_source, condition, source_customer)?;
     let open = at.store.upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
-    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(answer)?;
+    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(source_error)?;
     let (source_version, _) = at.told(&info, false).await?;
     let range = match range {
         None if info.size > PART_SIZE_MAX => return Err(too_large()),

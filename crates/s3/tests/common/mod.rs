@@ -10,11 +10,13 @@ use base::Doors;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::TokioIo;
 use s3::S3Options;
-use sign::{Signer, UNSIGNED, query_string, sha256_hex};
+use sign::{REGION, Signer, UNSIGNED, query_string, sha256_hex};
 use sites::{Memory, Pool, PoolOptions, SiteSpec};
 use store::{Options, Store};
 use time::{Duration, OffsetDateTime};
@@ -30,7 +32,7 @@ pub struct World {
 }
 
 /// How a call proves who it is and what its body is.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Form {
     Anonymous,
     /// Header, hash of the body.
@@ -60,6 +62,21 @@ pub struct Call {
     tamper: Option<fn(&mut Vec<u8>)>,
     hash: Option<String>,
     unsigned_headers: Vec<(String, String)>,
+    region: String,
+    service: String,
+    /// The target's path as it is on the wire, when it is not the canonical one.
+    wire_path: Option<String>,
+    edits: Vec<Edit>,
+    streamed: bool,
+}
+
+/// A change to a request after it was signed.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    SetHeader(String, String),
+    DropHeader(String),
+    SetQuery(String, String),
+    DropQuery(String),
 }
 
 pub struct Answer {
@@ -96,25 +113,7 @@ impl World {
     }
 
     pub fn call(&self, method: &'static str, target: &str) -> Call {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (name.to_owned(), value.to_owned())
-        });
-        Call {
-            method,
-            path: path.to_owned(),
-            query: pairs.collect(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            form: Form::Hashed,
-            key: (ROOT.0.to_owned(), ROOT.1.to_owned()),
-            skew: Duration::ZERO,
-            trailer: None,
-            tamper: None,
-            hash: None,
-            unsigned_headers: Vec::new(),
-        }
+        Call::new(method, target)
     }
 
     pub fn get(&self, target: &str) -> Call {
@@ -157,6 +156,34 @@ impl World {
 }
 
 impl Call {
+    /// A request to `/path?name=value&name`, none of it escaped.
+    pub fn new(method: &'static str, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (name.to_owned(), value.to_owned())
+        });
+        Self {
+            method,
+            path: path.to_owned(),
+            query: pairs.collect(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            form: Form::Hashed,
+            key: (ROOT.0.to_owned(), ROOT.1.to_owned()),
+            skew: Duration::ZERO,
+            trailer: None,
+            tamper: None,
+            hash: None,
+            unsigned_headers: Vec::new(),
+            region: REGION.to_owned(),
+            service: "s3".to_owned(),
+            wire_path: None,
+            edits: Vec::new(),
+            streamed: false,
+        }
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -210,18 +237,61 @@ impl Call {
         self
     }
 
+    /// The path, not escaped; it may have a `?`.
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// Signs for another region than the server's.
+    pub fn region(mut self, region: &str) -> Self {
+        region.clone_into(&mut self.region);
+        self
+    }
+
+    /// Signs for another service than S3.
+    pub fn service(mut self, service: &str) -> Self {
+        service.clone_into(&mut self.service);
+        self
+    }
+
+    /// Sends this path, escaped already, in place of the one that is signed.
+    pub fn wire_path(mut self, path: &str) -> Self {
+        self.wire_path = Some(path.to_owned());
+        self
+    }
+
+    /// Changes the request's head after it was signed.
+    pub fn edit(mut self, edit: Edit) -> Self {
+        self.edits.push(edit);
+        self
+    }
+
+    /// Sends the body without saying its length first.
+    pub fn streamed(mut self) -> Self {
+        self.streamed = true;
+        self
+    }
+
     pub async fn send(self, world: &World) -> Answer {
-        let (request, body) = self.sign(world.address);
-        exchange(world.address, request, body).await
+        self.send_to(&world.address.to_string()).await.unwrap()
+    }
+
+    /// Sends to `host:port`; an error tells why there is no answer.
+    pub async fn send_to(self, host: &str) -> Result<Answer, String> {
+        let streamed = self.streamed;
+        let (request, body) = self.sign(host);
+        exchange(host, request, body, streamed).await
     }
 
     /// The request's head and its bytes on the wire.
-    pub fn sign(self, address: SocketAddr) -> (http::request::Builder, Vec<u8>) {
-        let signer = Signer { access: self.key.0, secret: self.key.1, at: OffsetDateTime::now_utc() + self.skew };
+    pub fn sign(self, host: impl ToString) -> (http::request::Builder, Vec<u8>) {
+        let at = OffsetDateTime::now_utc() + self.skew;
+        let signer = Signer { access: self.key.0, secret: self.key.1, region: self.region, service: self.service, at };
         let path = sign::encode(&self.path, true);
         let mut headers = self.headers;
         if !headers.iter().any(|(name, _)| name == "host") {
-            headers.push(("host".to_owned(), address.to_string()));
+            headers.push(("host".to_owned(), host.to_string()));
         }
         let mut query = self.query;
         let hash = self.hash.unwrap_or_else(|| match self.form {
@@ -267,10 +337,15 @@ impl Call {
         if let Some(tamper) = self.tamper {
             tamper(&mut wire);
         }
+        headers.extend(self.unsigned_headers);
+        for edit in self.edits {
+            edit.apply(&mut headers, &mut query);
+        }
+        let path = self.wire_path.unwrap_or(path);
         let query = query_string(&query);
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
         let mut request = Request::builder().method(self.method).uri(target);
-        for (name, value) in headers.iter().chain(&self.unsigned_headers) {
+        for (name, value) in &headers {
             request = request.header(name, value);
         }
         (request, wire)
@@ -308,16 +383,40 @@ fn frame(signer: &Signer, form: Form, seed: String, body: &[u8], trailer: Option
     wire
 }
 
-async fn exchange(address: SocketAddr, request: http::request::Builder, body: Vec<u8>) -> Answer {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+impl Edit {
+    fn apply(self, headers: &mut Vec<(String, String)>, query: &mut Vec<(String, String)>) {
+        let (list, name, value) = match self {
+            Self::SetHeader(name, value) => (headers, name, Some(value)),
+            Self::DropHeader(name) => (headers, name, None),
+            Self::SetQuery(name, value) => (query, name, Some(value)),
+            Self::DropQuery(name) => (query, name, None),
+        };
+        list.retain(|(known, _)| *known != name);
+        list.extend(value.map(|value| (name, value)));
+    }
+}
+
+async fn exchange(
+    host: &str,
+    request: http::request::Builder,
+    body: Vec<u8>,
+    streamed: bool,
+) -> Result<Answer, String> {
+    let told = |error: &dyn std::fmt::Display| format!("no answer: {error}");
+    let stream = tokio::net::TcpStream::connect(host).await.map_err(|error| told(&error))?;
+    let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = shaken.map_err(|error| told(&error))?;
     let connection = tokio::spawn(connection);
-    let request = request.body(Full::new(Bytes::from(body))).unwrap();
-    let response = sender.send_request(request).await.unwrap();
+    let body = Full::new(Bytes::from(body));
+    // A body of unknown length goes out in chunks of HTTP's own.
+    let body =
+        if streamed { StreamBody::new(body.into_data_stream().map_ok(Frame::data)).boxed() } else { body.boxed() };
+    let request = request.body(body).map_err(|error| told(&error))?;
+    let response = sender.send_request(request).await.map_err(|error| told(&error))?;
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
+    let body = body.collect().await.map_err(|error| told(&error))?.to_bytes();
     connection.abort();
-    Answer { status: parts.status, headers: parts.headers, body }
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 impl Answer {
@@ -366,12 +465,15 @@ impl Answer {
         let text = self.text();
         let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
         let texts = text.split(&open).skip(1).filter_map(|rest| rest.split_once(&close));
-        texts
-            .map(|(inner, _)| {
-                inner.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-            })
-            .collect()
+        texts.map(|(inner, _)| unescaped(inner)).collect()
     }
+}
+
+/// XML's text with its entities resolved; servers write a quote in three ways.
+fn unescaped(text: &str) -> String {
+    let table = [("&quot;", "\""), ("&#34;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&#xA;", "\n"), ("&#xD;", "\r")];
+    let text = table.iter().fold(text.to_owned(), |text, (entity, meant)| text.replace(entity, meant));
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
 pub const ALGORITHMS: [&str; 5] = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"];

@@ -31,6 +31,8 @@ pub fn query_string(pairs: &[(String, String)]) -> String {
 pub struct Signer {
     pub access: String,
     pub secret: String,
+    pub region: String,
+    pub service: String,
     pub at: OffsetDateTime,
 }
 
@@ -40,12 +42,12 @@ impl Signer {
     }
 
     pub fn scope(&self) -> String {
-        format!("{}/{REGION}/s3/aws4_request", &self.stamp()[..8])
+        format!("{}/{}/{}/aws4_request", &self.stamp()[..8], self.region, self.service)
     }
 
     fn key(&self) -> Vec<u8> {
         let day = mac(format!("AWS4{}", self.secret).as_bytes(), &self.stamp()[..8]);
-        mac(&mac(&mac(&day, REGION), "s3"), "aws4_request")
+        mac(&mac(&mac(&day, &self.region), &self.service), "aws4_request")
     }
 
     fn seal(&self, kind: &str, rest: &str) -> String {
@@ -63,7 +65,11 @@ impl Signer {
     ) -> (String, String) {
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(";");
-        let lines: String = headers.iter().map(|(n, v)| format!("{n}:{}\n", v.trim())).collect();
+        // Spaces count once (SigV4, "Create a canonical request").
+        let lines = headers
+            .iter()
+            .map(|(n, v)| format!("{n}:{}\n", v.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")));
+        let lines: String = lines.collect();
         let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hash}");
         (self.seal("AWS4-HMAC-SHA256", &sha256_hex(canonical.as_bytes())), names)
     }
