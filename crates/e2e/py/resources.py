@@ -26,7 +26,7 @@ TABLE = [
         "bucket_tagging",
         "Tagging",
         None,
-        {"TagSet": [{"Key": "team", "Value": "platform"}, {"Key": "env", "Value": "prod & test"}]},
+        {"TagSet": [{"Key": "env", "Value": "prod / test"}, {"Key": "team", "Value": "platform"}]},
         "NoSuchTagSet",
     ),
     (

@@ -1,6 +1,6 @@
 //! ACLs are off: the owner of the bucket owns all ("Controlling ownership of objects").
 
-use crate::row::{Scene, get, put, scene};
+use crate::row::{Scene, delete, get, put, scene};
 
 const GROUP: &str = "<AccessControlPolicy><Owner><ID>root</ID></Owner><AccessControlList><Grant><Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"Group\"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>";
 
@@ -37,7 +37,7 @@ pub fn scenes() -> Vec<Scene> {
         scene("of a new bucket", [
             put("/{c}").with("x-amz-acl", "public-read").fails(400, "InvalidBucketAclWithObjectOwnership"),
             put("/{c}").with("x-amz-object-ownership", "ObjectWriter"),
-            delete("/{c}"),
+            delete("/{c}").is(204),
             put("/{c}").with("x-amz-object-ownership", "BucketOwnerEnforced"),
         ]),
     ]
