@@ -79,7 +79,7 @@ fn rclone_mounts_and_reads() {
     let Some(disk) = Mounted::start(&server, "rclone", |dir| {
         // Nothing of it is kept: each read is one of the bucket.
         let args =
-            ["mount", &remote, dir, "--vfs-cache-mode", "off", "--dir-cache-time", "1ms", "--config", "/dev/null"];
+            ["mount", &remote, dir, "--vfs-cache-mode", "off", "--dir-cache-time", "1s", "--config", "/dev/null"];
         args.map(str::to_owned).to_vec()
     }) else {
         return;

@@ -76,7 +76,7 @@ impl Endpoint {
         let started = Instant::now();
         let notes = self.ids.notes();
         let is_head = request.method() == Method::HEAD;
-        let request = request.map(|body| Watched::new(body, notes.clone()));
+        let request = Watched::new(request, notes.clone());
         let place = self.hosts.place_of(request.uri(), request.headers());
         let browser = self.browser(&place, &request).await;
         let passed = match (&browser, place) {
@@ -101,7 +101,7 @@ impl Endpoint {
         if is_head && response.headers().contains_key(header::CONTENT_RANGE) && response.status() == StatusCode::OK {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        if notes.unread.load(Ordering::Relaxed) {
+        if notes.last.load(Ordering::Relaxed) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let status = response.status();

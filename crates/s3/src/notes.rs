@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{Request, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -20,8 +21,8 @@ pub(crate) struct Notes {
     pub operation: OnceLock<&'static str>,
     /// What was wrong with a document body: the framework answers `InternalError` for it.
     pub fault: OnceLock<BodyFault>,
-    /// Whether some of the request's body has not been read.
-    pub unread: AtomicBool,
+    /// Whether the connection is to end with the answer.
+    pub last: AtomicBool,
 }
 
 /// Makes request ids: unique in a process, unlike between processes.
@@ -39,22 +40,31 @@ impl RequestIds {
         // An odd step walks through all 2^64 values before one repeats.
         let id = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         let id = format!("{id:016X}");
-        let unread = AtomicBool::new(false);
-        Arc::new(Notes { id, operation: OnceLock::new(), fault: OnceLock::new(), unread })
+        let last = AtomicBool::new(false);
+        Arc::new(Notes { id, operation: OnceLock::new(), fault: OnceLock::new(), last })
     }
 }
+
+/// So many bytes at a body's end are read by the server itself where nobody else wanted them: those
+/// after the last chunk of an `aws-chunked` one.
+const LITTLE: u64 = 64;
 
 /// A request's body, whose end is noted. A client that was answered before it sent all of its body
 /// must not use the connection again: it is told so, or its next request would meet a closed door.
 pub(crate) struct Watched {
     inner: Incoming,
+    empty: bool,
     notes: Arc<Notes>,
 }
 
 impl Watched {
-    pub(crate) fn new(inner: Incoming, notes: Arc<Notes>) -> Self {
-        notes.unread.store(!inner.is_end_stream(), Ordering::Relaxed);
-        Self { inner, notes }
+    pub(crate) fn new(request: Request<Incoming>, notes: Arc<Notes>) -> Request<Self> {
+        // An empty body is answered without a `100 Continue`. botocore, once it has asked for one and
+        // got its answer at once, misreads the next answer on that connection.
+        let asks = request.headers().contains_key(header::EXPECT);
+        let empty = request.body().is_end_stream();
+        notes.last.store(asks || !empty, Ordering::Relaxed);
+        request.map(|inner| Self { inner, empty, notes })
     }
 }
 
@@ -64,8 +74,9 @@ impl Body for Watched {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None)) || self.inner.is_end_stream() {
-            self.notes.unread.store(false, Ordering::Relaxed);
+        let little = self.inner.size_hint().upper().is_some_and(|left| left <= LITTLE);
+        if !self.empty && (matches!(polled, Poll::Ready(None)) || little) {
+            self.notes.last.store(false, Ordering::Relaxed);
         }
         polled
     }

@@ -193,3 +193,23 @@ async fn a_lost_client_stores_nothing() {
     tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await.unwrap();
     assert!(!w.exists("/bbb/k").await);
 }
+
+/// A client that was answered before all of its body was read is told not to come back on the same
+/// connection; so is one that asked for a `100 Continue` for nothing.
+#[tokio::test]
+async fn connections_that_cannot_go_on_are_closed() {
+    let w = World::with_bucket().await;
+    w.stored("/bbb/k", b"x").await;
+    let close = |call: common::Call| async { call.send(&w).await.maybe("connection").map(str::to_owned) };
+    let closed = Some("close".to_owned());
+    let large = vec![0; 3 << 20];
+    assert_eq!(close(w.put("/bbb/n").body("text")).await, None);
+    assert_eq!(close(w.put("/bbb/n").body(&large)).await, None);
+    assert_eq!(close(w.put("/bbb/n").body("")).await, None);
+    assert_eq!(close(w.put("/bbb/n").form(Form::Chunks(8192)).body("text")).await, None);
+    assert_eq!(close(w.get("/bbb/k")).await, None);
+    assert_eq!(close(w.put("/bbb/n").header("expect", "100-continue").body("text")).await, None);
+    assert_eq!(close(w.put("/bbb/n").header("expect", "100-continue").body("")).await, closed);
+    assert_eq!(close(w.put("/bbb/k").header("if-none-match", "*").body("text")).await, closed);
+    assert_eq!(close(w.put("/none/k").body("text")).await, closed);
+}
