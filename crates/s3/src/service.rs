@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
-use store::Store;
-use store::api::{VersionId, Versioning};
+use store::api::{Principal, VersionId, Versioning};
+use store::{Cause, Origin, Store};
 
+use crate::access::Peer;
 use crate::error::answer;
 use crate::notes::Notes;
 use crate::op;
@@ -32,6 +33,17 @@ fn named(mut error: S3Error, notes: Option<Arc<Notes>>) -> S3Error {
 }
 
 impl Service {
+    /// The service on behalf of a request: what it changes is told as the request's doing.
+    fn acting_for<T>(&self, req: &S3Request<T>) -> Self {
+        let origin = Origin {
+            principal: req.extensions.get::<Principal>().map_or("Anonymous", Principal::name).to_owned(),
+            address: req.extensions.get::<Peer>().map(|peer| peer.0),
+            request: req.extensions.get::<Arc<Notes>>().map(|notes| notes.id.clone()),
+            cause: Cause::Request,
+        };
+        Self { store: self.store.acting_for(origin), region: self.region.clone() }
+    }
+
     /// `x-amz-version-id`: told of buckets that have, or had, versions.
     ///
     /// # Errors
@@ -55,7 +67,7 @@ macro_rules! operations {
             $(
                 async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     let notes = notes(&req);
-                    op::$name::run(self, req).await.map_err(|error| named(error, notes))
+                    op::$name::run(&self.acting_for(&req), req).await.map_err(|error| named(error, notes))
                 }
             )*
         }
@@ -115,6 +127,7 @@ operations! {
     put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput,
     put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
     put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput,
+    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput,
     put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput,
     put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput,

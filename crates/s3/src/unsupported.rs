@@ -17,7 +17,7 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 40] = [
+const HEADERS: [(&str, Values); 41] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
@@ -50,6 +50,8 @@ const HEADERS: [(&str, Values); 40] = [
     ("x-amz-object-lock-retain-until-date", Values::Any),
     ("x-amz-object-lock-legal-hold", Values::Any),
     ("x-amz-bypass-governance-retention", Values::Any),
+    // Notifications.
+    ("x-amz-skip-destination-validation", Values::Any),
     // Attributes.
     ("x-amz-object-attributes", Values::Any),
     ("x-amz-max-parts", Values::Any),

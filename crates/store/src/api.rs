@@ -11,6 +11,7 @@ pub use meta::record::{
     BucketState, Checksum, ChecksumKind, DefaultRetention, Grant, Lock, Retention, RetentionMode, RetentionPeriod,
     Right, Versioning,
 };
+pub use notify::EventName;
 
 use crate::Error;
 

@@ -9,7 +9,7 @@ use crate::{Error, Store};
 
 /// Bytes of a sub-resource's document: room in a row for the largest that S3 allows (lifecycle
 /// rules, 1,000 of them) in practice.
-const CONFIG_MAX: usize = 120 * 1024;
+pub(crate) const CONFIG_MAX: usize = 120 * 1024;
 
 fn info(name: &str, record: BucketRecord) -> BucketInfo {
     BucketInfo { name: name.to_owned(), created_ms: record.created_ms, owner: record.owner }
@@ -27,7 +27,7 @@ impl Store {
     /// [`Error::BucketExists`], or a metadata error.
     pub async fn create_bucket(&self, name: &str, owner: &str, object_lock: bool) -> Result<BucketInfo, Error> {
         let versioning = if object_lock { Versioning::Enabled } else { Versioning::Off };
-        let state = BucketState { versioning, object_lock, default_retention: None };
+        let state = BucketState { versioning, object_lock, ..BucketState::default() };
         let rng = self.0.options.doors.rng.as_ref();
         let id = BucketId::random(rng);
         let record = BucketRecord {

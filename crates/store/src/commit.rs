@@ -1,13 +1,17 @@
 //! Making a body visible: the batch that puts an object or a part, and releases what it replaces.
 
+use std::sync::Arc;
+
 use base::{BodyId, PartId, UploadId};
 use meta::record::{
     Body, BucketRecord, DataRecord, DropRecord, GarbageRecord, ObjectRecord, PartRecord, Record, SealedPart,
     UploadRecord, Versioning, key,
 };
 use meta::{Batch, Check, CommitError, Version, Write};
+use notify::EventName;
 
-use crate::api::WriteCondition;
+use crate::api::{VersionId, WriteCondition};
+use crate::outbox::{Happened, Origin};
 use crate::version::lock_by_default;
 use crate::{Error, Store};
 
@@ -32,6 +36,9 @@ pub(crate) struct ObjectGoal {
     pub(crate) key: String,
     pub(crate) condition: WriteCondition,
     pub(crate) object: ObjectRecord,
+    /// Who made it, and how.
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) name: EventName,
 }
 
 /// A part to put.
@@ -90,6 +97,16 @@ impl Store {
         lock_by_default(&mut object, &stand.state)?;
         self.make_room(&stand, batch).await?;
         batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
+        let happened = Happened {
+            bucket: &goal.bucket,
+            state: &stand.state,
+            origin: &goal.origin,
+            name: goal.name,
+            key: &goal.key,
+            version: Some(VersionId::of(&object)),
+            stored: Some(&object),
+        };
+        self.tell(&happened, batch).await?;
         Ok(object)
     }
 

@@ -7,10 +7,12 @@ use meta::record::{
     Body, BucketRecord, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
 };
 use meta::{Batch, Check, Write};
+use notify::EventName;
 use parking_lot::Mutex;
 
-use crate::api::{CopyChanges, CopySource, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
+use crate::api::{CopyChanges, CopySource, ObjectInfo, ObjectMeta, Verdict, VersionId, WriteCondition};
 use crate::commit::{ObjectGoal, is};
+use crate::outbox::Happened;
 use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::version::Found;
@@ -74,6 +76,16 @@ impl Store {
                 crate::commit::judge(condition, Some(&source.etag))?;
                 batch.checks.push(is(from_key.clone(), version));
                 batch.writes.push(Write::Put(from_key.clone(), object.encode()));
+                let happened = Happened {
+                    bucket: &bucket,
+                    state: &state,
+                    origin: &self.1,
+                    name: EventName::Copy,
+                    key,
+                    version: Some(VersionId::of(&object)),
+                    stored: Some(&object),
+                };
+                self.tell(&happened, &mut batch).await?;
                 return Ok((batch, info(key, object)));
             }
             if !same {
@@ -100,7 +112,9 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             };
-            let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
+            let (bucket, condition, origin) = (bucket.clone(), condition.clone(), self.1.clone());
+            let name = EventName::Copy;
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, origin, name };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(key, object)))
         })

@@ -7,6 +7,7 @@ use meta::record::{
     key,
 };
 use meta::{Batch, Check, CommitError, Range, Version, Write};
+use notify::EventName;
 
 use crate::api::{
     BodySource, CompletePart, CopySource, ListRequest, ObjectInfo, ObjectMeta, PartInfo, PartPage, ReadRange,
@@ -316,7 +317,9 @@ impl Store {
                 lock: row.lock,
                 body: Body::Multipart(runs(&chosen)),
             };
-            let goal = ObjectGoal { bucket: bucket.clone(), key: key.to_owned(), condition: condition.clone(), object };
+            let (bucket, condition, origin) = (bucket.clone(), condition.clone(), self.1.clone());
+            let name = EventName::CompleteMultipartUpload;
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, origin, name };
             let mut batch = Batch {
                 checks: vec![is(upload_key.clone(), version)],
                 writes: vec![Write::Delete(upload_key.clone())],

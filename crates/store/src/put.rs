@@ -3,6 +3,7 @@
 use base::BodyId;
 use base::limits::{KEY_LEN_MAX, USER_METADATA_MAX};
 use meta::record::{Body, ObjectRecord};
+use notify::EventName;
 
 use crate::api::{BodySource, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
 use crate::commit::{Goal, ObjectGoal, judge};
@@ -88,8 +89,9 @@ impl Store {
                 lock: meta.lock,
                 body: part.map_or(Body::Empty, Body::Single),
             };
-            let bucket = bucket.clone();
-            Ok(Goal::Object(ObjectGoal { bucket, key: key.to_owned(), condition: condition.clone(), object }))
+            let (bucket, condition, origin) = (bucket.clone(), condition.clone(), self.1.clone());
+            let name = EventName::Put;
+            Ok(Goal::Object(ObjectGoal { bucket, key: key.to_owned(), condition, object, origin, name }))
         };
         let stored = self.store_body(target, size, body, goal).await?;
         stored.map(|record| info(key, record)).ok_or(Error::Invalid("a body without an end"))

@@ -5,7 +5,7 @@ use base::BucketId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, RetentionMode, join, under};
+use super::{Record, RecordError, RetentionMode, grown, join, under};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,18 @@ pub struct BucketState {
     pub object_lock: bool,
     /// What new versions are locked with when their writer says nothing.
     pub default_retention: Option<DefaultRetention>,
+    /// Whether the bucket has a notification configuration: writes read it then.
+    pub notifies: bool,
 }
 
 impl Record for BucketState {
     const NAME: &'static str = "bucket state";
+    const VERSION: u8 = 2;
+
+    /// Version 1 knew no notifications.
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// A bucket's retention for new versions.

@@ -62,3 +62,29 @@ fn numbers_that_make_no_sense_are_corrupt() {
         assert_eq!(DataRecord::decode(&record.encode()), Err(RecordError::Corrupt { record: "data" }), "{record:?}");
     }
 }
+
+#[test]
+fn events_lie_by_target_and_sequence() {
+    let (from, to) = key::events_of("a");
+    for (target, sequence, inside) in
+        [("a", 0, true), ("a", u64::MAX, true), ("a-b", 1, false), ("ab", 1, false), ("b", 1, false)]
+    {
+        let row_key = key::event_key(target, sequence);
+        assert_eq!(key::event_of(&row_key), Some((target, sequence)));
+        assert_eq!(row_key >= from && row_key < to, inside, "{target}");
+    }
+    assert!(key::event_key("a", 255) < key::event_key("a", 256));
+    for bad in [&b"e/"[..], b"e/a1234567", b"q/a\x001234567", b"e/\xff\x0012345678"] {
+        assert_eq!(key::event_of(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_bucket_state_of_version_1_notifies_nobody() {
+    let state = BucketState { versioning: Versioning::Enabled, object_lock: true, ..BucketState::default() };
+    let old = [1, 1, 1, 0];
+    assert_eq!(BucketState::decode(&old), Ok(state));
+    let new = BucketState { notifies: true, ..state }.encode();
+    assert_eq!((new[0], BucketState::decode(&new).map(|state| state.notifies)), (2, Ok(true)));
+    assert!(BucketState::decode(&[2, 1, 1, 0]).is_err());
+}
