@@ -66,6 +66,9 @@ impl From<Error> for Failure {
         };
         let hint = match &error {
             Error::NoSuchUser(_) => Some("see `holdfast user list`"),
+            Error::NoSuchTarget(_) => {
+                Some("see `holdfast notify list`; targets are [notify.NAME] tables of the configuration")
+            }
             Error::NoSuchSite(_) => Some("see `holdfast site list`"),
             _ => None,
         };

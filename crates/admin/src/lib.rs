@@ -1,4 +1,4 @@
-//! The admin API: status, users, sites, scrub, workers, metrics. One file a resource.
+//! The admin API: status, users, sites, scrub, workers, targets of events, metrics. One file a resource.
 //!
 //! `/health` and `/metrics` are open to who can reach the address; everything else takes the root
 //! credentials as an AWS Signature Version 4 (service `holdfast`), so that
@@ -9,6 +9,7 @@ pub mod client;
 mod error;
 mod health;
 mod metrics;
+mod notify;
 mod scrub;
 pub mod sigv4;
 mod sites;
@@ -62,6 +63,8 @@ fn router(app: App) -> Router {
     let signed = Router::new()
         .route("/v1/status", get(status::get))
         .route("/v1/workers", get(workers::get))
+        .route("/v1/notify", get(notify::list))
+        .route("/v1/notify/{name}/test", post(notify::test))
         .route("/v1/scrub", get(scrub::get).post(scrub::start).delete(scrub::stop))
         .route("/v1/users", get(users::list).post(users::create))
         .route("/v1/users/{name}", axum::routing::delete(users::delete))

@@ -17,6 +17,9 @@ pub(crate) async fn get(State(app): State<App>) -> impl IntoResponse {
         gauge!("holdfast_tolerated_site_losses").set(f64::from(status.tolerates));
         gauge!("holdfast_repair_backlog_blobs").set(status.repair_backlog as f64);
         gauge!("holdfast_at_risk_bytes").set(status.at_risk_bytes as f64);
+        for target in &status.targets {
+            gauge!("holdfast_notify_queued", "target" => target.name.clone()).set(target.queued as f64);
+        }
         for site in &status.sites {
             let name = site.name.clone();
             gauge!("holdfast_site_up", "site" => name.clone()).set(f64::from(u8::from(site.state == "up")));

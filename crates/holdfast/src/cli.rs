@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Background workers.
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Where event notifications go.
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Check a configuration file, or print an example.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -153,6 +156,14 @@ pub(crate) struct ScrubArgs {
 pub(crate) enum WorkerCommand {
     /// State, queue, last error.
     List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum NotifyCommand {
+    /// Targets: what waits, what was delivered and dropped, the last error.
+    List,
+    /// Send a test event to a target and say what happened.
+    Test { name: String },
 }
 
 #[derive(Subcommand)]

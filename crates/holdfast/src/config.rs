@@ -1,5 +1,7 @@
 //! Configuration: what the file says, then what it means. All mistakes are reported at once.
 
+mod notify;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base::limits::COLUMNS;
 use serde::Deserialize;
+use store::TargetOptions;
 
 use crate::cli::ServeArgs;
 
@@ -31,6 +34,8 @@ struct Raw {
     lifecycle_day_s: Option<u64>,
     #[serde(default)]
     site: Vec<RawSite>,
+    #[serde(default)]
+    notify: BTreeMap<String, notify::RawTarget>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) collect_after_ms: u64,
     pub(crate) lifecycle_day: lifecycle::Day,
     pub(crate) sites: [SiteConfig; COLUMNS],
+    /// Where events go.
+    pub(crate) targets: Vec<TargetOptions>,
 }
 
 /// A site as configured.
@@ -126,6 +133,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         mistakes.push("collect_after_s: 0 is too short; the least is 1".to_owned());
     }
     let sites = sites(raw.site, &data_dir, &mut mistakes);
+    let targets = notify::targets(raw.notify, &mut mistakes);
     let (Some(listen), Some(admin_listen), Some(sites), true) = (listen, admin_listen, sites, mistakes.is_empty())
     else {
         return Err(Mistakes(mistakes));
@@ -144,6 +152,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
             .map_or(lifecycle::Day::UTC, lifecycle::Day::of_ms),
         collect_after_ms: collect_after_s.saturating_mul(1000),
         sites,
+        targets,
     })
 }
 
@@ -306,6 +315,7 @@ mod tests {
     #[test]
     fn single_mistakes() {
         let table = [
+            ("[notify.a]\nkind = \"nats\"\nurl = \"nats://h\"\ntopic = \"x\"".to_owned(), "unknown field"),
             ("datadir = \"x\"".to_owned(), "unknown field"),
             (site("a", "file:///a"), "exactly 5"),
             (five(|i| site(&format!("s{i}"), &format!("ftp://h/{i}"))), "unknown scheme ftp"),

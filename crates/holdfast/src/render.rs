@@ -1,7 +1,7 @@
 //! Screens: from data to text. Pure.
 
 use admin::{Site, User};
-use store::{ScrubProgress, Status, WorkerReport};
+use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
 
 /// Columns of text, aligned. The last column is not padded.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -79,6 +79,11 @@ pub(crate) fn status(status: &Status, now_ms: u64) -> String {
         (left, None) => format!("{left} blobs left, waiting for their sites"),
     };
     text.push_str(&format!("repair        {eta}\n"));
+    for target in &status.targets {
+        let error = target.last_error.as_deref().map_or_else(String::new, |error| format!(", {}", clean(error)));
+        let (name, queued, dropped) = (clean(&target.name), target.queued, target.dropped);
+        text.push_str(&format!("events        {name}: {queued} wait, {dropped} dropped{error}\n"));
+    }
     text.push_str(&format!("buckets       {}\n", status.buckets));
     text.push_str(&format!("up            {}, version {}\n", ago(status.started_ms, now_ms), status.version));
     text
@@ -141,6 +146,37 @@ pub(crate) fn workers(workers: &[WorkerReport]) -> String {
         })
         .collect();
     table(&["WORKER", "STATE", "QUEUE", "DONE", "PROGRESS", "LAST ERROR"], &rows)
+}
+
+pub(crate) fn targets(targets: &[TargetReport], now_ms: u64) -> String {
+    if targets.is_empty() {
+        return "no target is configured; `holdfast config example` shows how\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = targets
+        .iter()
+        .map(|target| {
+            vec![
+                clean(&target.name),
+                target.kind.clone(),
+                target.queued.to_string(),
+                target.delivered.to_string(),
+                target.failed.to_string(),
+                target.dropped.to_string(),
+                target.last_delivery_ms.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at, now_ms))),
+                clean(&target.address),
+                target.last_error.as_deref().map_or_else(String::new, clean),
+            ]
+        })
+        .collect();
+    let head = ["TARGET", "KIND", "QUEUED", "DELIVERED", "FAILED", "DROPPED", "LAST", "ADDRESS", "LAST ERROR"];
+    table(&head, &rows)
+}
+
+pub(crate) fn test(report: &TestReport) -> String {
+    match &report.error {
+        None => format!("{} took the test event within {} ms\n", clean(&report.name), report.took_ms),
+        Some(error) => format!("{} did not take the test event: {}\n", clean(&report.name), clean(error)),
+    }
 }
 
 pub(crate) fn scrub(scrub: &ScrubProgress) -> String {

@@ -14,7 +14,7 @@ use meta::{Embedded, EmbeddedOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sites::{Pool, PoolOptions, SiteSpec};
-use store::{Options, Store};
+use store::{EventOptions, Options, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -98,6 +98,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
         gc_grace_ms: config.collect_after_ms,
         lifecycle_day: config.lifecycle_day,
         buffer_bytes: config.body_memory,
+        events: EventOptions { region: config.region.clone(), targets: config.targets.clone() },
         ..Options::new(doors.clone())
     };
     let keys = (root.access_key.clone(), root.secret_key.clone());

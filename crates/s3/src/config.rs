@@ -11,7 +11,6 @@ pub(crate) const ACL: &str = "acl";
 pub(crate) const CORS: &str = "cors";
 pub(crate) const ENCRYPTION: &str = "encryption";
 pub(crate) use store::worker::LIFECYCLE;
-pub(crate) const NOTIFICATION: &str = "notification";
 pub(crate) const OWNERSHIP: &str = "ownershipControls";
 pub(crate) const POLICY: &str = "policy";
 pub(crate) const PUBLIC_ACCESS: &str = "publicAccessBlock";

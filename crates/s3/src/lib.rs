@@ -26,6 +26,7 @@ pub mod limits;
 mod lock;
 mod metrics;
 mod notes;
+mod notification;
 mod op;
 mod operations;
 mod rules;

@@ -63,7 +63,7 @@ const RESPONSE: &[&str] = &[
     "response-expires",
 ];
 
-pub(crate) const OPERATIONS: [Operation; 67] = [
+pub(crate) const OPERATIONS: [Operation; 68] = [
     Operation {
         name: "ListBuckets",
         action: "s3:ListAllMyBuckets",
@@ -152,6 +152,7 @@ pub(crate) const OPERATIONS: [Operation; 67] = [
     op("PutBucketEncryption", "s3:PutEncryptionConfiguration", Bucket, Admin, &["encryption"]),
     op("DeleteBucketEncryption", "s3:PutEncryptionConfiguration", Bucket, Admin, &["encryption"]),
     op("GetBucketNotificationConfiguration", "s3:GetBucketNotification", Bucket, Admin, &["notification"]),
+    op("PutBucketNotificationConfiguration", "s3:PutBucketNotification", Bucket, Admin, &["notification"]),
     op("GetBucketOwnershipControls", "s3:GetBucketOwnershipControls", Bucket, Admin, &["ownershipControls"]),
     op("PutBucketOwnershipControls", "s3:PutBucketOwnershipControls", Bucket, Admin, &["ownershipControls"]),
     op("DeleteBucketOwnershipControls", "s3:PutBucketOwnershipControls", Bucket, Admin, &["ownershipControls"]),

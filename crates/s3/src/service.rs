@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use http::Extensions;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
-use store::Store;
-use store::api::ObjectInfo;
+use store::api::{ObjectInfo, Principal};
+use store::{Cause, Origin, Store};
 
+use crate::access::Peer;
 use crate::error::answer;
 use crate::notes::Notes;
 use crate::op;
@@ -33,6 +35,22 @@ fn named(mut error: S3Error, notes: Option<Arc<Notes>>) -> S3Error {
 }
 
 impl Service {
+    /// The service on behalf of a request: what it changes is told as the request's doing.
+    fn acting_for<T>(&self, req: &S3Request<T>) -> Self {
+        self.acting(req.extensions.get::<Principal>(), &req.extensions, Cause::Request)
+    }
+
+    /// The service on behalf of somebody; the request's `extensions` say the rest.
+    pub(crate) fn acting(&self, principal: Option<&Principal>, extensions: &Extensions, cause: Cause) -> Self {
+        let origin = Origin {
+            principal: principal.map_or("Anonymous", Principal::name).to_owned(),
+            address: extensions.get::<Peer>().map(|peer| peer.0),
+            request: extensions.get::<Arc<Notes>>().map(|notes| notes.id.clone()),
+            cause,
+        };
+        Self { store: self.store.acting_for(origin), region: self.region.clone() }
+    }
+
     /// `x-amz-version-id`, told of buckets that have or had versions, and `x-amz-expiration`, told of
     /// what is the `newest` of its key.
     ///
@@ -52,7 +70,7 @@ macro_rules! operations {
             $(
                 async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     let notes = notes(&req);
-                    op::$name::run(self, req).await.map_err(|error| named(error, notes))
+                    op::$name::run(&self.acting_for(&req), req).await.map_err(|error| named(error, notes))
                 }
             )*
         }
@@ -113,6 +131,7 @@ operations! {
     put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput,
     put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
     put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput,
+    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput,
     put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput,
     put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput,

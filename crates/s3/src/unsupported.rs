@@ -20,7 +20,7 @@ enum Values {
 const CLASSES: [&str; 6] =
     ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR"];
 
-const HEADERS: [(&str, Values); 56] = [
+const HEADERS: [(&str, Values); 57] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-content-sha256", Values::Any),
@@ -53,6 +53,8 @@ const HEADERS: [(&str, Values); 56] = [
     ("x-amz-object-lock-retain-until-date", Values::Any),
     ("x-amz-object-lock-legal-hold", Values::Any),
     ("x-amz-bypass-governance-retention", Values::Any),
+    // Notifications.
+    ("x-amz-skip-destination-validation", Values::Any),
     // Attributes.
     ("x-amz-object-attributes", Values::Any),
     ("x-amz-max-parts", Values::Any),

@@ -13,6 +13,7 @@ pub use meta::record::{
     Acl, AclGrant, AclPermission, BucketState, Checksum, ChecksumKind, DefaultEncryption, DefaultRetention, Encryption,
     Grant, Grantee, Lock, Retention, RetentionMode, RetentionPeriod, Right, Versioning,
 };
+pub use notify::EventName;
 
 use crate::Error;
 

@@ -9,7 +9,7 @@ use crate::{Error, Store};
 
 /// Bytes of a sub-resource's document: room in a row for the largest that S3 allows (lifecycle
 /// rules, 1,000 of them) in practice.
-const CONFIG_MAX: usize = 120 * 1024;
+pub(crate) const CONFIG_MAX: usize = 120 * 1024;
 
 fn info(name: &str, record: BucketRecord) -> BucketInfo {
     BucketInfo { name: name.to_owned(), created_ms: record.created_ms, owner: record.owner }

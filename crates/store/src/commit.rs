@@ -1,14 +1,18 @@
 //! Making a body visible: the batch that puts an object or a part, and releases what it replaces.
 
+use std::sync::Arc;
+
 use base::{BodyId, PartId, UploadId};
 use meta::record::{
     Body, BucketRecord, DataRecord, DropRecord, GarbageRecord, ObjectRecord, PartRecord, Record, SealedPart,
     UploadRecord, Versioning, key,
 };
 use meta::{Batch, Check, CommitError, Version, Write};
+use notify::EventName;
 
-use crate::api::{Encrypt, WriteCondition};
+use crate::api::{Encrypt, VersionId, WriteCondition};
 use crate::encryption::encrypt_by_default;
+use crate::outbox::{Happened, Origin};
 use crate::version::lock_by_default;
 use crate::{Error, Store};
 
@@ -35,6 +39,9 @@ pub(crate) struct ObjectGoal {
     pub(crate) object: ObjectRecord,
     /// What its writer asked for: the bucket says the rest when it is committed.
     pub(crate) encrypt: Encrypt,
+    /// Who made it, and how.
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) name: EventName,
 }
 
 /// A part to put.
@@ -94,6 +101,16 @@ impl Store {
         encrypt_by_default(&mut object.encryption, &goal.encrypt, &stand.state);
         self.make_room(&stand, batch).await?;
         batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
+        let happened = Happened {
+            bucket: &goal.bucket,
+            state: &stand.state,
+            origin: &goal.origin,
+            name: goal.name,
+            key: &goal.key,
+            version: Some(VersionId::of(&object)),
+            stored: Some(&object),
+        };
+        self.tell(&happened, batch).await?;
         Ok(object)
     }
 

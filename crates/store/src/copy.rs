@@ -9,11 +9,13 @@ use meta::record::{
     Body, DataRecord, DropRecord, Encryption, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
 };
 use meta::{Batch, Check, Write};
+use notify::EventName;
 use parking_lot::Mutex;
 
-use crate::api::{CopyChanges, CopySource, NEVER_COPIED, ObjectInfo, ObjectMeta, Verdict, WriteCondition};
+use crate::api::{CopyChanges, CopySource, NEVER_COPIED, ObjectInfo, ObjectMeta, Verdict, VersionId, WriteCondition};
 use crate::commit::{ObjectGoal, is};
 use crate::encryption::{Place, encrypt_by_default};
+use crate::outbox::Happened;
 use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::version::Found;
@@ -91,6 +93,16 @@ impl Store {
                 crate::commit::judge(condition, Some(&source.etag))?;
                 batch.checks.push(is(from_key.clone(), version));
                 batch.writes.push(Write::Put(from_key.clone(), object.encode()));
+                let happened = Happened {
+                    bucket: &bucket,
+                    state: &state,
+                    origin: &self.1,
+                    name: EventName::Copy,
+                    key,
+                    version: Some(VersionId::of(&object)),
+                    stored: Some(&object),
+                };
+                self.tell(&happened, &mut batch).await?;
                 return Ok((batch, info(bucket.id, key, object)));
             }
             if !same {
@@ -118,7 +130,8 @@ impl Store {
                 Err(error) => return Err(error),
             };
             let (bucket, condition, encrypt) = (bucket.clone(), condition.clone(), changes.encrypt.clone());
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt };
+            let (origin, name) = (self.1.clone(), EventName::Copy);
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt, origin, name };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(goal.bucket.id, key, object)))
         })

@@ -3,8 +3,10 @@
 use base::BodyId;
 use meta::record::{Body, BucketRecord, ObjectRecord, Record, Versioning, key};
 use meta::{Batch, Check, Range, Write};
+use notify::EventName;
 
 use crate::api::{DeleteRequest, Deleted, EtagSet, VersionId};
+use crate::outbox::Happened;
 use crate::version::{Found, may_delete};
 use crate::{Error, Store};
 
@@ -65,7 +67,17 @@ impl Store {
         if existed {
             batch.writes.push(Write::Delete(key::object_key(bucket.id, name)));
         }
+        let mut happened = Happened {
+            bucket,
+            state: &stand.state,
+            origin: &self.1,
+            name: EventName::Delete,
+            key: name,
+            version: None,
+            stored: None,
+        };
         if !versioned {
+            self.tell(&happened, &mut batch).await?;
             return Ok((batch, Deleted { existed, marker: false, version: None }));
         }
         let order = stand.next_order(self.now_ms());
@@ -79,6 +91,8 @@ impl Store {
         }
         batch.writes.push(Write::Put(key::version_key(bucket.id, name, order), marker.encode()));
         let version = Some(VersionId::of(&marker));
+        (happened.name, happened.version) = (EventName::DeleteMarkerCreated, version);
+        self.tell(&happened, &mut batch).await?;
         Ok((batch, Deleted { existed, marker: true, version }))
     }
 
@@ -109,7 +123,7 @@ impl Store {
         request: &DeleteRequest,
     ) -> Result<(Batch, Deleted), Error> {
         let mut batch = Batch::default();
-        self.bucket_state_for(bucket, name, &mut batch).await?;
+        let state = self.bucket_state_for(bucket, name, &mut batch).await?;
         let absent = Deleted { existed: false, marker: false, version: Some(id) };
         let Found { row_key, record, version } = match self.find(bucket, name, Some(id)).await {
             Ok(found) => found,
@@ -130,6 +144,16 @@ impl Store {
             batch.writes.push(Write::Delete(key::null_version_key(bucket.id, name)));
         }
         self.promote(bucket, name, &record, is_current, &mut batch).await?;
+        let happened = Happened {
+            bucket,
+            state: &state,
+            origin: &self.1,
+            name: EventName::Delete,
+            key: name,
+            version: Some(id),
+            stored: None,
+        };
+        self.tell(&happened, &mut batch).await?;
         Ok((batch, Deleted { existed: true, marker: record.is_marker(), version: Some(id) }))
     }
 

@@ -125,6 +125,9 @@ pub enum Error {
     /// No such user.
     #[error("user {0} does not exist")]
     NoSuchUser(String),
+    /// No such target of events.
+    #[error("there is no target named {0}")]
+    NoSuchTarget(String),
     /// No such site.
     #[error("there is no site named {0}")]
     NoSuchSite(String),
@@ -156,6 +159,7 @@ impl Classify for Error {
             | Self::NoSuchUpload
             | Self::ConditionOnAbsent
             | Self::NoSuchUser(_)
+            | Self::NoSuchTarget(_)
             | Self::NoSuchSite(_) => ErrorKind::NotFound,
             Self::BucketExists { .. }
             | Self::BucketNotEmpty(_)

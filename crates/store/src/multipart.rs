@@ -7,6 +7,7 @@ use meta::record::{
     key,
 };
 use meta::{Batch, Check, CommitError, Range, Version, Write};
+use notify::EventName;
 
 use crate::api::{
     BodySource, CompletePart, CopySource, Encrypt, ListRequest, NewObject, NewPart, ObjectInfo, PartInfo, PartPage,
@@ -337,7 +338,8 @@ impl Store {
             let (bucket, condition) = (bucket.clone(), condition.clone());
             // The bucket's own encryption was decided on when the upload was created.
             let encrypt = Encrypt::Bucket;
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt };
+            let (origin, name) = (self.1.clone(), EventName::CompleteMultipartUpload);
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt, origin, name };
             let mut batch = Batch {
                 checks: vec![is(upload_key.clone(), version)],
                 writes: vec![Write::Delete(upload_key.clone())],

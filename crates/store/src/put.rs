@@ -3,6 +3,7 @@
 use base::limits::{KEY_LEN_MAX, USER_METADATA_MAX};
 use base::{BodyId, BucketId};
 use meta::record::{Body, ObjectRecord};
+use notify::EventName;
 
 use crate::api::{BodySource, NewObject, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
 use crate::commit::{Goal, ObjectGoal, judge};
@@ -98,7 +99,9 @@ impl Store {
                 acl,
             };
             let (bucket, condition) = (bucket.clone(), condition.clone());
-            Ok(Goal::Object(Box::new(ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt })))
+            let (origin, name) = (self.1.clone(), EventName::Put);
+            let key = key.to_owned();
+            Ok(Goal::Object(Box::new(ObjectGoal { bucket, key, condition, object, encrypt, origin, name })))
         };
         let stored = self.store_body(target, size, body, goal).await?;
         stored.map(|record| info(bucket.id, key, record)).ok_or(Error::Invalid("a body without an end"))

@@ -74,6 +74,9 @@ pub struct Status {
     pub tolerates: u8,
     /// Buckets.
     pub buckets: u64,
+    /// Where events go.
+    #[serde(default)]
+    pub targets: Vec<TargetReport>,
     /// Background workers.
     pub workers: Vec<WorkerReport>,
     /// When this server started, milliseconds since the Unix epoch.
@@ -118,6 +121,31 @@ pub struct ResyncReport {
     pub done: u64,
     /// All blobs.
     pub total: u64,
+}
+
+/// A target of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetReport {
+    /// Its name.
+    pub name: String,
+    /// `webhook`, `nats`, or `not configured` when events wait for a target that is gone.
+    pub kind: String,
+    /// Where it is.
+    pub address: String,
+    /// Events that wait.
+    pub queued: u64,
+    /// Events that may wait.
+    pub queue_max: u64,
+    /// Events delivered, ever.
+    pub delivered: u64,
+    /// Attempts that failed since start.
+    pub failed: u64,
+    /// Events dropped, ever, because the queue was full.
+    pub dropped: u64,
+    /// The last failure, until a delivery succeeds.
+    pub last_error: Option<String>,
+    /// When the target last took an event, milliseconds since the Unix epoch.
+    pub last_delivery_ms: Option<u64>,
 }
 
 /// A background worker.
@@ -206,6 +234,7 @@ impl Store {
             repair_eta_s: (rate > 0.0 && backlog > 0).then(|| (backlog as f64 / rate).ceil() as u64),
             tolerates,
             buckets: self.count(key::buckets()).await?,
+            targets: self.targets(),
             workers: self.workers(),
             started_ms: self.0.started_ms,
             version: env!("CARGO_PKG_VERSION").to_owned(),

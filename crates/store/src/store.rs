@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Error;
 use crate::api::Principal;
+use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
 use crate::pin::Pins;
 use crate::worker::Workers;
@@ -31,6 +32,8 @@ pub struct Options {
     pub buffer_bytes: usize,
     /// How long a day of lifecycle rules is: a day, unless rules are being tried out.
     pub lifecycle_day: lifecycle::Day,
+    /// Where events go.
+    pub events: EventOptions,
     /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
     /// drives them by hand.
     pub background: bool,
@@ -44,14 +47,15 @@ impl Options {
             gc_grace_ms: 60_000,
             buffer_bytes: 112 << 20,
             lifecycle_day: lifecycle::Day::UTC,
+            events: EventOptions::default(),
             background: true,
         }
     }
 }
 
-/// The object store. Cheap to clone.
+/// The object store, and for whom it acts. Cheap to clone.
 #[derive(Clone)]
-pub struct Store(pub(crate) Arc<Inner>);
+pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Origin>);
 
 pub(crate) struct CachedUser {
     pub(crate) version: Version,
@@ -72,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) packer: Packer,
     pub(crate) users: Mutex<HashMap<String, CachedUser>>,
     pub(crate) workers: Workers,
+    pub(crate) outbox: Arc<Outbox>,
     /// Work that outlives the request that began it.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -93,8 +98,11 @@ impl Store {
         root: (String, String),
         options: Options,
     ) -> Result<Self, Error> {
+        let outbox = Arc::new(Outbox::new(&options.events));
+        outbox.restore(meta.as_ref()).await?;
         let inner = Inner {
-            meta,
+            meta: Arc::new(Watched { engine: meta, outbox: outbox.clone() }),
+            outbox,
             pool,
             keys,
             root,
@@ -108,7 +116,7 @@ impl Store {
             stop: CancellationToken::new(),
             options,
         };
-        let store = Self(Arc::new(inner));
+        let store = Self(Arc::new(inner), Arc::new(Origin::itself(Cause::Request)));
         store.check_markers().await?;
         store.0.pool.probe_all().await;
         if store.0.options.background {

@@ -5,8 +5,10 @@
 
 use meta::record::{BucketRecord, BucketState, ObjectRecord, Record, Retention, RetentionMode, Versioning, key};
 use meta::{Batch, Check, Range, Row, Version, Write};
+use notify::EventName;
 
 use crate::api::{ObjectInfo, VersionId};
+use crate::outbox::Happened;
 use crate::put::info;
 use crate::{Error, Store};
 
@@ -241,16 +243,31 @@ impl Store {
         let bucket = self.bucket_record(bucket).await?;
         self.until_won(|| async {
             let mut batch = Batch::default();
-            self.bucket_state_for(&bucket, name, &mut batch).await?;
+            let state = self.bucket_state_for(&bucket, name, &mut batch).await?;
             let Found { row_key, mut record, version } = self.object(&bucket, name, id).await?;
-            change(&mut Change {
+            let mut asked = Change {
                 tags: &mut record.tags,
                 lock: &mut record.lock,
                 acl: &mut record.acl,
                 now_ms: self.now_ms(),
-            })?;
+                told: None,
+            };
+            change(&mut asked)?;
+            let told = asked.told;
             batch.checks.push(Check::Is(row_key.clone(), version));
             batch.writes.push(Write::Put(row_key, record.encode()));
+            if let Some(told) = told {
+                let happened = Happened {
+                    bucket: &bucket,
+                    state: &state,
+                    origin: &self.1,
+                    name: told,
+                    key: name,
+                    version: Some(VersionId::of(&record)),
+                    stored: Some(&record),
+                };
+                self.tell(&happened, &mut batch).await?;
+            }
             Ok((batch, info(bucket.id, name, record)))
         })
         .await
@@ -267,4 +284,6 @@ pub struct Change<'a> {
     pub acl: &'a mut Option<meta::record::Acl>,
     /// Now, milliseconds since the Unix epoch.
     pub now_ms: u64,
+    /// The event that tells the change; `None`: nobody asks for it.
+    pub told: Option<EventName>,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod notify;
 pub(crate) mod scrub;
 pub(crate) mod site;
 pub(crate) mod status;

@@ -33,15 +33,17 @@ pub struct BucketState {
     pub default_retention: Option<DefaultRetention>,
     /// How new versions are encrypted when their writer says nothing.
     pub encryption: DefaultEncryption,
+    /// Whether the bucket has a notification configuration: writes read it then.
+    pub notifies: bool,
 }
 
 impl Record for BucketState {
     const NAME: &'static str = "bucket state";
     const VERSION: u8 = 2;
 
-    /// Version 1 knew the bucket's encryption only.
+    /// Version 1 knew the bucket's encryption only, and no notifications.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0])
+        grown(version, body, &[0, 0])
     }
 }
 

@@ -15,6 +15,8 @@
 //! | `r/<blob id>` | [`RepairRecord`]: the blob's shards are not all at home | until mended |
 //! | `g/<part id>` | [`GarbageRecord`]: sealed bytes that nothing references | until collected |
 //! | `x/<body id>` | [`DropRecord`]: a multipart body to take apart | until taken apart |
+//! | `e/<target>00<sequence>` | [`notify::Event`]: an event that the target has not taken yet | until taken or dropped |
+//! | `q/<target>` | [`QueueRecord`]: what became of the target's events | for ever |
 //! | `a/<access key>` | [`UserRecord`] | the user's |
 //! | `n/<user name>` | the access key of the user with this name | the user's |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
@@ -26,6 +28,7 @@
 mod acl;
 mod blob;
 mod bucket;
+mod event;
 mod object;
 mod site;
 mod upload;
@@ -42,6 +45,7 @@ pub use blob::{BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, Re
 pub use bucket::{
     BucketConfig, BucketRecord, BucketState, DefaultEncryption, DefaultRetention, RetentionPeriod, Versioning,
 };
+pub use event::QueueRecord;
 pub use object::{
     Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
     SealedPart,
@@ -54,6 +58,7 @@ pub mod key {
     //! Keys of all records, in one place so that prefixes cannot collide.
     pub use super::blob::{blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs};
     pub use super::bucket::{bucket_config_key, bucket_configs, bucket_key, bucket_name_of, bucket_state_key, buckets};
+    pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};

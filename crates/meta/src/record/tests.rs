@@ -85,3 +85,19 @@ fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
+
+#[test]
+fn events_lie_by_target_and_sequence() {
+    let (from, to) = key::events_of("a");
+    for (target, sequence, inside) in
+        [("a", 0, true), ("a", u64::MAX, true), ("a-b", 1, false), ("ab", 1, false), ("b", 1, false)]
+    {
+        let row_key = key::event_key(target, sequence);
+        assert_eq!(key::event_of(&row_key), Some((target, sequence)));
+        assert_eq!(row_key >= from && row_key < to, inside, "{target}");
+    }
+    assert!(key::event_key("a", 255) < key::event_key("a", 256));
+    for bad in [&b"e/"[..], b"e/a1234567", b"q/a\x001234567", b"e/\xff\x0012345678"] {
+        assert_eq!(key::event_of(bad), None, "{bad:?}");
+    }
+}

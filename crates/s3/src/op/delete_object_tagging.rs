@@ -2,6 +2,7 @@
 
 use s3s::dto::{DeleteObjectTaggingInput, DeleteObjectTaggingOutput};
 use s3s::{S3Request, S3Response, S3Result};
+use store::api::EventName;
 
 use crate::error::answer;
 use crate::service::Service;
@@ -15,6 +16,7 @@ pub(crate) async fn run(
     let version = wire::version_id(input.version_id)?;
     let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {
         object.tags.clear();
+        object.told = Some(EventName::TaggingDelete);
         Ok(())
     });
     let info = changed.await.map_err(answer)?;

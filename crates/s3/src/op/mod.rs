@@ -54,6 +54,7 @@ pub(crate) mod put_bucket_acl;
 pub(crate) mod put_bucket_cors;
 pub(crate) mod put_bucket_encryption;
 pub(crate) mod put_bucket_lifecycle_configuration;
+pub(crate) mod put_bucket_notification_configuration;
 pub(crate) mod put_bucket_ownership_controls;
 pub(crate) mod put_bucket_policy;
 pub(crate) mod put_bucket_tagging;

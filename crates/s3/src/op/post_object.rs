@@ -16,6 +16,7 @@ use multer::{Field, Multipart};
 use s3s::dto::PostResponse;
 use s3s::xml::{Serialize, Serializer};
 use s3s::{Body, S3Error, S3Result, StdError, s3_error};
+use store::Cause;
 use store::api::{
     BodyError, BodyFacts, BodySource, CompletePart, NewObject, NewPart, ObjectInfo, Principal, Right, WriteCondition,
 };
@@ -65,6 +66,7 @@ pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Watched
     let mut asked_with = head.headers.clone();
     asked_with.extend(headers.clone());
     let (principal, length) = authorise(at, &fields, bucket, now).await?;
+    let at = &at.acting(principal.as_ref(), &head.extensions, Cause::Form);
     let authority = Authority::new(at.store.clone(), principal, &head.uri, &asked_with, peer);
     authority.check("s3:PutObject", Some(Right::Write), bucket, Some((key, None))).await?;
     access::extra(&authority, &headers, bucket, key).await?;

@@ -2,6 +2,7 @@
 
 use s3s::dto::{PutObjectAclInput, PutObjectAclOutput};
 use s3s::{S3Request, S3Response, S3Result};
+use store::api::EventName;
 
 use crate::acl::{self, Of};
 use crate::error::answer;
@@ -16,6 +17,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectAclInput>) -> S3Re
     let acl = acl::of_put(&at.store, &input.bucket, &req.headers, document, Of::Object).await?;
     let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {
         object.acl.clone_from(&acl);
+        object.told = Some(EventName::AclPut);
         Ok(())
     });
     changed.await.map_err(answer)?;

@@ -2,6 +2,7 @@
 
 use s3s::dto::{PutObjectTaggingInput, PutObjectTaggingOutput};
 use s3s::{S3Request, S3Response, S3Result};
+use store::api::EventName;
 
 use crate::error::answer;
 use crate::service::Service;
@@ -16,6 +17,7 @@ pub(crate) async fn run(
     let tags = tags::of_set(input.tagging.tag_set, tags::OBJECT_MAX)?;
     let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {
         object.tags.clone_from(&tags);
+        object.told = Some(EventName::TaggingPut);
         Ok(())
     });
     let info = changed.await.map_err(answer)?;

@@ -4,6 +4,7 @@ use lifecycle::{Facts, Rules, abort_date, expiry, judge_current, judge_lonely_ma
 use meta::record::{BucketConfig, BucketState, Record, Versioning, key};
 
 use crate::api::{DeleteRequest, ListRequest, ObjectInfo, Told, UploadInfo, VersionId, VersionInfo, VersionMarker};
+use crate::outbox::{Cause, Origin};
 use crate::{Error, Store};
 
 /// Versions looked at in one step.
@@ -192,12 +193,13 @@ impl Store {
             Verdict::Marker => &mut done.markers,
         };
         let key = &version.info.key;
+        let by_rule = self.acting_for(Origin::itself(Cause::Lifecycle));
         let deleted = match verdict {
             // Only while it is still the newest: what was written since is not old.
-            Verdict::Object => self.delete_if_current(bucket, key, version.info.body_id).await,
+            Verdict::Object => by_rule.delete_if_current(bucket, key, version.info.body_id).await,
             _ => {
                 let request = DeleteRequest { version: Some(version.info.version), ..DeleteRequest::default() };
-                self.delete(bucket, key, &request).await
+                by_rule.delete(bucket, key, &request).await
             }
         };
         match deleted {

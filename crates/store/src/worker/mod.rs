@@ -2,6 +2,7 @@
 //! a last error that operators can list.
 
 mod collect;
+mod deliver;
 mod expire;
 mod mend;
 mod repair;
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use collect::Collected;
+pub use deliver::TestReport;
 pub use expire::{Expired, LIFECYCLE};
 pub use mend::Mended;
 pub use sweep::Swept;
@@ -37,7 +39,7 @@ const SWEEP_FIRST: Duration = Duration::from_secs(60);
 /// What the workers share and tell.
 #[derive(Default)]
 pub(crate) struct Workers {
-    pub(crate) reports: Mutex<BTreeMap<&'static str, WorkerReport>>,
+    pub(crate) reports: Mutex<BTreeMap<String, WorkerReport>>,
     pub(crate) repair: repair::Repairs,
     pub(crate) scrub: scrub::Scrub,
     pub(crate) wake_repair: Notify,
@@ -45,9 +47,9 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Changes a worker's report.
-    pub(crate) fn report(&self, name: &'static str, change: impl FnOnce(&mut WorkerReport)) {
+    pub(crate) fn report(&self, name: &str, change: impl FnOnce(&mut WorkerReport)) {
         let mut reports = self.reports.lock();
-        change(reports.entry(name).or_insert_with(|| WorkerReport::idle(name)));
+        change(reports.entry(name.to_owned()).or_insert_with(|| WorkerReport::idle(name)));
     }
 }
 
@@ -84,14 +86,16 @@ impl Store {
             tokio::time::sleep(SWEEP_EVERY).await;
             done
         });
+        self.spawn_delivery();
     }
 
     /// Runs `step` again and again until shutdown; an error is reported and the loop goes on.
-    fn spawn_loop<F>(&self, name: &'static str, step: impl Fn(Store) -> F + Send + 'static)
+    fn spawn_loop<F>(&self, name: impl Into<String>, step: impl Fn(Store) -> F + Send + 'static)
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        self.0.workers.report(name, |_| {});
+        let name = name.into();
+        self.0.workers.report(&name, |_| {});
         let store = self.clone();
         self.0.tasks.spawn(async move {
             let stop = store.0.stop.clone();
@@ -102,15 +106,15 @@ impl Store {
                     done = step(store.clone()) => done,
                 };
                 if let Err(error) = done {
-                    tracing::warn!(worker = name, %error, "worker failed; it goes on");
-                    store.0.workers.report(name, |report| report.last_error = Some(error.to_string()));
+                    tracing::warn!(worker = %name, %error, "worker failed; it goes on");
+                    store.0.workers.report(&name, |report| report.last_error = Some(error.to_string()));
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = tokio::time::sleep(Duration::from_secs(1)) => {}
                     }
                 }
             }
-            store.0.workers.report(name, |report| report.state = "stopped".to_owned());
+            store.0.workers.report(&name, |report| report.state = "stopped".to_owned());
         });
     }
 
