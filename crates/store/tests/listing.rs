@@ -71,7 +71,8 @@ async fn a_page_costs_what_it_tells() {
     ];
     for (bucket, request, expected) in table {
         for versions in [false, true] {
-            (meta.rows.store(0, Ordering::Relaxed), meta.reads.store(0, Ordering::Relaxed));
+            meta.rows.store(0, Ordering::Relaxed);
+            meta.reads.store(0, Ordering::Relaxed);
             let told = if versions {
                 let marker = request.after.as_ref().map(|key| VersionMarker { key: key.clone(), version: None });
                 let page = store.list_versions(bucket, &request, marker.as_ref()).await.unwrap();

@@ -87,6 +87,11 @@ pub struct Answer {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A world whose store is opened with other options.
+    pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let doors = Doors::system();
         let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
             name: format!("dc{slot}"),
@@ -95,7 +100,8 @@ impl World {
         });
         let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
         let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
-        let options = Options { background: false, ..Options::new(doors) };
+        let mut options = Options { background: false, ..Options::new(doors) };
+        change(&mut options);
         let root = (ROOT.0.to_owned(), ROOT.1.to_owned());
         let store = Store::open(Arc::new(meta::Memory::new()), pool, keyring, root, options).await.unwrap();
         let listener = s3::bind("127.0.0.1:0".parse().unwrap()).unwrap();
