@@ -153,10 +153,10 @@ hf.refused("InvalidAccessKeyId", hf.client(access="NOBODY").list_buckets)
 hf.refused("AccessDenied", hf.client(unsigned=True).get_object, Bucket=B, Key="copy")
 
 # What is not there says so.
-for call in [s3.get_bucket_replication, s3.list_bucket_inventory_configurations, s3.list_bucket_metrics_configurations]:
+for call in [s3.list_bucket_analytics_configurations, s3.list_bucket_inventory_configurations, s3.list_bucket_metrics_configurations]:
     hf.refused("NotImplemented", call, Bucket=B)
 hf.refused("AccessControlListNotSupported", s3.put_object, Bucket=B, Key="t", Body=b"", ACL="public-read")
-hf.refused("NotImplemented", s3.put_object, Bucket=B, Key="t", Body=b"", ServerSideEncryption="aws:kms")
+hf.refused("NotImplemented", s3.put_object, Bucket=B, Key="t", Body=b"", ServerSideEncryption="aws:kms:dsse")
 
 # Deletes.
 hf.refused("BucketNotEmpty", s3.delete_bucket, Bucket=B)
