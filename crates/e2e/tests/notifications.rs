@@ -125,7 +125,7 @@ fn a_webhook_that_was_away_is_told_all_after_kill_9() {
     assert!(lines().contains("s3:TestEvent"));
     server.py("notifications.py", &["hook"]);
     let (code, text) = server.holdfast(&["notify", "test", "none"]);
-    assert!(code == 1 && text.contains("no target named none"), "{code} {text}");
+    assert!(code != 0 && text.contains("no target named none"), "{code} {text}");
 }
 
 fn nats(server: &Server, port: u16) -> Beside {
