@@ -18,6 +18,18 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Whether this machine lets us mount: a bare container does not.
+fn may_mount(server: &Server) -> bool {
+    let probe = server.dir().join("probe");
+    std::fs::create_dir_all(&probe).expect("a folder");
+    let run = |program: &str, args: &[&str]| {
+        Command::new(program).args(args).arg(&probe).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
+        && run("mount", &["-t", "tmpfs", "none"])
+        && run("umount", &[])
+}
+
 /// A file system in user space, on a folder.
 struct Mounted {
     dir: PathBuf,
@@ -26,10 +38,10 @@ struct Mounted {
 }
 
 impl Mounted {
-    /// `None` where the machine has none: a container without `/dev/fuse`.
+    /// `None` where the machine has none.
     fn start(server: &Server, program: &str, args: impl FnOnce(&str) -> Vec<String>) -> Option<Self> {
-        if !Path::new("/dev/fuse").exists() {
-            eprintln!("SKIPPED: {program} needs /dev/fuse, which is not here");
+        if !may_mount(server) {
+            eprintln!("SKIPPED: {program} needs /dev/fuse and the right to mount, which are not here");
             return None;
         }
         let dir = server.dir().join("mounted");
