@@ -10,7 +10,6 @@ mod error;
 mod health;
 mod metrics;
 mod scrub;
-pub mod sigv4;
 mod sites;
 mod status;
 mod users;
@@ -27,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Problem;
+pub use sigv4;
 pub use sites::{Done, Site, SiteList};
 pub use users::{NewUser, SecretUser, SetGrant, User, UserList};
 

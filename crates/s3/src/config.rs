@@ -9,10 +9,10 @@ use crate::error::answer;
 /// The names of sub-resources in the store, which are S3's query parameters.
 pub(crate) const CORS: &str = "cors";
 pub(crate) const ENCRYPTION: &str = "encryption";
+pub(crate) use store::POLICY;
 pub(crate) use store::worker::LIFECYCLE;
 pub(crate) const NOTIFICATION: &str = "notification";
 pub(crate) const OWNERSHIP: &str = "ownershipControls";
-pub(crate) const POLICY: &str = "policy";
 pub(crate) const PUBLIC_ACCESS: &str = "publicAccessBlock";
 pub(crate) const TAGGING: &str = "tagging";
 pub(crate) const WEBSITE: &str = "website";

@@ -16,15 +16,15 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error};
 use store::Store;
 
-use crate::access::{Access, Peer};
+use crate::access::{Access, Peer, Temporary};
 use crate::auth::Auth;
 use crate::chunked::Chunked;
 use crate::document::Document;
-use crate::guard::{self, BodyKind};
+use crate::guard::{self, BodyKind, Named};
 use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX};
 use crate::notes::{Notes, RequestIds};
 use crate::service::Service;
-use crate::{S3Options, config, cors, error, metrics};
+use crate::{S3Options, config, cors, error, metrics, sts};
 
 /// The S3 endpoint as a hyper service. Cheap to clone.
 #[derive(Clone)]
@@ -94,7 +94,8 @@ impl Endpoint {
     async fn browser(&self, request: &Request<Incoming>) -> Option<Browser> {
         let ask = cors::Ask::of(request.method(), request.headers())?;
         let bucket = request.uri().path().trim_start_matches('/').split('/').next()?;
-        let rules = config::find::<CORSConfiguration>(&self.store, bucket, config::CORS).await.ok().flatten();
+        let store = self.tenant_of(&Named::of(request)).await;
+        let rules = config::find::<CORSConfiguration>(&store, bucket, config::CORS).await.ok().flatten();
         let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
         if rule.is_none() && !ask.preflight {
             return None;
@@ -106,11 +107,31 @@ impl Endpoint {
         Some(Browser { preflight: ask.preflight, enabled: rules.is_some(), headers })
     }
 
+    /// The store of the tenant whose key a request names: rules for browsers are told to all who
+    /// can name a key, as they are told to all who can name a bucket.
+    async fn tenant_of(&self, named: &Named) -> Store {
+        let principal = match (&named.access_key, named.tokens.as_slice()) {
+            (Some(access_key), [token]) => self.store.session_principal(access_key, token).await.ok(),
+            (Some(access_key), []) => {
+                self.store.authenticate(access_key).await.ok().flatten().map(|(_, principal)| principal)
+            }
+            _ => None,
+        };
+        self.store.of(principal.map(|principal| principal.account()).unwrap_or_default())
+    }
+
     async fn pass(&self, request: Request<Incoming>, notes: &Arc<Notes>) -> Result<Response<Body>, S3Error> {
         guard::known_method(request.method())?;
-        let kind = guard::check(&request)?;
+        if sts::is_meant(&request) {
+            return Ok(sts::answer(&self.store, self.peer, request, notes).await);
+        }
+        let kind = guard::check(&request, "s3")?;
+        let temporary = temporary(&self.store, Named::of(&request)).await?;
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(notes.clone());
+        if let Some(temporary) = temporary {
+            parts.extensions.insert(temporary);
+        }
         if let Some(peer) = self.peer {
             parts.extensions.insert(peer);
         }
@@ -125,6 +146,23 @@ impl Endpoint {
             (None, Ok(response)) => Ok(response),
             (None, Err(_)) => Ok(bare_error()),
         }
+    }
+}
+
+/// Whom temporary credentials act for; `None` when the request names others. Before the signature
+/// is verified: the framework asks for a secret by the access key alone.
+///
+/// # Errors
+/// `InvalidToken`, `ExpiredToken`, or the store's.
+pub(crate) async fn temporary(store: &Store, named: Named) -> Result<Option<Temporary>, S3Error> {
+    let is_temporary = named.access_key.as_deref().is_some_and(|access_key| store.is_temporary(access_key));
+    match (named.access_key, named.tokens.as_slice()) {
+        (Some(access_key), [token]) if is_temporary => {
+            let principal = store.session_principal(&access_key, token).await.map_err(error::answer)?;
+            Ok(Some(Temporary { access_key, principal }))
+        }
+        (_, []) if !is_temporary => Ok(None),
+        _ => Err(error::answer(store::Error::InvalidToken)),
     }
 }
 

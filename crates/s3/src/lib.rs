@@ -28,6 +28,7 @@ mod operations;
 mod rules;
 mod server;
 mod service;
+mod sts;
 mod tags;
 mod unsupported;
 mod wire;

@@ -14,6 +14,9 @@ pub const HEAD_MAX: usize = 32 * 1024;
 pub const HEADERS_MAX: usize = 128;
 /// Largest XML document taken from a client, bytes: a completion of 10,000 parts with checksums.
 pub const DOCUMENT_MAX: usize = 4 << 20;
+/// Largest form taken from a client of the token service, bytes: the longest session policy with
+/// every character escaped, and room.
+pub const FORM_MAX: usize = 16 * 1024;
 /// Longest life of a presigned URL, seconds (S3: seven days).
 pub const PRESIGN_SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How far a client's clock may be off, seconds (S3: fifteen minutes).

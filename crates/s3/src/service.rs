@@ -8,11 +8,13 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 use store::Store;
 use store::api::{VersionId, Versioning};
 
+use crate::access::authority;
 use crate::error::answer;
 use crate::notes::Notes;
 use crate::op;
 
 /// What the operations work with.
+#[derive(Clone)]
 pub(crate) struct Service {
     pub store: Store,
     /// The region that buckets say they are in.
@@ -32,6 +34,11 @@ fn named(mut error: S3Error, notes: Option<Arc<Notes>>) -> S3Error {
 }
 
 impl Service {
+    /// The service as a request may see it: the buckets of its tenant, and no others.
+    fn acting_for<T>(&self, req: &S3Request<T>) -> S3Result<Self> {
+        Ok(Self { store: authority(req)?.store.clone(), region: self.region.clone() })
+    }
+
     /// `x-amz-version-id`: told of buckets that have, or had, versions.
     ///
     /// # Errors
@@ -55,7 +62,8 @@ macro_rules! operations {
             $(
                 async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     let notes = notes(&req);
-                    op::$name::run(self, req).await.map_err(|error| named(error, notes))
+                    let at = self.acting_for(&req)?;
+                    op::$name::run(&at, req).await.map_err(|error| named(error, notes))
                 }
             )*
         }

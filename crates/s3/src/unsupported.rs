@@ -17,9 +17,10 @@ enum Values {
     Only(&'static [&'static str]),
 }
 
-const HEADERS: [(&str, Values); 40] = [
+const HEADERS: [(&str, Values); 41] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
+    ("x-amz-security-token", Values::Any),
     ("x-amz-content-sha256", Values::Any),
     ("x-amz-decoded-content-length", Values::Any),
     ("x-amz-trailer", Values::Any),
@@ -68,10 +69,11 @@ const HEADERS: [(&str, Values); 40] = [
 ];
 
 /// Query parameters that any request may have: of presigning, and what SDKs add.
-const SIGNING: [&str; 9] = [
+const SIGNING: [&str; 10] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
     "X-Amz-Date",
+    "X-Amz-Security-Token",
     "X-Amz-Expires",
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",

@@ -56,21 +56,23 @@ impl Store {
         self.put_bucket_config(bucket, LIFECYCLE, document).await
     }
 
-    /// One pass over all buckets that have rules.
+    /// One pass over all buckets of all tenants that have rules.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn expire(&self) -> Result<Expired, Error> {
         self.0.workers.report("lifecycle", |report| report.state = "running".to_owned());
         let mut done = Expired::default();
-        for bucket in self.buckets().await? {
-            match self.lifecycle(&bucket.name).await {
-                Ok(rules) => {
-                    self.expire_versions(&bucket.name, &rules, &mut done).await?;
-                    self.expire_uploads(&bucket.name, &rules, &mut done).await?;
+        for tenant in self.each_tenant().await? {
+            for bucket in tenant.buckets().await? {
+                match tenant.lifecycle(&bucket.name).await {
+                    Ok(rules) => {
+                        tenant.expire_versions(&bucket.name, &rules, &mut done).await?;
+                        tenant.expire_uploads(&bucket.name, &rules, &mut done).await?;
+                    }
+                    Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) => {}
+                    Err(error) => return Err(error),
                 }
-                Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) => {}
-                Err(error) => return Err(error),
             }
         }
         self.0.workers.report("lifecycle", |report| {
