@@ -2,8 +2,8 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use meta::record::{
-    BlobRecord, BucketRecord, DataRecord, DropRecord, GarbageRecord, ObjectRecord, PartRecord, Record, RepairRecord,
-    SiteRecord, UploadRecord, UserRecord, key,
+    AccessKeyRecord, BlobRecord, BucketRecord, DataRecord, DropRecord, GarbageRecord, GroupRecord, NamedUser,
+    ObjectRecord, PartRecord, Record, RepairRecord, SiteRecord, TenantRecord, UploadRecord, UserRecord, key,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,7 +17,12 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = RepairRecord::decode(bytes);
     let _ = SiteRecord::decode(bytes);
     let _ = UploadRecord::decode(bytes);
-    let _ = UserRecord::decode(bytes);
+    let _ = NamedUser::decode(bytes);
+    let _ = UserRecord::of_version_1("k", bytes);
+    let _ = AccessKeyRecord::decode(bytes);
+    let _ = GroupRecord::decode(bytes);
+    let _ = TenantRecord::decode(bytes);
+    let _ = key::tenant_of(bytes);
     let _ = key::upload_of(bytes);
     let _ = key::part_number_of(bytes);
     let _ = key::object_name_of(bytes);

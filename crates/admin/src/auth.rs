@@ -8,7 +8,10 @@ use axum::response::Response;
 use crate::error::Failure;
 use crate::{App, SERVICE, sigv4};
 
-/// Bytes of a request body: a user's name and keys, with room.
+/// Seconds that a signed request's clock may differ from ours (AWS allows 15 minutes; admin
+/// commands are signed when they are sent).
+const SKEW_MAX_S: u64 = 300;
+/// Bytes of a request body: the largest policy, every character of it escaped.
 const BODY_MAX: usize = 64 * 1024;
 
 pub(crate) async fn require_root(State(app): State<App>, request: Request, next: Next) -> Result<Response, Failure> {
@@ -22,6 +25,6 @@ pub(crate) async fn require_root(State(app): State<App>, request: Request, next:
         host: header("host").unwrap_or_default(),
         body: &body,
     };
-    signed.verify(header, &app.root.0, &app.root.1, SERVICE, sigv4::now_s())?;
+    signed.verify(header, &app.root.0, &app.root.1, SERVICE, sigv4::now_s(), SKEW_MAX_S)?;
     Ok(next.run(Request::from_parts(head, Body::from(body))).await)
 }

@@ -66,6 +66,10 @@ impl From<Error> for Failure {
         };
         let hint = match &error {
             Error::NoSuchUser(_) => Some("see `holdfast user list`"),
+            Error::NoSuchAccessKey(_) => Some("see `holdfast user show NAME`"),
+            Error::NoSuchGroup(_) => Some("see `holdfast group list`"),
+            Error::NoSuchTenant(_) => Some("see `holdfast tenant list`"),
+            Error::TenantNotEmpty(_) => Some("delete its buckets, its groups and its users first"),
             Error::NoSuchTarget(_) => {
                 Some("see `holdfast notify list`; targets are [notify.NAME] tables of the configuration")
             }

@@ -1,4 +1,4 @@
-//! The admin API: status, users, sites, scrub, workers, targets of events, metrics. One file a resource.
+//! The admin API: status, users, groups, tenants, sites, scrub, workers, targets of events, metrics. One file a resource.
 //!
 //! `/health` and `/metrics` are open to who can reach the address; everything else takes the root
 //! credentials as an AWS Signature Version 4 (service `holdfast`), so that
@@ -7,13 +7,15 @@
 mod auth;
 pub mod client;
 mod error;
+mod groups;
 mod health;
+mod home;
 mod metrics;
 mod notify;
 mod scrub;
-pub mod sigv4;
 mod sites;
 mod status;
+mod tenants;
 mod users;
 mod workers;
 
@@ -21,20 +23,28 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
+use store::api::Right;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Problem;
+pub use groups::{Group, GroupList, NewGroup};
+pub use sigv4;
 pub use sites::{Done, Site, SiteList};
-pub use users::{NewUser, SecretUser, SetGrant, User, UserList};
+pub use tenants::{NewTenant, SecretTenant, Tenant, TenantList};
+pub use users::{Document, Judgement, May, NewKey, NewUser, SecretKey, SetGrant, SetKey, User, UserList};
 
 /// The service name in signatures.
 pub const SERVICE: &str = "holdfast";
 /// The region in signatures that the CLI makes; the server takes any.
 pub const REGION: &str = "us-east-1";
+
+/// The granted right that allows an action, as `s3:GetObject`; `Some(None)` for one that no grant
+/// allows, `None` for one that there is not.
+pub type Rights = fn(&str) -> Option<Option<Right>>;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -42,6 +52,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) root: Arc<(String, String)>,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) rights: Rights,
 }
 
 /// Serves the API until `shutdown`.
@@ -53,9 +64,10 @@ pub async fn serve(
     store: Store,
     root: (String, String),
     metrics: PrometheusHandle,
+    rights: Rights,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let app = App { store, root: Arc::new(root), metrics };
+    let app = App { store, root: Arc::new(root), metrics, rights };
     axum::serve(listener, router(app)).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
@@ -67,8 +79,25 @@ fn router(app: App) -> Router {
         .route("/v1/notify/{name}/test", post(notify::test))
         .route("/v1/scrub", get(scrub::get).post(scrub::start).delete(scrub::stop))
         .route("/v1/users", get(users::list).post(users::create))
-        .route("/v1/users/{name}", axum::routing::delete(users::delete))
+        .route("/v1/users/{name}", get(users::get).delete(users::delete))
+        .route("/v1/users/{name}/may", post(users::may))
+        .route("/v1/users/{name}/keys", post(users::create_key))
+        .route("/v1/users/{name}/keys/{key}", put(users::set_key).delete(users::delete_key))
+        .route("/v1/users/{name}/groups/{group}", put(users::join).delete(users::leave))
         .route("/v1/users/{name}/grants/{bucket}", put(users::grant).delete(users::revoke))
+        .route(
+            "/v1/users/{name}/policies/{policy}",
+            get(users::get_policy).put(users::put_policy).delete(users::delete_policy),
+        )
+        .route("/v1/groups", get(groups::list).post(groups::create))
+        .route("/v1/groups/{name}", get(groups::get).delete(groups::delete))
+        .route("/v1/groups/{name}/grants/{bucket}", put(groups::grant).delete(groups::revoke))
+        .route(
+            "/v1/groups/{name}/policies/{policy}",
+            get(groups::get_policy).put(groups::put_policy).delete(groups::delete_policy),
+        )
+        .route("/v1/tenants", get(tenants::list).post(tenants::create))
+        .route("/v1/tenants/{name}", delete(tenants::delete))
         .route("/v1/sites", get(sites::list))
         .route("/v1/sites/{name}/replace", post(sites::replace))
         .fallback(error::no_such_path)

@@ -13,6 +13,40 @@ use crate::Rng;
 #[error("an identifier is 32 lower-case hexadecimal digits")]
 pub struct ParseIdError;
 
+/// An account: a tenant's own world of buckets, users and groups. Policies write it as twelve
+/// decimal digits (IAM User Guide, "IAM ARNs").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountId(u64);
+
+impl AccountId {
+    /// `000000000000`: the default tenant's.
+    pub const DEFAULT: Self = Self(0);
+    const END: u64 = 1_000_000_000_000;
+
+    /// Draws the id of a new tenant, never the default one's.
+    pub fn random(rng: &dyn Rng) -> Self {
+        let mut bytes = [0; 8];
+        rng.fill(&mut bytes);
+        Self(1 + u64::from_be_bytes(bytes) % (Self::END - 1))
+    }
+
+    /// Eight bytes, big endian: how row keys name it.
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
+    /// Reverses [`Self::to_bytes`]; `None` for a number of more than twelve digits.
+    pub fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
+        Some(u64::from_be_bytes(bytes)).filter(|number| *number < Self::END).map(Self)
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012}", self.0)
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

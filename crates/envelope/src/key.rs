@@ -110,6 +110,14 @@ impl Kek {
         own.is_ok_and(|own| verify_slices_are_equal(own.as_ref(), verifier).is_ok())
     }
 
+    /// 32 secret bytes that follow from this key and a context; of no use to unwrap or open anything.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Refused`] never in practice; the primitive can report failure.
+    pub fn derive_secret(&self, context: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, EnvelopeError> {
+        self.derive(b"holdfast/secret/v1", context)
+    }
+
     /// A key for one purpose and context. The context's length goes before it, so that purpose
     /// and context cannot be cut in two ways.
     pub(crate) fn derive(&self, purpose: &[u8], context: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, EnvelopeError> {

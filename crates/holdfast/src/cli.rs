@@ -35,9 +35,13 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Whole, degraded or losing: the sites, what is at risk, what repair has to do.
     Status(StatusArgs),
-    /// Users and what they may do.
+    /// Users, their keys, and what they may do.
+    User(UserArgs),
+    /// Groups of users, with rights and policies of their own.
+    Group(GroupArgs),
+    /// Tenants: buckets, users and groups that never meet those of others.
     #[command(subcommand)]
-    User(UserCommand),
+    Tenant(TenantCommand),
     /// The five sites.
     #[command(subcommand)]
     Site(SiteCommand),
@@ -91,26 +95,146 @@ pub(crate) struct StatusArgs {
     pub(crate) watch: bool,
 }
 
+/// In which tenant.
+#[derive(Args)]
+pub(crate) struct TenantArgs {
+    /// The tenant; without it the default one.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct UserArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(subcommand)]
+    pub(crate) command: UserCommand,
+}
+
+#[derive(Args)]
+pub(crate) struct GroupArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(subcommand)]
+    pub(crate) command: GroupCommand,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum UserCommand {
     /// Make a user without rights; the secret is shown this once.
     Create {
         name: String,
-        /// Instead of a made-up one.
-        #[arg(long, requires = "secret_key")]
-        access_key: Option<String>,
-        /// Instead of a made-up one; HOLDFAST_NEW_SECRET_KEY keeps it out of the process list.
-        #[arg(long, requires = "access_key", env = "HOLDFAST_NEW_SECRET_KEY", hide_env_values = true)]
-        secret_key: Option<String>,
+        #[command(flatten)]
+        key: KeyArgs,
     },
     /// All users and their rights.
     List,
-    /// Remove a user; its key stops working at once.
+    /// One user: keys, rights, policies, groups.
+    Show { name: String },
+    /// Remove a user; its keys stop working at once.
     Delete { name: String },
     /// Let a user read, write or administer a bucket (`*` for all buckets).
     Grant { name: String, bucket: String, right: Right },
     /// Take a user's right on a bucket away.
     Revoke { name: String, bucket: String },
+    /// Access keys of a user: two, to change from one to the other.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Inline policies of a user, in the language of IAM.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Whether a user may do something, and what decides it; exit 1 if it may not.
+    ///
+    /// Asks grants, policies of the user, of its groups and of the bucket; not access control lists.
+    May {
+        name: String,
+        /// As s3:GetObject.
+        action: String,
+        /// As arn:aws:s3:::BUCKET/KEY.
+        resource: String,
+        /// The value of a condition key, as aws:SourceIp=10.0.0.1.
+        #[arg(long, value_name = "KEY=VALUE")]
+        with: Vec<String>,
+    },
+}
+
+/// An access key to make.
+#[derive(Args)]
+pub(crate) struct KeyArgs {
+    /// Instead of a made-up one.
+    #[arg(long, requires = "secret_key")]
+    pub(crate) access_key: Option<String>,
+    /// Instead of a made-up one; HOLDFAST_NEW_SECRET_KEY keeps it out of the process list.
+    #[arg(long, requires = "access_key", env = "HOLDFAST_NEW_SECRET_KEY", hide_env_values = true)]
+    pub(crate) secret_key: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make one more, at most five; the secret is shown this once.
+    Create {
+        name: String,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
+    /// All keys of a user.
+    List { name: String },
+    /// Refuse requests with a key, and with temporary credentials made with it; can be undone.
+    Disable { name: String, access_key: String },
+    /// Let a key work again.
+    Enable { name: String, access_key: String },
+    /// Remove a key for good.
+    Delete { name: String, access_key: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Put a policy, in place of one of the same name.
+    Put {
+        name: String,
+        policy: String,
+        /// The document; - reads it from stdin.
+        file: PathBuf,
+    },
+    /// Print a policy as it was put.
+    Get { name: String, policy: String },
+    /// The names of all policies.
+    List { name: String },
+    /// Take a policy away.
+    Delete { name: String, policy: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Make a group without members and rights.
+    Create { name: String },
+    /// All groups and their rights.
+    List,
+    /// One group: members, rights, policies.
+    Show { name: String },
+    /// Remove a group; its members lose at once what it gave them.
+    Delete { name: String },
+    /// Make a user a member.
+    Add { name: String, user: String },
+    /// End a user's membership.
+    Remove { name: String, user: String },
+    /// Let members read, write or administer a bucket (`*` for all buckets).
+    Grant { name: String, bucket: String, right: Right },
+    /// Take the members' right on a bucket away.
+    Revoke { name: String, bucket: String },
+    /// Inline policies of a group, in the language of IAM.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Make a tenant and its administrator, whose secret is shown this once.
+    Create { name: String },
+    /// All tenants beside the default one.
+    List,
+    /// Remove a tenant without buckets, groups and users; its administrator goes with it.
+    Delete { name: String },
 }
 
 #[derive(Clone, Copy, ValueEnum)]

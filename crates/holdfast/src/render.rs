@@ -1,6 +1,7 @@
 //! Screens: from data to text. Pure.
 
-use admin::{Site, User};
+use admin::{Group, Site, Tenant, User};
+use store::api::{Grant, KeyEntry};
 use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
 
 /// Columns of text, aligned. The last column is not padded.
@@ -113,20 +114,78 @@ pub(crate) fn sites(sites: &[Site], now_ms: u64) -> String {
     table(&["SITE", "STATE", "SINCE", "PUT P95", "GET P95", "ERRORS", "URL", "NOTE"], &rows)
 }
 
+fn granted(grants: &[Grant]) -> String {
+    let one = |grant: &Grant| format!("{}:{}", clean(&grant.bucket), format!("{:?}", grant.right).to_lowercase());
+    joined(grants.iter().map(one))
+}
+
+fn joined(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+}
+
+fn all(names: &[String]) -> String {
+    joined(names.iter().map(|name| clean(name)))
+}
+
+pub(crate) fn names(names: &[String]) -> String {
+    names.iter().map(|name| clean(name) + "\n").collect()
+}
+
+/// Credentials just made, and what to do next.
+pub(crate) fn secret(kind: &str, name: &str, access_key: &str, secret_key: &str, next: &str) -> String {
+    let name = clean(name);
+    format!(
+        "{kind:<12}{name}\naccess key  {access_key}\nsecret key  {secret_key}\n\nThe secret is not shown again. Next: {next}\n"
+    )
+}
+
 pub(crate) fn users(users: &[User]) -> String {
     let rows: Vec<Vec<String>> = users
         .iter()
         .map(|user| {
-            let grants: Vec<String> = user
-                .grants
-                .iter()
-                .map(|grant| format!("{}:{}", clean(&grant.bucket), format!("{:?}", grant.right).to_lowercase()))
-                .collect();
-            let grants = if grants.is_empty() { "none".to_owned() } else { grants.join(" ") };
-            vec![clean(&user.name), clean(&user.access_key), grants]
+            let keys = joined(user.keys.iter().map(|key| clean(&key.access_key)));
+            vec![clean(&user.name), keys, granted(&user.grants), all(&user.policies), all(&user.groups)]
         })
         .collect();
-    table(&["USER", "ACCESS KEY", "GRANTS"], &rows)
+    table(&["USER", "ACCESS KEYS", "GRANTS", "POLICIES", "GROUPS"], &rows)
+}
+
+pub(crate) fn user(user: &User) -> String {
+    let mut text = format!("user      {}\nid        {}\n", clean(&user.name), clean(&user.id));
+    for key in &user.keys {
+        let state = if key.enabled { "" } else { "  disabled" };
+        text.push_str(&format!("key       {}{state}\n", clean(&key.access_key)));
+    }
+    let (grants, policies, groups) = (granted(&user.grants), all(&user.policies), all(&user.groups));
+    text + &format!("grants    {grants}\npolicies  {policies}\ngroups    {groups}\n")
+}
+
+pub(crate) fn keys(keys: &[KeyEntry], now_ms: u64) -> String {
+    let rows: Vec<Vec<String>> = keys
+        .iter()
+        .map(|key| {
+            let state = if key.enabled { "enabled" } else { "disabled" };
+            vec![clean(&key.access_key), state.to_owned(), ago(key.created_ms, now_ms)]
+        })
+        .collect();
+    table(&["ACCESS KEY", "STATE", "AGE"], &rows)
+}
+
+pub(crate) fn groups(groups: &[Group]) -> String {
+    let row = |group: &Group| vec![clean(&group.name), granted(&group.grants), all(&group.policies)];
+    table(&["GROUP", "GRANTS", "POLICIES"], &groups.iter().map(row).collect::<Vec<_>>())
+}
+
+pub(crate) fn group(group: &Group) -> String {
+    let members = all(group.members.as_deref().unwrap_or_default());
+    let (grants, policies) = (granted(&group.grants), all(&group.policies));
+    format!("group     {}\nmembers   {members}\ngrants    {grants}\npolicies  {policies}\n", clean(&group.name))
+}
+
+pub(crate) fn tenants(tenants: &[Tenant], now_ms: u64) -> String {
+    let row = |tenant: &Tenant| vec![clean(&tenant.name), tenant.account.clone(), ago(tenant.created_ms, now_ms)];
+    table(&["TENANT", "ACCOUNT", "AGE"], &tenants.iter().map(row).collect::<Vec<_>>())
 }
 
 pub(crate) fn workers(workers: &[WorkerReport]) -> String {

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::{BodyId, BucketId, Classify, ErrorKind, PartId, Rng};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use envelope::{Dek, EnvelopeError, Kek, WrappedKey};
 use parking_lot::RwLock;
 use zeroize::Zeroizing;
@@ -21,6 +23,9 @@ const FILE_MAGIC: &str = "holdfast root key v1";
 /// Unwrapped bucket keys kept in memory. Past it the map is emptied: unwrapping again costs
 /// microseconds, and a bound keeps memory bounded.
 const BUCKET_KEYS_MAX: usize = 10_000;
+
+/// Secret bytes of temporary credentials: 40 characters, as long as AWS's.
+const TEMPORARY_SECRET_BYTES: usize = 30;
 
 /// Why a key is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -236,6 +241,32 @@ impl Keyring {
             Err(_) => Err(KeyError::Wrong(EnvelopeError::Refused)),
         }
     }
+
+    /// The secret of temporary credentials, 40 characters: it follows from their access key, so
+    /// that their signatures can be verified without a row that holds it.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn temporary_secret(&self, access_key: &str) -> Result<Zeroizing<String>, KeyError> {
+        let bytes = self.root.derive_secret(&temporary_context(access_key))?;
+        Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&bytes[..TEMPORARY_SECRET_BYTES])))
+    }
+
+    /// Seals what a session token says, for the access key that it belongs to.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn seal_token(&self, access_key: &str, claims: &[u8], rng: &dyn Rng) -> Result<Vec<u8>, KeyError> {
+        Ok(envelope::seal_small(&self.root, &token_context(access_key), claims, rng)?)
+    }
+
+    /// Opens what [`Self::seal_token`] sealed for the same access key.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`].
+    pub fn open_token(&self, access_key: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        Ok(envelope::open_small(&self.root, &token_context(access_key), sealed)?)
+    }
 }
 
 fn wrapped_key(bytes: &[u8]) -> Result<WrappedKey, EnvelopeError> {
@@ -252,6 +283,14 @@ fn customer_context(bucket: BucketId, object: &str, body: BodyId) -> Vec<u8> {
 
 fn secret_context(name: &str) -> Vec<u8> {
     [b"secret/1".as_slice(), name.as_bytes()].concat()
+}
+
+fn temporary_context(access_key: &str) -> Vec<u8> {
+    [b"temporary/1".as_slice(), access_key.as_bytes()].concat()
+}
+
+fn token_context(access_key: &str) -> Vec<u8> {
+    [b"token/1".as_slice(), access_key.as_bytes()].concat()
 }
 
 fn read_key_file(path: &Path) -> Result<Option<Kek>, KeyError> {
@@ -391,5 +430,21 @@ mod tests {
         let sealed = ring.seal_secret("alice", "s3cret", &rng).unwrap();
         assert_eq!(ring.open_secret("alice", &sealed).unwrap().as_str(), "s3cret");
         assert!(ring.open_secret("bob", &sealed).is_err());
+    }
+
+    #[test]
+    fn temporary_credentials_are_bound_to_their_access_key_and_the_root_key() {
+        let rng = SeededRng::new(4);
+        let (ring, other) = (Keyring::ephemeral(&rng), Keyring::ephemeral(&rng));
+        let secret = ring.temporary_secret("A").unwrap();
+        assert_eq!(secret.len(), 40);
+        assert_eq!(secret, ring.temporary_secret("A").unwrap());
+        assert_ne!(secret, ring.temporary_secret("B").unwrap());
+        assert_ne!(secret, other.temporary_secret("A").unwrap());
+        let token = ring.seal_token("A", b"claims", &rng).unwrap();
+        assert_eq!(ring.open_token("A", &token).unwrap().as_slice(), b"claims");
+        assert!(ring.open_token("B", &token).is_err());
+        assert!(other.open_token("A", &token).is_err());
+        assert!(ring.open_secret("A", &token).is_err(), "a token is no user's secret");
     }
 }

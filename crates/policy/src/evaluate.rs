@@ -54,6 +54,11 @@ impl Verdict<'_> {
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::Allowed)
     }
+
+    /// Whether a statement denies it.
+    pub fn explicit_denial(&self) -> bool {
+        matches!(self, Self::Denied { explicit: true, .. })
+    }
 }
 
 impl Policy {

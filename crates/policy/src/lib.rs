@@ -64,6 +64,20 @@ impl Policy {
         &self.document
     }
 
+    /// The policy that allows its bearer everything: what a right amounts to that was granted
+    /// outside this language.
+    pub fn allow_all() -> Self {
+        let statement = Statement {
+            id: StatementId { index: 0, sid: None },
+            effect: Effect::Allow,
+            principal: PrincipalRule::Bearer,
+            actions: Rule::NotIn(Vec::new()),
+            resources: Rule::In(vec![ArnPattern::Everything]),
+            conditions: Vec::new(),
+        };
+        Self { document: Box::default(), id: None, statements: vec![statement] }
+    }
+
     /// The policy's `Id`, if it has one.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()

@@ -1,23 +1,28 @@
-//! Who may do what: rights granted to users, and the bucket's policy. Nothing is allowed that
-//! neither of them allows, and what a policy denies is denied to everybody.
+//! Who may do what: rights granted to users and their groups, their policies, the bucket's policy and
+//! ACLs, and the session's policy. Nothing is allowed that none of them allows, and what one of them
+//! denies is denied. `store::judge` decides; here is what it is asked.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use base::AccountId;
 use http::{HeaderMap, Uri};
-use policy::{Account, Decision, Kind, Policy, Values, is_public};
+use policy::{Context, Policy, Values, Verdict, is_public};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, PublicAccessBlockConfiguration, UploadPartCopyInput};
 use s3s::{S3Request, S3Result, s3_error};
 use store::api::{Principal, Right};
-use store::{Error, Store};
+use store::{Error, Question, Store, judge};
 
 use crate::notes::Notes;
 use crate::operations::{self, Level};
 use crate::{acl, config, context, error, unsupported, wire};
 
-/// The account that buckets and users belong to, as policies write it.
-pub(crate) const ACCOUNT: &str = "000000000000";
+/// On what ListBuckets is asked.
+const ALL_BUCKETS: &str = "arn:aws:s3:::*";
+const LIST_BUCKETS: &str = "s3:ListAllMyBuckets";
 
 /// Judges each request after its signature was found right.
 pub(crate) struct Access(pub Store);
@@ -26,24 +31,78 @@ pub(crate) struct Access(pub Store);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub IpAddr);
 
+/// Whom a session token, found good, lets its access key act for.
+#[derive(Clone)]
+pub(crate) struct Temporary {
+    pub access_key: String,
+    pub principal: Principal,
+}
+
 /// Who asks, and in what circumstances: all that is needed to judge one more object.
 #[derive(Clone)]
 pub(crate) struct Authority {
-    store: Store,
+    /// The store of the caller's tenant.
+    pub store: Store,
     /// `None`: the request was not signed.
     pub principal: Option<Principal>,
-    values: Arc<Values>,
+    asked: Arc<Asked>,
+}
+
+/// A request's head. Most requests are judged without a condition that asks about it.
+struct Asked {
+    uri: Uri,
+    headers: HeaderMap,
+    peer: Option<Peer>,
+    issued_ms: Option<u64>,
+    values: OnceLock<Values>,
+}
+
+/// What conditions ask about a request and, once they were fetched, the tags of its object.
+struct Circumstances<'a> {
+    asked: &'a Asked,
+    tags: Option<Values>,
+    /// Whether a condition asked for tags that were not fetched yet.
+    wants_tags: AtomicBool,
+}
+
+impl<'a> Circumstances<'a> {
+    fn new(asked: &'a Asked) -> Self {
+        Self { asked, tags: None, wants_tags: AtomicBool::new(false) }
+    }
+}
+
+impl Context for Circumstances<'_> {
+    fn values(&self, key: &str) -> Option<Cow<'_, [String]>> {
+        if !key.starts_with("s3:existingobjecttag/") {
+            let asked = self.asked;
+            let fresh = || context::values(&asked.uri, &asked.headers, asked.peer, asked.issued_ms);
+            return asked.values.get_or_init(fresh).values(key);
+        }
+        if self.tags.is_none() {
+            self.wants_tags.store(true, Ordering::Relaxed);
+        }
+        self.tags.as_ref()?.values(key)
+    }
 }
 
 impl Authority {
+    /// Who is not known is a stranger to the default tenant; the others have no strangers.
     pub(crate) fn new(
-        store: Store,
+        store: &Store,
         principal: Option<Principal>,
         uri: &Uri,
         headers: &HeaderMap,
         peer: Option<Peer>,
     ) -> Self {
-        Self { store, principal, values: Arc::new(context::values(uri, headers, peer)) }
+        let asked = Asked {
+            uri: uri.clone(),
+            headers: headers.clone(),
+            peer,
+            issued_ms: principal.as_ref().and_then(Principal::session).map(|session| session.issued_ms),
+            values: OnceLock::new(),
+        };
+        let account = principal.as_ref().map(Principal::account).unwrap_or_default();
+        Self { store: store.of(account), principal, asked: Arc::new(asked) }
     }
 
     /// Whether the request may do `action` on a bucket, or on an object in it.
@@ -57,91 +116,103 @@ impl Authority {
         bucket: &str,
         object: Option<(&str, Option<&str>)>,
     ) -> S3Result<()> {
-        let granted = match (&self.principal, right) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(principal), Some(right)) => principal.may(right, bucket),
-        };
-        let policy = match self.store.bucket_config(bucket, config::POLICY).await {
-            Ok(config) => config.document,
-            Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) if granted => return Ok(()),
-            Err(Error::NoSuchConfig(_)) => return self.by_acl(action, bucket, object).await,
-            Err(Error::NoSuchBucket(_)) => return Err(denied()),
-            Err(error) => return Err(error::answer(error)),
-        };
-        // The owner must be able to take back a policy that shuts everybody out.
-        if matches!(self.principal, Some(Principal::Root)) && action.ends_with("BucketPolicy") {
-            return Ok(());
-        }
-        let policy = Policy::parse(&policy, Kind::Resource { bucket }).map_err(|error| {
-            tracing::error!(bucket, %error, "a stored bucket policy cannot be read; access is denied");
-            denied()
-        })?;
-        let mut values = (*self.values).clone();
-        if let Some((key, version)) = object
-            && contains(policy.document(), "existingobjecttag")
-        {
-            self.add_tags(bucket, key, version, &mut values).await?;
-        }
+        let policy = self.policy_of(bucket, action).await?;
         let resource = match object {
             Some((key, _)) => format!("arn:aws:s3:::{bucket}/{key}"),
             None => format!("arn:aws:s3:::{bucket}"),
         };
-        let principal = match &self.principal {
-            None => policy::Principal::Anonymous,
-            Some(Principal::Root) => policy::Principal::Root(Account { id: ACCOUNT, canonical: "root" }),
-            Some(Principal::User { name, .. }) => {
-                policy::Principal::User { account: Account { id: ACCOUNT, canonical: name }, name, id: name, tags: &[] }
+        let ask = |context: &Circumstances<'_>, listed: bool| {
+            let right = right.map(|right| (right, bucket));
+            let question = Question { action, right, listed, resource: &resource, context };
+            judge(self.principal.as_ref(), policy.as_deref(), &question)
+        };
+        let mut context = Circumstances::new(&self.asked);
+        let mut verdict = ask(&context, false);
+        // A second time with the tags, which cost a look-up, where they were asked for.
+        if let Some((key, version)) = object
+            && context.wants_tags.load(Ordering::Relaxed)
+        {
+            context.tags = Some(self.tags(bucket, key, version).await?);
+            verdict = ask(&context, false);
+        }
+        if verdict.explicit_denial() {
+            return Err(denied());
+        }
+        if verdict.is_allowed() && !self.restricted(bucket, policy.as_deref()).await? {
+            return Ok(());
+        }
+        // The last that may let somebody in.
+        let user = self.principal.as_ref().map(Principal::name);
+        let listed = acl::allow(&self.store, action, bucket, object, user).await?;
+        if listed && ask(&context, true).is_allowed() { Ok(()) } else { Err(denied()) }
+    }
+
+    /// The policy to ask about a request; `None` also for a bucket that is not there, of which the
+    /// operation tells those who may know.
+    async fn policy_of(&self, bucket: &str, action: &str) -> S3Result<Option<Arc<Policy>>> {
+        // The owner must be able to take back a policy that shuts everybody out.
+        if self.principal.as_ref().is_some_and(Principal::is_root) && action.ends_with("BucketPolicy") {
+            return Ok(None);
+        }
+        match self.store.bucket_policy(bucket).await {
+            Ok(policy) => Ok(policy),
+            Err(Error::NoSuchBucket(_)) => Ok(None),
+            Err(error @ Error::Corrupt(_)) => {
+                tracing::error!(bucket, %error, "access is denied");
+                Err(denied())
             }
-        };
-        let request = policy::Request { principal, action, resource: &resource, context: &values };
-        let allowed = match policy.decide(&request) {
-            Decision::Deny(_) => return Err(denied()),
-            Decision::Allow(_) => true,
-            Decision::AllowAccount(_) | Decision::None => false,
-        };
-        match (granted, allowed) {
-            (true, _) => Ok(()),
-            (false, true) if self.is_member() || !self.restricted(bucket, &policy).await? => Ok(()),
-            (false, _) => self.by_acl(action, bucket, object).await,
+            Err(error) => Err(error::answer(error)),
         }
     }
 
-    /// The last that may let somebody in.
-    async fn by_acl(&self, action: &str, bucket: &str, object: Option<(&str, Option<&str>)>) -> S3Result<()> {
-        let user = self.principal.as_ref().map(Principal::name);
-        if acl::allow(&self.store, action, bucket, object, user).await? { Ok(()) } else { Err(denied()) }
+    /// Whether all buckets of the account may be listed, by a policy or by being its root.
+    pub(crate) fn sees_all(&self) -> bool {
+        self.alone(LIST_BUCKETS, None, ALL_BUCKETS).is_allowed()
     }
 
-    fn is_member(&self) -> bool {
-        self.principal.is_some()
+    /// Whether a bucket is listed for who does not see all: it may be read by a grant, or listed
+    /// by a policy of the caller. The buckets' own policies are not asked.
+    pub(crate) fn sees(&self, bucket: &str) -> bool {
+        let resource = format!("arn:aws:s3:::{bucket}");
+        self.alone("s3:ListBucket", Some((Right::Read, bucket)), &resource).is_allowed()
     }
 
-    /// Whether the bucket hides what its policy makes public (RestrictPublicBuckets).
-    async fn restricted(&self, bucket: &str, policy: &Policy) -> S3Result<bool> {
+    /// Any caller that is known may ask for the buckets it may see, unless a policy says no.
+    fn may_list_buckets(&self) -> S3Result<()> {
+        match self.principal {
+            Some(_) if !self.alone(LIST_BUCKETS, None, ALL_BUCKETS).explicit_denial() => Ok(()),
+            _ => Err(denied()),
+        }
+    }
+
+    /// Judges without a bucket's policy.
+    fn alone(&self, action: &str, right: Option<(Right, &str)>, resource: &str) -> Verdict<'_> {
+        let context = &Circumstances::new(&self.asked);
+        judge(self.principal.as_ref(), None, &Question { action, right, listed: false, resource, context })
+    }
+
+    /// Whether the bucket hides from a stranger what its policy makes public (RestrictPublicBuckets).
+    async fn restricted(&self, bucket: &str, policy: Option<&Policy>) -> S3Result<bool> {
+        let Some(policy) = policy.filter(|_| self.principal.is_none()) else { return Ok(false) };
         let block = config::find::<PublicAccessBlockConfiguration>(&self.store, bucket, config::PUBLIC_ACCESS).await?;
         Ok(block.is_some_and(|block| block.restrict_public_buckets == Some(true)) && is_public(policy))
     }
 
-    async fn add_tags(&self, bucket: &str, key: &str, version: Option<&str>, values: &mut Values) -> S3Result<()> {
+    async fn tags(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Values> {
+        let mut values = Values::default();
         match self.store.head(bucket, key, wire::version_id(version)?).await {
             Ok(info) => {
                 for (name, value) in info.meta.tags {
                     values.add(&format!("s3:ExistingObjectTag/{name}"), value);
                 }
-                Ok(())
+                Ok(values)
             }
             Err(Error::NoSuchKey | Error::NoSuchVersion | Error::DeleteMarker { .. } | Error::NoSuchBucket(_)) => {
-                Ok(())
+                Ok(values)
             }
             Err(error) => Err(error::answer(error)),
         }
     }
-}
-
-/// Whether a document has a word in it, in any case.
-fn contains(document: &[u8], word: &str) -> bool {
-    document.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 #[async_trait::async_trait]
@@ -152,27 +223,18 @@ impl S3Access for Access {
         if let Some(notes) = cx.extensions_mut().get::<Arc<Notes>>() {
             let _ = notes.operation.set(name);
         }
-        let principal = match cx.credentials() {
-            None => None,
-            Some(credentials) => {
-                let found = self.0.authenticate(&credentials.access_key).await.map_err(error::answer)?;
-                // The user may have been deleted since the signature was checked.
-                let (_, principal) = found.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
-                Some(principal)
-            }
-        };
+        let principal = self.principal(cx).await?;
         let Some(operation) = operation else {
             // Only to those who are let in: to others nothing is told.
             return Err(if principal.is_some() { error::not_implemented(cx.s3_op().name()) } else { denied() });
         };
-        expected_owner(cx.headers())?;
         let peer = cx.extensions_mut().get::<Peer>().copied();
-        let authority = Authority::new(self.0.clone(), principal, cx.uri(), cx.headers(), peer);
+        let authority = Authority::new(&self.0, principal, cx.uri(), cx.headers(), peer);
+        expected_owner(cx.headers(), authority.store.account())?;
         let version = query(cx.uri(), "versionId");
         let action = operation.versioned.filter(|_| version.is_some()).unwrap_or(operation.action);
         match operation.level {
-            Level::Service if authority.principal.is_none() => return Err(denied()),
-            Level::Service => {}
+            Level::Service => authority.may_list_buckets()?,
             Level::Bucket => {
                 let bucket = cx.s3_path().get_bucket_name().ok_or_else(denied)?;
                 authority.check(action, operation.right, bucket, None).await?;
@@ -202,28 +264,37 @@ impl S3Access for Access {
     }
 }
 
-/// A client that expects a bucket to belong to another account has the wrong bucket.
-fn expected_owner(headers: &HeaderMap) -> S3Result<()> {
-    let names = ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"];
-    let mut given = names.iter().filter_map(|name| headers.get(*name));
-    if given.all(|owner| owner.as_bytes() == ACCOUNT.as_bytes()) { Ok(()) } else { Err(denied()) }
+impl Access {
+    /// Whom the signature's access key acts for.
+    async fn principal(&self, cx: &mut S3AccessContext<'_>) -> S3Result<Option<Principal>> {
+        let Some(credentials) = cx.credentials() else { return Ok(None) };
+        let access_key = credentials.access_key.clone();
+        if self.0.is_temporary(&access_key) {
+            let temporary = cx.extensions_mut().get::<Temporary>().filter(|found| found.access_key == access_key);
+            let temporary = temporary.ok_or_else(|| error::answer(Error::InvalidToken))?;
+            return Ok(Some(temporary.principal.clone()));
+        }
+        let found = self.0.authenticate(&access_key).await.map_err(error::answer)?;
+        // The user may have been deleted since the signature was checked.
+        let (_, principal) = found.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        Ok(Some(principal))
+    }
 }
 
-/// What headers ask for beyond the operation has actions of its own.
+/// A client that expects a bucket to belong to another account has the wrong bucket.
+fn expected_owner(headers: &HeaderMap, account: AccountId) -> S3Result<()> {
+    let names = ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"];
+    let mut given = names.iter().filter_map(|name| headers.get(*name)).peekable();
+    if given.peek().is_none() {
+        return Ok(());
+    }
+    let account = account.to_string();
+    if given.all(|owner| owner.as_bytes() == account.as_bytes()) { Ok(()) } else { Err(denied()) }
+}
+
+/// Judges what headers ask for beyond the operation.
 pub(crate) async fn extra(authority: &Authority, headers: &HeaderMap, bucket: &str, key: &str) -> S3Result<()> {
-    let table = [
-        ("x-amz-tagging", "s3:PutObjectTagging", Right::Write),
-        ("x-amz-acl", "s3:PutObjectAcl", Right::Write),
-        ("x-amz-grant-full-control", "s3:PutObjectAcl", Right::Write),
-        ("x-amz-grant-read", "s3:PutObjectAcl", Right::Write),
-        ("x-amz-grant-read-acp", "s3:PutObjectAcl", Right::Write),
-        ("x-amz-grant-write-acp", "s3:PutObjectAcl", Right::Write),
-        ("x-amz-object-lock-mode", "s3:PutObjectRetention", Right::Write),
-        ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold", Right::Write),
-        // Lifting a retention is for those who administer the bucket.
-        ("x-amz-bypass-governance-retention", "s3:BypassGovernanceRetention", Right::Admin),
-    ];
-    for (header, action, right) in table {
+    for (header, action, right) in operations::EXTRA {
         if headers.get(header).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"false")) {
             authority.check(action, Some(right), bucket, Some((key, None))).await?;
         }

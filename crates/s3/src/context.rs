@@ -23,12 +23,18 @@ const HEADERS: [&str; 12] = [
     "x-amz-grant-full-control",
 ];
 
-/// The keys and values of one request.
-pub(crate) fn values(uri: &Uri, headers: &HeaderMap, peer: Option<Peer>) -> Values {
+/// The keys and values of one request. `issued_ms`: when its temporary credentials were made,
+/// milliseconds since the Unix epoch.
+pub(crate) fn values(uri: &Uri, headers: &HeaderMap, peer: Option<Peer>, issued_ms: Option<u64>) -> Values {
     let mut values = Values::default();
     let now = OffsetDateTime::now_utc();
     values.add("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
     values.add("aws:EpochTime", now.unix_timestamp().to_string());
+    if let Some(issued) = issued_ms.and_then(|ms| i64::try_from(ms / 1000).ok())
+        && let Ok(issued) = OffsetDateTime::from_unix_timestamp(issued)
+    {
+        values.add("aws:TokenIssueTime", issued.format(&Rfc3339).unwrap_or_default());
+    }
     // There is no TLS on the listener.
     values.add("aws:SecureTransport", "false");
     if let Some(Peer(address)) = peer {

@@ -14,7 +14,6 @@ use s3s::{S3Result, s3_error};
 use store::api::{CustomerKey, Encrypt, Encryption};
 use zeroize::Zeroizing;
 
-use crate::access::ACCOUNT;
 use crate::error::{custom, not_implemented};
 
 const METHOD: &str = "x-amz-server-side-encryption";
@@ -99,11 +98,11 @@ fn customer_in(headers: &HeaderMap, algorithm: &str, key: &str, md5: &str) -> S3
     Ok(Some(Customer { key: Arc::new(CustomerKey::new(bytes)), md5: computed }))
 }
 
-/// How a new object is to be encrypted.
+/// How a new object is to be encrypted. `kms`: what the ARNs of the account's keys begin with.
 ///
 /// # Errors
 /// `InvalidArgument`, `InvalidEncryptionAlgorithmError`, `KMS.NotFoundException`, `NotImplemented`.
-pub(crate) fn asked(headers: &HeaderMap, region: &str) -> S3Result<Asked> {
+pub(crate) fn asked(headers: &HeaderMap, kms: &str) -> S3Result<Asked> {
     let customer = customer(headers)?;
     let method = text(headers, METHOD)?;
     if customer.is_some() && (method.is_some() || headers.contains_key(KMS_KEY)) {
@@ -121,7 +120,7 @@ pub(crate) fn asked(headers: &HeaderMap, region: &str) -> S3Result<Asked> {
     let encrypt = match (&customer, method) {
         (Some(customer), _) => Encrypt::Customer(customer.key.clone()),
         (None, Some(ServerSideEncryption::AWS_KMS)) => {
-            known_key(text(headers, KMS_KEY)?, region)?;
+            known_key(text(headers, KMS_KEY)?, kms)?;
             Encrypt::Kms { context: context(headers)?, bucket_key }
         }
         (None, Some(ServerSideEncryption::AWS_KMS_DSSE)) => return Err(not_implemented("dual-layer encryption")),
@@ -153,18 +152,18 @@ pub(crate) fn not_chosen(headers: &HeaderMap) -> S3Result<()> {
 ///
 /// # Errors
 /// `KMS.NotFoundException`.
-pub(crate) fn known_key(name: Option<&str>, region: &str) -> S3Result<()> {
+pub(crate) fn known_key(name: Option<&str>, kms: &str) -> S3Result<()> {
     let Some(name) = name else { return Ok(()) };
-    let plain = name.strip_prefix(&format!("arn:aws:kms:{region}:{ACCOUNT}:")).unwrap_or(name);
+    let plain = name.strip_prefix(kms).unwrap_or(name);
     if ["default", "key/default", "alias/aws/s3"].contains(&plain) {
         return Ok(());
     }
-    let known = default_key(region);
+    let known = default_key(kms);
     Err(custom("KMS.NotFoundException", format!("Key '{name}' does not exist; there is one key: {known}")))
 }
 
-fn default_key(region: &str) -> String {
-    format!("arn:aws:kms:{region}:{ACCOUNT}:key/default")
+fn default_key(kms: &str) -> String {
+    format!("{kms}key/default")
 }
 
 /// The encryption context: base64 of a JSON object of strings.
@@ -211,7 +210,7 @@ impl Told {
         ]
     }
 
-    pub(crate) fn of(encryption: &Encryption, customer: Option<&Customer>, region: &str) -> Self {
+    pub(crate) fn of(encryption: &Encryption, customer: Option<&Customer>, kms: &str) -> Self {
         match encryption {
             Encryption::Bucket => Self {
                 method: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
@@ -219,7 +218,7 @@ impl Told {
             },
             Encryption::Kms { context, bucket_key } => Self {
                 method: Some(ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS)),
-                kms_key: Some(default_key(region)),
+                kms_key: Some(default_key(kms)),
                 context: context.as_ref().map(|json| STANDARD.encode(json)),
                 bucket_key: bucket_key.then_some(true),
                 ..Self::default()

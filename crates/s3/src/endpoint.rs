@@ -19,17 +19,17 @@ use s3s::{Body, S3Error, s3_error};
 use store::Store;
 use tokio::sync::Semaphore;
 
-use crate::access::{Access, Peer};
+use crate::access::{Access, Peer, Temporary};
 use crate::auth::Auth;
 use crate::chunked::Chunked;
 use crate::document::Document;
-use crate::guard::{self, BodyKind};
+use crate::guard::{self, BodyKind, Named};
 use crate::host::{Hosts, Place};
 use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX, FORMS_MAX};
 use crate::notes::{Notes, RequestIds, Watched};
 use crate::service::Service;
 use crate::wire::{self, WEBSITE_REDIRECT};
-use crate::{S3Options, config, cors, error, metrics, op, website};
+use crate::{S3Options, config, cors, error, metrics, op, sts, website};
 
 /// The S3 endpoint as a hyper service. Cheap to clone.
 #[derive(Clone)]
@@ -123,7 +123,8 @@ impl Endpoint {
             Place::Bucket(bucket) | Place::Website(bucket) => bucket,
             Place::Endpoint => request.uri().path().trim_start_matches('/').split('/').next()?,
         };
-        let rules = config::find::<CORSConfiguration>(&self.service.store, bucket, config::CORS).await.ok().flatten();
+        let store = self.tenant_of(&Named::of(request)).await;
+        let rules = config::find::<CORSConfiguration>(&store, bucket, config::CORS).await.ok().flatten();
         let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
         if rule.is_none() && !ask.preflight {
             return None;
@@ -133,6 +134,20 @@ impl Endpoint {
             cors::tell(rule, &ask, &mut headers);
         }
         Some(Browser { preflight: ask.preflight, enabled: rules.is_some(), headers })
+    }
+
+    /// The store of the tenant whose key a request names: rules for browsers are told to all who
+    /// can name a key, as they are told to all who can name a bucket.
+    async fn tenant_of(&self, named: &Named) -> Store {
+        let store = &self.service.store;
+        let principal = match (&named.access_key, named.tokens.as_slice()) {
+            (Some(access_key), [token]) => store.session_principal(access_key, token).await.ok(),
+            (Some(access_key), []) => {
+                store.authenticate(access_key).await.ok().flatten().map(|(_, principal)| principal)
+            }
+            _ => None,
+        };
+        store.of(principal.map(|principal| principal.account()).unwrap_or_default())
     }
 
     async fn pass(
@@ -145,10 +160,17 @@ impl Endpoint {
             cors::check_preflight(request.headers())?;
         }
         guard::known_method(request.method())?;
-        let kind = guard::check(&request, place)?;
+        if sts::is_meant(&request, place) {
+            return Ok(sts::answer(&self.service.store, self.peer, request, notes).await);
+        }
+        let kind = guard::check(&request, place, "s3")?;
+        let temporary = temporary(&self.service.store, Named::of(&request)).await?;
         let (mut parts, body) = request.into_parts();
         guard::pass_over(&mut parts.headers, parts.uri.query());
         parts.extensions.insert(notes.clone());
+        if let Some(temporary) = temporary {
+            parts.extensions.insert(temporary);
+        }
         if let Some(peer) = self.peer {
             parts.extensions.insert(peer);
         }
@@ -172,6 +194,23 @@ impl Endpoint {
             (None, Ok(response)) => Ok(response),
             (None, Err(_)) => Ok(bare_error()),
         }
+    }
+}
+
+/// Whom temporary credentials act for; `None` when the request names others. Before the signature
+/// is verified: the framework asks for a secret by the access key alone.
+///
+/// # Errors
+/// `InvalidToken`, `ExpiredToken`, or the store's.
+pub(crate) async fn temporary(store: &Store, named: Named) -> Result<Option<Temporary>, S3Error> {
+    let is_temporary = named.access_key.as_deref().is_some_and(|access_key| store.is_temporary(access_key));
+    match (named.access_key, named.tokens.as_slice()) {
+        (Some(access_key), [token]) if is_temporary => {
+            let principal = store.session_principal(&access_key, token).await.map_err(error::answer)?;
+            Ok(Some(Temporary { access_key, principal }))
+        }
+        (_, []) if !is_temporary => Ok(None),
+        _ => Err(error::answer(store::Error::InvalidToken)),
     }
 }
 

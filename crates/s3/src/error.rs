@@ -55,6 +55,8 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::Invalid(_) => with(S3ErrorCode::InvalidArgument, &error),
         E::Body(BodyError::Source(_)) => source(error),
         E::Body(error) => body(error),
+        E::InvalidToken => s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."),
+        E::ExpiredToken => s3_error!(ExpiredToken, "The provided token has expired."),
         E::TooFewSites { .. } | E::Unreadable(_) => unavailable(&error),
         E::Full(_) => full(&error),
         E::Corrupt(_) | E::Key(_) | E::Record(_) => internal(&error),

@@ -11,6 +11,9 @@ use crate::error::custom;
 use crate::host::Place;
 use crate::limits::{DOCUMENT_MAX, HEAD_MAX, PRESIGN_SECONDS_MAX};
 
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const SECURITY_TOKEN: &str = "x-amz-security-token";
+
 /// What kind of body a request has, and so who has to watch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyKind {
@@ -24,16 +27,35 @@ pub(crate) enum BodyKind {
     Form,
 }
 
-/// Refuses what must not reach the framework; says how to treat the body.
+/// Who a request says it is from, before anything of it is verified.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub access_key: Option<String>,
+    /// All session tokens, in headers and query; a request has at most one.
+    pub tokens: Vec<String>,
+}
+
+impl Named {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let query = Query::read(request.uri().query().unwrap_or_default());
+        let signed = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let signed = signed.and_then(|value| authorization_field(value, "Credential="));
+        let credential = signed.or(query.credential.as_deref());
+        let access_key = credential.and_then(|credential| Some(credential.split_once('/')?.0.to_owned()));
+        let headers = request.headers().get_all(SECURITY_TOKEN).iter();
+        let headers = headers.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        Self { access_key, tokens: headers.chain(query.tokens).map(Cow::into_owned).collect() }
+    }
+}
+
+/// Refuses what must not reach the framework, or what stands in its place for another `service`;
+/// says how to treat the body.
 ///
 /// # Errors
 /// The answer to give.
-pub(crate) fn check<B>(request: &Request<B>, place: &Place) -> S3Result<BodyKind> {
+pub(crate) fn check<B>(request: &Request<B>, place: &Place, service: &str) -> S3Result<BodyKind> {
     let headers = request.headers();
     check_size(request)?;
-    if headers.contains_key("x-amz-security-token") {
-        return Err(s3_error!(InvalidToken, "there are no temporary credentials here"));
-    }
     if request.method() == Method::POST && content_type(headers).starts_with("multipart/form-data") {
         return Ok(BodyKind::Form);
     }
@@ -46,7 +68,7 @@ pub(crate) fn check<B>(request: &Request<B>, place: &Place) -> S3Result<BodyKind
         ));
     }
     check_presigned(&query)?;
-    check_authorization(headers, &query)?;
+    check_authorization(headers, &query, service)?;
     let kind = body_kind(request, place);
     check_document(request, kind)?;
     Ok(kind)
@@ -90,7 +112,7 @@ fn content_type(headers: &HeaderMap) -> String {
 #[derive(Default)]
 struct Query<'a> {
     version_2: bool,
-    token: bool,
+    tokens: Vec<Cow<'a, str>>,
     /// Whether there is any trace of a presigned URL.
     presigned: bool,
     /// Whether the algorithm is the one there is.
@@ -115,7 +137,7 @@ impl<'a> Query<'a> {
                 "X-Amz-Date" => found.date = true,
                 "X-Amz-Signature" => found.signature = true,
                 "Signature" | "AWSAccessKeyId" => found.version_2 = true,
-                "X-Amz-Security-Token" => found.token = true,
+                "X-Amz-Security-Token" => found.tokens.push(value),
                 "X-Amz-Expires" => found.expires.push(value),
                 "X-Amz-Credential" => found.credential = Some(value),
                 "X-Amz-SignedHeaders" => found.signed_headers = Some(value),
@@ -133,9 +155,6 @@ fn version_2() -> s3s::S3Error {
 fn check_presigned(query: &Query<'_>) -> S3Result<()> {
     if query.version_2 {
         return Err(version_2());
-    }
-    if query.token {
-        return Err(s3_error!(InvalidToken, "there are no temporary credentials here"));
     }
     let complete = query.algorithm && query.date && query.signature && query.credential.is_some();
     if query.presigned && !(complete && query.signed_headers.is_some() && !query.expires.is_empty()) {
@@ -158,27 +177,27 @@ fn check_presigned(query: &Query<'_>) -> S3Result<()> {
     Ok(())
 }
 
-/// Version 4 only, for the service `s3` only, and with the host and every `x-amz-*` header
+/// Version 4 only, for the one service only, and with the host and every `x-amz-*` header
 /// signed: the framework checks the signature over whatever headers it names.
-fn check_authorization(headers: &HeaderMap, query: &Query<'_>) -> S3Result<()> {
+fn check_authorization(headers: &HeaderMap, query: &Query<'_>, service: &str) -> S3Result<()> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return match (&query.credential, &query.signed_headers) {
             (Some(credential), Some(signed)) => {
-                check_scope(credential)?;
+                check_scope(credential, service)?;
                 // A presigned URL says nothing of the body; its hash may come later.
                 check_signed(headers, signed, &["x-amz-content-sha256"])
             }
             _ => Ok(()),
         };
     };
-    let value = value.to_str().ok().and_then(|value| value.strip_prefix("AWS4-HMAC-SHA256"));
-    let fields = value.ok_or_else(version_2)?;
-    let field = |name: &str| {
-        let found = fields.split([',', ' ', '\t']).find_map(|field| field.strip_prefix(name));
-        found.ok_or_else(|| malformed(name))
-    };
-    check_scope(field("Credential=")?)?;
+    let value = value.to_str().ok().filter(|value| value.starts_with(ALGORITHM)).ok_or_else(version_2)?;
+    let field = |name: &str| authorization_field(value, name).ok_or_else(|| malformed(name));
+    check_scope(field("Credential=")?, service)?;
     check_signed(headers, field("SignedHeaders=")?, &[])
+}
+
+fn authorization_field<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    value.strip_prefix(ALGORITHM)?.split([',', ' ', '\t']).find_map(|field| field.strip_prefix(name))
 }
 
 fn malformed(name: &str) -> s3s::S3Error {
@@ -187,8 +206,9 @@ fn malformed(name: &str) -> s3s::S3Error {
 
 /// `KEY/DATE/REGION/SERVICE/aws4_request`: the framework also takes the service `sts`, and then
 /// asks for no hash of the body.
-fn check_scope(credential: &str) -> S3Result<()> {
-    if credential.ends_with("/s3/aws4_request") { Ok(()) } else { Err(malformed("Credential=")) }
+fn check_scope(credential: &str, service: &str) -> S3Result<()> {
+    let scope = credential.strip_suffix("/aws4_request").and_then(|scope| scope.rsplit('/').next());
+    if scope == Some(service) { Ok(()) } else { Err(malformed("Credential=")) }
 }
 
 fn check_signed(headers: &HeaderMap, signed: &str, except: &[&str]) -> S3Result<()> {
@@ -350,8 +370,12 @@ mod tests {
                 request("GET", "/b/k", &[("authorization", GOOD)]),
                 Some("AuthorizationHeaderMalformed"),
             ),
-            ("token", request("GET", "/b/k", &[("x-amz-security-token", "t")]), Some("InvalidToken")),
             ("form", request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]), None),
+            (
+                "a token that is not signed",
+                request("GET", "/b/k", &[("authorization", GOOD), ("x-amz-date", "x"), ("x-amz-security-token", "t")]),
+                Some("AccessDenied"),
+            ),
             (
                 "a document too long",
                 request("PUT", "/b?cors", &[("content-length", "4194305")]),
@@ -376,7 +400,7 @@ mod tests {
             ("long head", request("GET", "/b/k", &[("x-filler", &long)]), Some("RequestHeaderSectionTooLarge")),
         ];
         for (story, request, expected) in table {
-            let told = check(request, &Place::Endpoint).err().map(|error| error.code().as_str().to_owned());
+            let told = check(request, &Place::Endpoint, "s3").err().map(|error| error.code().as_str().to_owned());
             assert_eq!(told.as_deref(), *expected, "{story}");
         }
     }
@@ -403,6 +427,24 @@ mod tests {
             headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
             pass_over(&mut headers, None);
             assert_eq!(headers.contains_key(header::RANGE), stays, "{range} {signed}");
+        }
+    }
+
+    #[test]
+    fn who_is_named() {
+        let presigned = "/b/k?X-Amz-Credential=BK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Security-%54oken=q";
+        let table: [(Request<()>, Option<&str>, &[&str]); 4] = [
+            (request("GET", "/b/k", &[]), None, &[]),
+            (request("GET", "/b/k", &[("authorization", GOOD), ("x-amz-security-token", "h")]), Some("AK"), &["h"]),
+            (request("GET", presigned, &[]), Some("BK"), &["q"]),
+            (request("GET", presigned, &[("x-amz-security-token", "h")]), Some("BK"), &["h", "q"]),
+        ];
+        for (request, access_key, tokens) in table {
+            let expected = Named {
+                access_key: access_key.map(str::to_owned),
+                tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+            };
+            assert_eq!(Named::of(&request), expected, "{request:?}");
         }
     }
 

@@ -32,12 +32,14 @@ mod operations;
 mod rules;
 mod server;
 mod service;
+mod sts;
 mod tags;
 mod unsupported;
 mod website;
 mod wire;
 
 pub use endpoint::Endpoint;
+pub use operations::right_for;
 pub use server::{ServeError, bind, serve};
 
 /// What the operator chooses.

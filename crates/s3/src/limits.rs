@@ -19,6 +19,9 @@ pub const DOCUMENT_MAX: usize = 4 << 20;
 pub const FORM_FIELDS_MAX: u64 = 64 * 1024;
 /// Upload forms answered at once: each holds up to 6 MiB of its file.
 pub const FORMS_MAX: usize = 32;
+/// Largest form taken from a client of the token service, bytes: the longest session policy with
+/// every character escaped, and room.
+pub const FORM_MAX: usize = 16 * 1024;
 /// Longest life of a presigned URL, seconds (S3: seven days).
 pub const PRESIGN_SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How far a client's clock may be off, seconds (S3: fifteen minutes).

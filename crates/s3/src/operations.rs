@@ -38,6 +38,28 @@ pub(crate) fn find(name: &str) -> Option<&'static Operation> {
     OPERATIONS.iter().find(|operation| operation.name == name)
 }
 
+/// The granted right that allows an action, as `s3:GetObject`; `Some(None)` for one that no grant
+/// allows, `None` for one that there is not.
+pub fn right_for(action: &str) -> Option<Option<Right>> {
+    let named = |operation: &&Operation| operation.action == action || operation.versioned == Some(action);
+    let operation = OPERATIONS.iter().find(named).map(|operation| operation.right);
+    operation.or_else(|| EXTRA.iter().find(|extra| extra.1 == action).map(|extra| Some(extra.2)))
+}
+
+/// What headers ask for beyond the operation has actions of its own: header, action, right.
+pub(crate) const EXTRA: [(&str, &str, Right); 9] = [
+    ("x-amz-tagging", "s3:PutObjectTagging", Write),
+    ("x-amz-acl", "s3:PutObjectAcl", Write),
+    ("x-amz-grant-full-control", "s3:PutObjectAcl", Write),
+    ("x-amz-grant-read", "s3:PutObjectAcl", Write),
+    ("x-amz-grant-read-acp", "s3:PutObjectAcl", Write),
+    ("x-amz-grant-write-acp", "s3:PutObjectAcl", Write),
+    ("x-amz-object-lock-mode", "s3:PutObjectRetention", Write),
+    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold", Write),
+    // Lifting a retention is for those who administer the bucket.
+    ("x-amz-bypass-governance-retention", "s3:BypassGovernanceRetention", Admin),
+];
+
 const fn op(
     name: &'static str,
     action: &'static str,

@@ -40,7 +40,7 @@ impl Service {
         self.acting(req.extensions.get::<Principal>(), &req.extensions, Cause::Request)
     }
 
-    /// The service on behalf of somebody; the request's `extensions` say the rest.
+    /// The service on behalf of somebody, in whose tenant's buckets it acts; the request's `extensions` say the rest.
     pub(crate) fn acting(&self, principal: Option<&Principal>, extensions: &Extensions, cause: Cause) -> Self {
         let origin = Origin {
             principal: principal.map_or("Anonymous", Principal::name).to_owned(),
@@ -48,7 +48,13 @@ impl Service {
             request: extensions.get::<Arc<Notes>>().map(|notes| notes.id.clone()),
             cause,
         };
-        Self { store: self.store.acting_for(origin), region: self.region.clone() }
+        let account = principal.map(Principal::account).unwrap_or_default();
+        Self { store: self.store.of(account).acting_for(origin), region: self.region.clone() }
+    }
+
+    /// What the ARNs of the account's KMS keys begin with.
+    pub(crate) fn kms(&self) -> String {
+        format!("arn:aws:kms:{}:{}:", self.region, self.store.account())
     }
 
     /// `x-amz-version-id`, told of buckets that have or had versions, and `x-amz-expiration`, told of

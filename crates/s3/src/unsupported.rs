@@ -20,9 +20,10 @@ enum Values {
 const CLASSES: [&str; 6] =
     ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR"];
 
-const HEADERS: [(&str, Values); 57] = [
+const HEADERS: [(&str, Values); 58] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
+    ("x-amz-security-token", Values::Any),
     ("x-amz-content-sha256", Values::Any),
     ("x-amz-decoded-content-length", Values::Any),
     ("x-amz-trailer", Values::Any),
@@ -93,10 +94,11 @@ const HEADERS: [(&str, Values); 57] = [
 ];
 
 /// Query parameters that any request may have: of presigning, and what SDKs add.
-const SIGNING: [&str; 9] = [
+const SIGNING: [&str; 10] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
     "X-Amz-Date",
+    "X-Amz-Security-Token",
     "X-Amz-Expires",
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",

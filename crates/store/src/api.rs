@@ -6,16 +6,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base::{BodyId, BucketId, UploadId};
+use base::{AccountId, BodyId, BucketId, UploadId};
 use bytes::Bytes;
 pub use keys::CustomerKey;
 pub use meta::record::{
     Acl, AclGrant, AclPermission, BucketState, Checksum, ChecksumKind, DefaultEncryption, DefaultRetention, Encryption,
-    Grant, Grantee, Lock, Retention, RetentionMode, RetentionPeriod, Right, Versioning,
+    Grant, Grantee, KeyEntry, Lock, Retention, RetentionMode, RetentionPeriod, Right, Versioning,
 };
 pub use notify::EventName;
 
 use crate::Error;
+pub use crate::principal::{Principal, Session};
 
 /// A bucket as callers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -461,51 +462,47 @@ pub struct VersionPage {
     pub next: Option<VersionMarker>,
 }
 
-/// A user, without the secret.
+/// A user, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserInfo {
-    /// Unique name.
+    /// Unique in its tenant.
     pub name: String,
-    /// Access key.
-    pub access_key: String,
+    /// `aws:userid`: never used again, unlike the name.
+    pub id: String,
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// Access keys.
+    pub keys: Vec<KeyEntry>,
     /// Rights.
     pub grants: Vec<Grant>,
+    /// Names of inline policies.
+    pub policies: Vec<String>,
+    /// Names of groups.
+    pub groups: Vec<String>,
 }
 
-/// Whom a request acts for.
+/// A group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Principal {
-    /// The root credentials: may do everything.
-    Root,
-    /// A user with grants.
-    User {
-        /// Unique name.
-        name: String,
-        /// Rights.
-        grants: Vec<Grant>,
-    },
+pub struct GroupInfo {
+    /// Unique in its tenant.
+    pub name: String,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Rights of its members.
+    pub grants: Vec<Grant>,
+    /// Names of inline policies.
+    pub policies: Vec<String>,
 }
 
-impl Principal {
-    /// The name that owns what this principal makes.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Root => "root",
-            Self::User { name, .. } => name,
-        }
-    }
-
-    /// Whether this principal has `right` on `bucket`.
-    pub fn may(&self, right: Right, bucket: &str) -> bool {
-        match self {
-            Self::Root => true,
-            Self::User { grants, .. } => {
-                grants.iter().any(|grant| (grant.bucket == "*" || grant.bucket == bucket) && grant.right >= right)
-            }
-        }
-    }
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantInfo {
+    /// Unique.
+    pub name: String,
+    /// How policies name it.
+    pub account: AccountId,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
 }
 
 /// A byte range of an object, never empty and inside the object; or all of it.

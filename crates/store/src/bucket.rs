@@ -17,7 +17,7 @@ fn info(name: &str, record: BucketRecord) -> BucketInfo {
 
 impl Store {
     pub(crate) async fn bucket_record(&self, name: &str) -> Result<BucketRecord, Error> {
-        let found = self.record(key::bucket_key(name)).await?;
+        let found = self.record(key::bucket_key(self.account(), name)).await?;
         found.map(|(record, _)| record).ok_or_else(|| Error::NoSuchBucket(name.to_owned()))
     }
 
@@ -36,12 +36,10 @@ impl Store {
             owner: owner.to_owned(),
             wrapped_key: self.0.keys.new_bucket_key(id, rng)?,
         };
+        let row_key = key::bucket_key(self.account(), name);
         let batch = Batch {
-            checks: vec![Check::Absent(key::bucket_key(name))],
-            writes: vec![
-                Write::Put(key::bucket_key(name), record.encode()),
-                Write::Put(key::bucket_state_key(id), state.encode()),
-            ],
+            checks: std::iter::once(Check::Absent(row_key.clone())).chain(self.tenant_lives()).collect(),
+            writes: vec![Write::Put(row_key, record.encode()), Write::Put(key::bucket_state_key(id), state.encode())],
         };
         match self.0.meta.commit(batch).await {
             Ok(()) => Ok(info(name, record)),
@@ -132,17 +130,17 @@ impl Store {
         Ok(self.0.meta.commit(Batch { checks: vec![], writes }).await?)
     }
 
-    /// All buckets, by name.
+    /// All buckets of the tenant, by name.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn buckets(&self) -> Result<Vec<BucketInfo>, Error> {
         let mut buckets = Vec::new();
-        let (mut from, to) = key::buckets();
+        let (mut from, to) = key::buckets(self.account());
         loop {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
             for (key, row) in &page.rows {
-                if let Some(name) = key::bucket_name_of(key) {
+                if let Some(name) = key::bucket_name_of(self.account(), key) {
                     buckets.push(info(name, BucketRecord::decode(&row.value)?));
                 }
             }
@@ -158,19 +156,20 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::BucketNotEmpty`], or a metadata error.
     pub async fn delete_bucket(&self, name: &str) -> Result<(), Error> {
-        let found = self.record::<BucketRecord>(key::bucket_key(name)).await?;
+        let row_key = key::bucket_key(self.account(), name);
+        let found = self.record::<BucketRecord>(row_key.clone()).await?;
         let (record, version) = found.ok_or_else(|| Error::NoSuchBucket(name.to_owned()))?;
         let (objects_from, objects_to) = key::objects(record.id, "");
         let (uploads_from, uploads_to) = key::uploads(record.id, "");
         let (versions_from, versions_to) = key::versions(record.id, "");
         let mut batch = Batch {
             checks: vec![
-                Check::Is(key::bucket_key(name), version),
+                Check::Is(row_key.clone(), version),
                 Check::Empty(objects_from, objects_to),
                 Check::Empty(versions_from, versions_to),
                 Check::Empty(uploads_from, uploads_to),
             ],
-            writes: vec![Write::Delete(key::bucket_key(name)), Write::Delete(key::bucket_state_key(record.id))],
+            writes: vec![Write::Delete(row_key), Write::Delete(key::bucket_state_key(record.id))],
         };
         // One put meanwhile stays behind and means nothing: the id is never used again.
         let (from, to) = key::bucket_configs(record.id);

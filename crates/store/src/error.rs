@@ -119,6 +119,15 @@ pub enum Error {
     /// Enough shards answer, and no three of them give bytes that open.
     #[error("object data is damaged beyond repair: {0}")]
     Corrupt(String),
+    /// A session token does not belong to the access key, or whom it acts for is gone.
+    #[error("the session token is not valid for this access key")]
+    InvalidToken,
+    /// Temporary credentials past their end.
+    #[error("the temporary credentials have expired")]
+    ExpiredToken,
+    /// A policy document that is none.
+    #[error("the policy is not valid: {0}")]
+    Policy(#[from] policy::PolicyError),
     /// A user with that name or access key exists.
     #[error("user {0} exists already")]
     UserExists(String),
@@ -128,6 +137,27 @@ pub enum Error {
     /// No such target of events.
     #[error("there is no target named {0}")]
     NoSuchTarget(String),
+    /// The user has no such access key.
+    #[error("the user has no access key {0}")]
+    NoSuchAccessKey(String),
+    /// The user or group has no such inline policy.
+    #[error("there is no policy {0}")]
+    NoSuchPolicy(String),
+    /// A group with that name exists.
+    #[error("group {0} exists already")]
+    GroupExists(String),
+    /// No such group, or the user is no member.
+    #[error("there is no group {0}, or the user is not in it")]
+    NoSuchGroup(String),
+    /// A tenant with that name exists.
+    #[error("tenant {0} exists already")]
+    TenantExists(String),
+    /// No such tenant.
+    #[error("tenant {0} does not exist")]
+    NoSuchTenant(String),
+    /// The tenant still has buckets, users or groups.
+    #[error("tenant {0} still has buckets, users or groups")]
+    TenantNotEmpty(String),
     /// No such site.
     #[error("there is no site named {0}")]
     NoSuchSite(String),
@@ -160,6 +190,10 @@ impl Classify for Error {
             | Self::ConditionOnAbsent
             | Self::NoSuchUser(_)
             | Self::NoSuchTarget(_)
+            | Self::NoSuchAccessKey(_)
+            | Self::NoSuchPolicy(_)
+            | Self::NoSuchGroup(_)
+            | Self::NoSuchTenant(_)
             | Self::NoSuchSite(_) => ErrorKind::NotFound,
             Self::BucketExists { .. }
             | Self::BucketNotEmpty(_)
@@ -167,6 +201,9 @@ impl Classify for Error {
             | Self::Locked(_)
             | Self::BucketState(_)
             | Self::UserExists(_)
+            | Self::GroupExists(_)
+            | Self::TenantExists(_)
+            | Self::TenantNotEmpty(_)
             | Self::Contended => ErrorKind::Conflict,
             Self::CustomerKeyMissing
             | Self::NoCustomerKey
@@ -178,6 +215,8 @@ impl Classify for Error {
             | Self::TooLarge { .. }
             | Self::Invalid(_)
             | Self::Body(_) => ErrorKind::Invalid,
+            Self::InvalidToken | Self::ExpiredToken => ErrorKind::Denied,
+            Self::Policy(e) => e.kind(),
             Self::TooFewSites { .. } | Self::Unreadable(_) => ErrorKind::Unavailable,
             Self::CustomerKeyWrong => ErrorKind::Denied,
             Self::Full(_) => ErrorKind::Full,

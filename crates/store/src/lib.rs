@@ -4,15 +4,19 @@
 //! coded bytes to a [`sites::Pool`]; keys come from [`keys::Keyring`].
 
 pub mod api;
+mod attach;
+mod authorize;
 mod blob;
 mod bucket;
 mod checksum;
 mod commit;
 mod copy;
 mod copy_body;
+mod credential;
 mod delete;
 mod encryption;
 mod error;
+mod group;
 mod list;
 mod list_versions;
 mod multipart;
@@ -20,20 +24,26 @@ mod outbox;
 mod pack;
 mod part;
 mod pin;
+mod principal;
 mod put;
 mod read;
+mod session;
 mod status;
 mod store;
+mod tenant;
 mod user;
 mod version;
 mod walk;
 pub mod worker;
 
+pub use authorize::{POLICY, Question, explain, judge};
+pub use credential::new_credentials;
 pub use error::Error;
 pub use outbox::{Cause, EventOptions, Message, Origin, Target, TargetError, TargetOptions};
 pub use read::ObjectReader;
+pub use session::{SESSION_POLICY_MAX, TemporaryCredentials};
 pub use status::{ScrubProgress, ScrubSummary, SiteReport, State, Status, TargetReport, WorkerReport};
 pub use store::{Options, Store};
-pub use user::new_credentials;
+pub use tenant::DEFAULT_TENANT;
 pub use version::Change;
 pub use worker::TestReport;

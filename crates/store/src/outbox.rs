@@ -292,7 +292,7 @@ pub(crate) struct Happened<'a> {
 impl Store {
     /// The same store, acting for this origin.
     pub fn acting_for(&self, origin: Origin) -> Self {
-        Self(self.0.clone(), Arc::new(origin))
+        Self(self.0.clone(), Arc::new(origin), self.2)
     }
 
     /// Adds to `batch` the event that tells a change, if the bucket's configuration asks for it. The batch

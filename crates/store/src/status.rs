@@ -1,7 +1,7 @@
 //! What operators are told.
 
-use base::BlobId;
 use base::limits::{COLUMNS, DATA_COLUMNS};
+use base::{AccountId, BlobId};
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, Resync, SiteRecord, key};
 use meta::{Batch, Range, Write};
 use serde::{Deserialize, Serialize};
@@ -233,7 +233,8 @@ impl Store {
             repair_rate_per_s: rate,
             repair_eta_s: (rate > 0.0 && backlog > 0).then(|| (backlog as f64 / rate).ceil() as u64),
             tolerates,
-            buckets: self.count(key::buckets()).await?,
+            buckets: self.count(key::buckets(AccountId::DEFAULT)).await?
+                + self.count(key::all_tenants_buckets()).await?,
             targets: self.targets(),
             workers: self.workers(),
             started_ms: self.0.started_ms,

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base::Doors;
 use base::limits::COLUMNS;
+use base::{AccountId, BucketId, Doors};
 use keys::Keyring;
 use meta::record::{Record, SiteRecord, key};
 use meta::{Batch, Check, Engine, Row, Version, Write};
@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Error;
-use crate::api::Principal;
+use crate::authorize::CachedPolicy;
+use crate::credential::CachedUser;
 use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
 use crate::pin::Pins;
+use crate::principal::{Identity, Principal};
 use crate::worker::Workers;
 
 /// How the store behaves.
@@ -53,21 +55,17 @@ impl Options {
     }
 }
 
-/// The object store, and for whom it acts. Cheap to clone.
+/// The object store, for whom it acts, and the account whose buckets, users and groups it means: as
+/// it is opened, the default tenant's. Cheap to clone.
 #[derive(Clone)]
-pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Origin>);
-
-pub(crate) struct CachedUser {
-    pub(crate) version: Version,
-    pub(crate) secret: String,
-    pub(crate) principal: Principal,
-}
+pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Origin>, pub(crate) AccountId);
 
 pub(crate) struct Inner {
     pub(crate) meta: Arc<dyn Engine>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Keyring,
     pub(crate) root: (String, String),
+    pub(crate) root_principal: Principal,
     pub(crate) options: Options,
     pub(crate) started_ms: u64,
     /// One permit per KiB of body memory.
@@ -75,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) pins: Pins,
     pub(crate) packer: Packer,
     pub(crate) users: Mutex<HashMap<String, CachedUser>>,
+    pub(crate) policies: Mutex<HashMap<BucketId, CachedPolicy>>,
     pub(crate) workers: Workers,
     pub(crate) outbox: Arc<Outbox>,
     /// Work that outlives the request that began it.
@@ -106,17 +105,19 @@ impl Store {
             pool,
             keys,
             root,
+            root_principal: Principal::new(Identity::root(AccountId::DEFAULT)),
             started_ms: options.doors.clock.now_ms(),
             buffers: Arc::new(Semaphore::new((options.buffer_bytes / 1024).max(1))),
             pins: Pins::default(),
             packer: Packer::default(),
             users: Mutex::default(),
+            policies: Mutex::default(),
             workers: Workers::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             options,
         };
-        let store = Self(Arc::new(inner), Arc::new(Origin::itself(Cause::Request)));
+        let store = Self(Arc::new(inner), Arc::new(Origin::itself(Cause::Request)), AccountId::DEFAULT);
         store.check_markers().await?;
         store.0.pool.probe_all().await;
         if store.0.options.background {

@@ -1,70 +1,54 @@
-//! Users and their rights.
+//! Users: their rights, their keys, their groups.
 
-use meta::record::{Record, Right, UserRecord, key};
+use meta::record::{AccessKeyRecord, KeyEntry, Membership, NamedUser, Record, Right, UserRecord, key};
 use meta::{Batch, Check, CommitError, Range, Version, Write};
 
-use crate::api::{Grant, Principal, UserInfo};
+use crate::api::UserInfo;
+use crate::attach;
 use crate::bucket::after;
-use crate::store::CachedUser;
+use crate::credential::{self, unique_id};
+use crate::principal::ROOT;
 use crate::{Error, Store};
 
-/// Most users: they are read whole to find one by name.
+/// Most users: they are read whole to list them.
 const USERS_MAX: usize = 10_000;
-/// Cached secrets; past it the cache is emptied.
-const CACHE_MAX: usize = 1_000;
-/// Alphabet of made-up access keys: easy to read aloud.
-const ACCESS_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/// Most access keys of a user: one in use, one to change to, and room for what forgets its own.
+const KEYS_MAX: usize = 5;
+/// Most groups of a user (IAM: 10): all are read to judge its requests.
+const GROUPS_MAX: usize = 10;
 
-/// A made-up access key (20 characters) and secret (40 characters).
-pub fn new_credentials(rng: &dyn base::Rng) -> (String, String) {
-    let mut bytes = [0; 46];
-    rng.fill(&mut bytes);
-    let letters = |bytes: &[u8]| -> String {
-        bytes.iter().map(|byte| char::from(ACCESS_ALPHABET[usize::from(byte % 32)])).collect()
-    };
-    // 16 x 5 bits name the user; 30 bytes, 240 bits, are the secret.
-    let mut secret = String::with_capacity(40);
-    const SECRET_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-    for triple in bytes[16..].chunks_exact(3) {
-        let bits = u32::from(triple[0]) << 16 | u32::from(triple[1]) << 8 | u32::from(triple[2]);
-        for shift in [18, 12, 6, 0] {
-            secret.push(char::from(SECRET_ALPHABET[(bits >> shift & 63) as usize]));
-        }
-    }
-    (format!("HFAK{}", letters(&bytes[..16])), secret)
-}
-
-fn info(access_key: &str, record: UserRecord) -> UserInfo {
+fn info(name: &str, record: UserRecord) -> UserInfo {
     UserInfo {
-        name: record.name,
-        access_key: access_key.to_owned(),
+        name: name.to_owned(),
+        id: record.id,
         created_ms: record.created_ms,
+        keys: record.keys,
         grants: record.grants,
+        policies: record.policies.into_iter().map(|policy| policy.name).collect(),
+        groups: record.groups.into_iter().map(|group| group.name).collect(),
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+/// A name of a user or group.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
-    if name.is_empty() || name.len() > 64 || !name.chars().all(fine) || name == "root" {
-        return Err(Error::Invalid("a user name has 1 to 64 characters of A-Z a-z 0-9 . _ @ + - and is not `root`"));
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fine) || name == ROOT {
+        return Err(Error::Invalid("a name has 1 to 64 characters of A-Z a-z 0-9 . _ @ + - and is not `root`"));
     }
     Ok(())
 }
 
-fn check_credentials(access_key: &str, secret: &str) -> Result<(), Error> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if !(3..=64).contains(&access_key.len()) || !access_key.chars().all(fine) {
-        return Err(Error::Invalid("an access key has 3 to 64 characters of A-Z a-z 0-9 . _ -"));
-    }
-    if !(8..=128).contains(&secret.len()) || !secret.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Error::Invalid("a secret key has 8 to 128 printable ASCII characters"));
+/// A tenant's administrator has all rights already; what hangs on it would only seem to matter.
+fn no_administrator(name: &str) -> Result<(), Error> {
+    if name == ROOT {
+        return Err(Error::Invalid("root may do everything in its tenant; make a user to give rights to"));
     }
     Ok(())
 }
 
 impl Store {
-    /// Makes a user without rights; makes up credentials where none are given. Returns the
-    /// secret: it is told this once.
+    /// Makes a user without rights, with one access key; makes up credentials where none are
+    /// given. Returns the secret: it is told this once.
     ///
     /// # Errors
     /// [`Error::UserExists`], [`Error::Invalid`], or a metadata error.
@@ -72,51 +56,43 @@ impl Store {
         &self,
         name: &str,
         credentials: Option<(String, String)>,
-    ) -> Result<(UserInfo, String), Error> {
+    ) -> Result<(KeyEntry, String), Error> {
         check_name(name)?;
-        let rng = self.0.options.doors.rng.as_ref();
-        let (access_key, secret) = credentials.unwrap_or_else(|| new_credentials(rng));
-        check_credentials(&access_key, &secret)?;
-        if self.find_user(name).await?.is_some() {
-            return Err(Error::UserExists(name.to_owned()));
-        }
-        if access_key == self.0.root.0 {
-            return Err(Error::UserExists(access_key));
-        }
+        let fresh = self.new_key(name, credentials)?;
         let record = UserRecord {
-            name: name.to_owned(),
-            sealed_secret: self.0.keys.seal_secret(name, &secret, rng)?,
+            id: unique_id("HFID", self.0.options.doors.rng.as_ref()),
             created_ms: self.now_ms(),
+            keys: vec![fresh.entry.clone()],
             grants: Vec::new(),
+            policies: Vec::new(),
+            groups: Vec::new(),
         };
-        let batch = Batch {
-            // The second row keeps names unique even when two are made at once.
-            checks: vec![Check::Absent(key::user_key(&access_key)), Check::Absent(key::user_name_key(name))],
-            writes: vec![
-                Write::Put(key::user_key(&access_key), record.encode()),
-                Write::Put(key::user_name_key(name), access_key.clone().into()),
-            ],
-        };
-        match self.0.meta.commit(batch).await {
-            Ok(()) => Ok((info(&access_key, record), secret)),
-            Err(CommitError::Failed { check: 0 }) => Err(Error::UserExists(access_key)),
-            Err(CommitError::Failed { .. }) => Err(Error::UserExists(name.to_owned())),
-            Err(error) => Err(error.into()),
+        let name_key = key::user_name_key(self.account(), name);
+        let mut checks = vec![Check::Absent(fresh.row_key()), Check::Absent(name_key.clone())];
+        checks.extend(self.tenant_lives());
+        let writes = vec![fresh.write(), Write::Put(name_key, record.encode())];
+        match self.0.meta.commit(Batch { checks, writes }).await {
+            Ok(()) => Ok((fresh.entry, fresh.secret)),
+            Err(CommitError::Failed { check: 0 }) => Err(Error::UserExists(fresh.entry.access_key)),
+            Err(CommitError::Failed { check: 1 }) => Err(Error::UserExists(name.to_owned())),
+            Err(error) => Err(contended(error)),
         }
     }
 
-    /// All users, by access key.
+    /// All users of the tenant, by name.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn users(&self) -> Result<Vec<UserInfo>, Error> {
         let mut users = Vec::new();
-        let (mut from, to) = key::users();
+        let (mut from, to) = key::users(self.account());
         loop {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
-            for (key, row) in &page.rows {
-                let access_key = String::from_utf8_lossy(&key[2..]);
-                users.push(info(&access_key, UserRecord::decode(&row.value)?));
+            for (row_key, row) in &page.rows {
+                let Some(name) = key::user_name_of(self.account(), row_key) else { continue };
+                if let Some(record) = self.user_in(&row.value).await? {
+                    users.push(info(name, record));
+                }
             }
             match page.rows.last() {
                 Some((last, _)) if page.more && users.len() < USERS_MAX => from = after(last),
@@ -125,81 +101,235 @@ impl Store {
         }
     }
 
-    async fn find_user(&self, name: &str) -> Result<Option<(String, UserRecord, Version)>, Error> {
-        let Some(row) = self.row(key::user_name_key(name)).await? else { return Ok(None) };
-        let access_key = String::from_utf8_lossy(&row.value).into_owned();
-        let found = self.record::<UserRecord>(key::user_key(&access_key)).await?;
-        Ok(found.map(|(record, version)| (access_key, record, version)))
+    /// A user.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], or a metadata error.
+    pub async fn user(&self, name: &str) -> Result<UserInfo, Error> {
+        Ok(info(name, self.found_user(name).await?.0))
     }
 
-    /// Removes a user: the next request with its key is refused.
+    /// The user that the row of a name holds, or leads to.
+    pub(crate) async fn user_in(&self, row: &[u8]) -> Result<Option<UserRecord>, Error> {
+        let access_key = match NamedUser::decode(row)? {
+            NamedUser::User(record) => return Ok(Some(record)),
+            NamedUser::Version1(access_key) => access_key,
+        };
+        let old = self.row(key::access_key_key(&access_key)).await?;
+        Ok(old.map(|old| UserRecord::of_version_1(&access_key, &old.value)).transpose()?)
+    }
+
+    /// The record, and the version of the row of its name.
+    pub(crate) async fn found_user(&self, name: &str) -> Result<(UserRecord, Version), Error> {
+        let row = self.row(key::user_name_key(self.account(), name)).await?;
+        let row = row.ok_or_else(|| Error::NoSuchUser(name.to_owned()))?;
+        let record = self.user_in(&row.value).await?;
+        Ok((record.ok_or_else(|| Error::NoSuchUser(name.to_owned()))?, row.version))
+    }
+
+    /// Changes a user and, in the same batch, what `change` adds to it.
+    async fn change_user(
+        &self,
+        name: &str,
+        change: impl Fn(&mut UserRecord) -> Result<Batch, Error>,
+    ) -> Result<UserInfo, Error> {
+        let name_key = key::user_name_key(self.account(), name);
+        self.until_won(|| async {
+            let (mut record, version) = self.found_user(name).await?;
+            let mut batch = change(&mut record)?;
+            batch.checks.push(Check::Is(name_key.clone(), version));
+            batch.writes.push(Write::Put(name_key.clone(), record.encode()));
+            Ok((batch, info(name, record)))
+        })
+        .await
+    }
+
+    /// Removes a user: the next request with one of its keys is refused.
     ///
     /// # Errors
     /// [`Error::NoSuchUser`], or a metadata error.
     pub async fn delete_user(&self, name: &str) -> Result<(), Error> {
-        let found = self.find_user(name).await?;
-        let (access_key, _, version) = found.ok_or_else(|| Error::NoSuchUser(name.to_owned()))?;
-        let batch = Batch {
-            checks: vec![Check::Is(key::user_key(&access_key), version)],
-            writes: vec![Write::Delete(key::user_key(&access_key)), Write::Delete(key::user_name_key(name))],
-        };
-        self.0.meta.commit(batch).await.map_err(contended)?;
-        self.0.users.lock().remove(&access_key);
-        Ok(())
+        no_administrator(name)?;
+        let name_key = key::user_name_key(self.account(), name);
+        self.until_won(|| async {
+            let (record, version) = self.found_user(name).await?;
+            let mut writes: Vec<Write> =
+                record.keys.iter().map(|entry| Write::Delete(key::access_key_key(&entry.access_key))).collect();
+            writes.push(Write::Delete(name_key.clone()));
+            Ok((Batch { checks: vec![Check::Is(name_key.clone(), version)], writes }, ()))
+        })
+        .await
     }
 
     /// Sets a user's right on a bucket (`*` for all); `None` takes it away.
     ///
     /// # Errors
-    /// [`Error::NoSuchUser`], [`Error::Contended`], or a metadata error.
+    /// [`Error::NoSuchUser`], [`Error::Invalid`], [`Error::Contended`], or a metadata error.
     pub async fn grant(&self, name: &str, bucket: &str, right: Option<Right>) -> Result<UserInfo, Error> {
-        if bucket.is_empty() || bucket.len() > 63 {
-            return Err(Error::Invalid("a grant names a bucket, or * for all"));
-        }
-        let found = self.find_user(name).await?;
-        let (access_key, mut record, version) = found.ok_or_else(|| Error::NoSuchUser(name.to_owned()))?;
-        record.grants.retain(|grant| grant.bucket != bucket);
-        record.grants.extend(right.map(|right| Grant { bucket: bucket.to_owned(), right }));
-        if record.grants.len() > 1000 {
-            return Err(Error::Invalid("a user has at most 1,000 grants; use * or another user"));
-        }
-        let batch = Batch {
-            checks: vec![Check::Is(key::user_key(&access_key), version)],
-            writes: vec![Write::Put(key::user_key(&access_key), record.encode())],
-        };
-        self.0.meta.commit(batch).await.map_err(contended)?;
-        Ok(info(&access_key, record))
+        no_administrator(name)?;
+        self.change_user(name, |user| {
+            attach::set_grant(&mut user.grants, bucket, right)?;
+            Ok(Batch::default())
+        })
+        .await
     }
 
-    /// The secret and the principal behind an access key; `None` when there is none. The row is
-    /// read each time, so that a deleted user is out at once; only the unsealing is cached.
+    /// Puts an inline policy of a user.
     ///
     /// # Errors
-    /// A metadata or key error.
-    pub async fn authenticate(&self, access_key: &str) -> Result<Option<(String, Principal)>, Error> {
+    /// [`Error::NoSuchUser`], [`Error::Policy`], [`Error::Invalid`], or a metadata error.
+    pub async fn put_user_policy(&self, name: &str, policy: &str, document: &str) -> Result<UserInfo, Error> {
+        no_administrator(name)?;
+        self.change_user(name, |user| {
+            attach::put_policy(&mut user.policies, policy, document)?;
+            Ok(Batch::default())
+        })
+        .await
+    }
+
+    /// An inline policy of a user, as it was put.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::NoSuchPolicy`], or a metadata error.
+    pub async fn user_policy(&self, name: &str, policy: &str) -> Result<String, Error> {
+        attach::find_policy(&self.found_user(name).await?.0.policies, policy)
+    }
+
+    /// Takes an inline policy of a user away.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::NoSuchPolicy`], or a metadata error.
+    pub async fn delete_user_policy(&self, name: &str, policy: &str) -> Result<UserInfo, Error> {
+        self.change_user(name, |user| {
+            attach::delete_policy(&mut user.policies, policy)?;
+            Ok(Batch::default())
+        })
+        .await
+    }
+
+    /// Gives a user one more access key. Returns the secret: it is told this once.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::UserExists`] for an access key that is taken,
+    /// [`Error::Invalid`] for a sixth one, or a metadata error.
+    pub async fn create_access_key(
+        &self,
+        name: &str,
+        credentials: Option<(String, String)>,
+    ) -> Result<(KeyEntry, String), Error> {
+        let fresh = self.new_key(name, credentials)?;
+        if self.row(fresh.row_key()).await?.is_some() {
+            return Err(Error::UserExists(fresh.entry.access_key));
+        }
+        self.change_user(name, |user| {
+            user.keys.push(fresh.entry.clone());
+            if user.keys.len() > KEYS_MAX {
+                return Err(Error::Invalid("a user has at most 5 access keys; delete one first"));
+            }
+            Ok(Batch { checks: vec![Check::Absent(fresh.row_key())], writes: vec![fresh.write()] })
+        })
+        .await?;
+        Ok((fresh.entry, fresh.secret))
+    }
+
+    /// Lets an access key work, or not. One that does not work is refused at once, and so are the
+    /// temporary credentials that were made with it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::NoSuchAccessKey`], or a metadata error.
+    pub async fn enable_access_key(&self, name: &str, access_key: &str, enabled: bool) -> Result<UserInfo, Error> {
+        self.change_user(name, |user| {
+            let entry = user.keys.iter_mut().find(|entry| entry.access_key == access_key);
+            entry.ok_or_else(|| Error::NoSuchAccessKey(access_key.to_owned()))?.enabled = enabled;
+            Ok(Batch::default())
+        })
+        .await
+    }
+
+    /// Removes an access key for good.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::NoSuchAccessKey`], or a metadata error.
+    pub async fn delete_access_key(&self, name: &str, access_key: &str) -> Result<UserInfo, Error> {
+        self.change_user(name, |user| {
+            let before = user.keys.len();
+            user.keys.retain(|entry| entry.access_key != access_key);
+            if user.keys.len() == before {
+                return Err(Error::NoSuchAccessKey(access_key.to_owned()));
+            }
+            Ok(Batch { checks: vec![], writes: vec![Write::Delete(key::access_key_key(access_key))] })
+        })
+        .await
+    }
+
+    /// Makes a user a member of a group.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::NoSuchGroup`], [`Error::Invalid`] for an eleventh group, or
+    /// a metadata error.
+    pub async fn join_group(&self, name: &str, group: &str) -> Result<UserInfo, Error> {
+        no_administrator(name)?;
+        let (found, version) = self.found_group(group).await?;
+        let group_key = key::group_key(self.account(), group);
+        self.change_user(name, |user| {
+            user.groups.retain(|membership| membership.name != group);
+            user.groups.push(Membership { name: group.to_owned(), id: found.id.clone() });
+            if user.groups.len() > GROUPS_MAX {
+                return Err(Error::Invalid("a user is in at most 10 groups"));
+            }
+            Ok(Batch { checks: vec![Check::Is(group_key.clone(), version)], writes: vec![] })
+        })
+        .await
+    }
+
+    /// Ends a user's membership of a group.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::NoSuchGroup`] when it is no member, or a metadata error.
+    pub async fn leave_group(&self, name: &str, group: &str) -> Result<UserInfo, Error> {
+        self.change_user(name, |user| {
+            let before = user.groups.len();
+            user.groups.retain(|membership| membership.name != group);
+            if user.groups.len() == before { Err(Error::NoSuchGroup(group.to_owned())) } else { Ok(Batch::default()) }
+        })
+        .await
+    }
+
+    /// A new access key of a user, not stored yet.
+    pub(crate) fn new_key(&self, user: &str, credentials: Option<(String, String)>) -> Result<NewKey, Error> {
+        let rng = self.0.options.doors.rng.as_ref();
+        let (access_key, secret) = credentials.unwrap_or_else(|| credential::new_credentials(rng));
+        credential::check_credentials(&access_key, &secret)?;
         if access_key == self.0.root.0 {
-            return Ok(Some((self.0.root.1.clone(), Principal::Root)));
+            return Err(Error::UserExists(access_key));
         }
-        let Some(row) = self.row(key::user_key(access_key)).await? else { return Ok(None) };
-        if let Some(user) = self.0.users.lock().get(access_key)
-            && user.version == row.version
-        {
-            return Ok(Some((user.secret.clone(), user.principal.clone())));
-        }
-        let record = UserRecord::decode(&row.value)?;
-        let secret = self.0.keys.open_secret(&record.name, &record.sealed_secret)?.to_string();
-        let principal = Principal::User { name: record.name, grants: record.grants };
-        let mut users = self.0.users.lock();
-        if users.len() >= CACHE_MAX {
-            users.clear();
-        }
-        let cached = CachedUser { version: row.version, secret: secret.clone(), principal: principal.clone() };
-        users.insert(access_key.to_owned(), cached);
-        Ok(Some((secret, principal)))
+        let sealed_secret = self.0.keys.seal_secret(&credential::owner(self.account(), user), &secret, rng)?;
+        Ok(NewKey {
+            record: AccessKeyRecord { account: self.account(), user: user.to_owned(), sealed_secret },
+            entry: KeyEntry { access_key, created_ms: self.now_ms(), enabled: true },
+            secret,
+        })
     }
 }
 
-fn contended(error: CommitError) -> Error {
+/// An access key on its way into the metadata.
+pub(crate) struct NewKey {
+    record: AccessKeyRecord,
+    pub(crate) entry: KeyEntry,
+    pub(crate) secret: String,
+}
+
+impl NewKey {
+    pub(crate) fn row_key(&self) -> meta::Key {
+        key::access_key_key(&self.entry.access_key)
+    }
+
+    pub(crate) fn write(&self) -> Write {
+        Write::Put(self.row_key(), self.record.encode())
+    }
+}
+
+pub(crate) fn contended(error: CommitError) -> Error {
     match error {
         CommitError::Failed { .. } => Error::Contended,
         other => other.into(),

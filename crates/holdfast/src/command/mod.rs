@@ -2,10 +2,13 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod group;
 pub(crate) mod notify;
+pub(crate) mod policy;
 pub(crate) mod scrub;
 pub(crate) mod site;
 pub(crate) mod status;
+pub(crate) mod tenant;
 pub(crate) mod user;
 pub(crate) mod worker;
 
@@ -16,7 +19,7 @@ use admin::client::{Client, ClientError};
 use base::Clock;
 use serde::Serialize;
 
-use crate::cli::AdminArgs;
+use crate::cli::{AdminArgs, TenantArgs};
 use crate::credentials;
 use crate::exit::{Failure, chain};
 
@@ -75,6 +78,21 @@ pub(crate) fn now_ms() -> u64 {
 /// Percent-encodes a path segment that a person typed.
 pub(crate) fn segment(text: &str) -> String {
     admin::sigv4::encode(text)
+}
+
+/// A path of the admin API: segments that a person typed among those that are fixed, in the tenant's
+/// world.
+pub(crate) fn path(tenant: &TenantArgs, segments: &[&str]) -> String {
+    let mut path = "/v1".to_owned();
+    for part in segments {
+        path.push('/');
+        path.push_str(&segment(part));
+    }
+    if let Some(tenant) = &tenant.tenant {
+        path.push_str("?tenant=");
+        path.push_str(&segment(tenant));
+    }
+    path
 }
 
 /// No request body.

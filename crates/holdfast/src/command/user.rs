@@ -1,55 +1,96 @@
 //! `holdfast user`.
 
-use admin::{Done, NewUser, SecretUser, SetGrant, User, UserList};
+use admin::client::Client;
+use admin::{Done, Judgement, May, NewKey, NewUser, SecretKey, SetGrant, SetKey, User, UserList};
 use store::api::Right as Granted;
 
-use crate::cli::{AdminArgs, Right, UserCommand};
-use crate::command::{NOTHING, client, print, segment};
+use crate::cli::{AdminArgs, KeyArgs, KeyCommand, Right, TenantArgs, UserArgs, UserCommand};
+use crate::command::{NOTHING, client, path, policy, print};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
-pub(crate) async fn run(admin: &AdminArgs, command: UserCommand, json: bool) -> Result<Exit, Failure> {
+pub(crate) async fn run(admin: &AdminArgs, args: UserArgs, json: bool) -> Result<Exit, Failure> {
     let client = client(admin)?;
-    match command {
-        UserCommand::Create { name, access_key, secret_key } => {
+    let tenant = &args.tenant;
+    match args.command {
+        UserCommand::Create { name, key: KeyArgs { access_key, secret_key } } => {
             let new = NewUser { name, access_key, secret_key };
-            let made: SecretUser = client.call("POST", "/v1/users", Some(&new)).await?;
+            let made: SecretKey = client.call("POST", &path(tenant, &["users"]), Some(&new)).await?;
             print(&made, json, |made| {
-                format!(
-                    "user        {}\naccess key  {}\nsecret key  {}\n\nThe secret is not shown again. Next: holdfast user grant {} BUCKET read|write|admin\n",
-                    render::clean(&made.user.name),
-                    made.user.access_key,
-                    made.secret_key,
-                    render::clean(&made.user.name),
-                )
+                let next = format!("holdfast user grant {} BUCKET read|write|admin", render::clean(&made.name));
+                render::secret("user", &made.name, &made.access_key, &made.secret_key, &next)
             })?;
         }
         UserCommand::List => {
-            let users: UserList = client.call("GET", "/v1/users", NOTHING).await?;
+            let users: UserList = client.call("GET", &path(tenant, &["users"]), NOTHING).await?;
             print(&users, json, |users| render::users(users))?;
         }
+        UserCommand::Show { name } => {
+            let user: User = client.call("GET", &path(tenant, &["users", &name]), NOTHING).await?;
+            print(&user, json, render::user)?;
+        }
         UserCommand::Delete { name } => {
-            let done: Done = client.call("DELETE", &format!("/v1/users/{}", segment(&name)), NOTHING).await?;
-            print(&done, json, |_| format!("user {} is gone; its key no longer works\n", render::clean(&name)))?;
+            let done: Done = client.call("DELETE", &path(tenant, &["users", &name]), NOTHING).await?;
+            print(&done, json, |_| format!("user {} is gone; its keys no longer work\n", render::clean(&name)))?;
         }
         UserCommand::Grant { name, bucket, right } => {
-            let path = grant_path(&name, &bucket);
-            let user: User = client.call("PUT", &path, Some(&SetGrant { right: granted(right) })).await?;
+            let at = path(tenant, &["users", &name, "grants", &bucket]);
+            let user: User = client.call("PUT", &at, Some(&SetGrant { right: granted(right) })).await?;
             print(&user, json, |user| render::users(std::slice::from_ref(user)))?;
         }
         UserCommand::Revoke { name, bucket } => {
-            let user: User = client.call("DELETE", &grant_path(&name, &bucket), NOTHING).await?;
+            let at = path(tenant, &["users", &name, "grants", &bucket]);
+            let user: User = client.call("DELETE", &at, NOTHING).await?;
             print(&user, json, |user| render::users(std::slice::from_ref(user)))?;
+        }
+        UserCommand::Key(command) => key(&client, tenant, command, json).await?,
+        UserCommand::Policy(command) => {
+            return policy::run::<User>(&client, tenant, "users", |user| &user.policies, command, json).await;
+        }
+        UserCommand::May { name, action, resource, with } => {
+            let with = with.iter().map(|pair| condition(pair)).collect::<Result<_, _>>()?;
+            let may = May { action, resource, with };
+            let told: Judgement = client.call("POST", &path(tenant, &["users", &name, "may"]), Some(&may)).await?;
+            print(&told, json, |told| {
+                format!("{}: {}\n", if told.allowed { "yes" } else { "no" }, render::clean(&told.because))
+            })?;
+            return Ok(if told.allowed { Exit::Ok } else { Exit::No });
         }
     }
     Ok(Exit::Ok)
 }
 
-fn grant_path(name: &str, bucket: &str) -> String {
-    format!("/v1/users/{}/grants/{}", segment(name), segment(bucket))
+async fn key(client: &Client, tenant: &TenantArgs, command: KeyCommand, json: bool) -> Result<(), Failure> {
+    let user: User = match command {
+        KeyCommand::Create { name, key: KeyArgs { access_key, secret_key } } => {
+            let new = NewKey { access_key, secret_key };
+            let made: SecretKey = client.call("POST", &path(tenant, &["users", &name, "keys"]), Some(&new)).await?;
+            return print(&made, json, |made| {
+                let next =
+                    format!("change to it, then holdfast user key disable {} OLD-KEY", render::clean(&made.name));
+                render::secret("user", &made.name, &made.access_key, &made.secret_key, &next)
+            });
+        }
+        KeyCommand::List { name } => client.call("GET", &path(tenant, &["users", &name]), NOTHING).await?,
+        KeyCommand::Disable { name, access_key } => set(client, tenant, &name, &access_key, false).await?,
+        KeyCommand::Enable { name, access_key } => set(client, tenant, &name, &access_key, true).await?,
+        KeyCommand::Delete { name, access_key } => {
+            client.call("DELETE", &path(tenant, &["users", &name, "keys", &access_key]), NOTHING).await?
+        }
+    };
+    print(&user.keys, json, |keys| render::keys(keys, crate::command::now_ms()))
 }
 
-fn granted(right: Right) -> Granted {
+async fn set(client: &Client, tenant: &TenantArgs, name: &str, key: &str, enabled: bool) -> Result<User, Failure> {
+    Ok(client.call("PUT", &path(tenant, &["users", name, "keys", key]), Some(&SetKey { enabled })).await?)
+}
+
+fn condition(pair: &str) -> Result<(String, String), Failure> {
+    let pair = pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| Failure::usage("--with takes KEY=VALUE, as aws:SourceIp=10.0.0.1"))
+}
+
+pub(crate) fn granted(right: Right) -> Granted {
     match right {
         Right::Read => Granted::Read,
         Right::Write => Granted::Write,

@@ -1,10 +1,11 @@
-//! Buckets: `b/<name>` holds the record, `i/<id>` holds the state that writes depend on, `c/<id><name>` holds a
+//! Buckets: `b/<name>` (`B/<account><name>` of another tenant) holds the record, `i/<id>` holds the state that writes depend on, `c/<id><name>` holds a
 //! sub-resource (policy, lifecycle, CORS, ...) as it was put.
 
-use base::BucketId;
+use base::{AccountId, BucketId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::user::in_account;
 use super::{Record, RecordError, RetentionMode, grown, join, under};
 
 /// A bucket.
@@ -118,19 +119,24 @@ impl Record for BucketRecord {
     const NAME: &'static str = "bucket";
 }
 
-/// `b/<name>`.
-pub fn bucket_key(name: &str) -> Bytes {
-    join(b"b/", &[name.as_bytes()])
+/// `b/<name>`, of another tenant `B/<account><name>`.
+pub fn bucket_key(account: AccountId, name: &str) -> Bytes {
+    in_account(b"b/", b"B/", account, name)
 }
 
-/// All buckets, by name.
-pub fn buckets() -> (Bytes, Bytes) {
-    under(Bytes::from_static(b"b/"))
+/// All buckets of an account, by name.
+pub fn buckets(account: AccountId) -> (Bytes, Bytes) {
+    under(bucket_key(account, ""))
 }
 
-/// The name in a key made by [`bucket_key`].
-pub fn bucket_name_of(key: &[u8]) -> Option<&str> {
-    std::str::from_utf8(key.strip_prefix(b"b/")?).ok()
+/// All buckets of all tenants but the default one.
+pub fn all_tenants_buckets() -> (Bytes, Bytes) {
+    under(Bytes::from_static(b"B/"))
+}
+
+/// The name in a key made by [`bucket_key`] for this account.
+pub fn bucket_name_of(account: AccountId, key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_prefix(bucket_key(account, "").as_ref())?).ok()
 }
 
 /// `i/<id>`: the bucket's [`BucketState`], present while the bucket lives.

@@ -17,8 +17,12 @@
 //! | `x/<body id>` | [`DropRecord`]: a multipart body to take apart | until taken apart |
 //! | `e/<target>00<sequence>` | [`notify::Event`]: an event that the target has not taken yet | until taken or dropped |
 //! | `q/<target>` | [`QueueRecord`]: what became of the target's events | for ever |
-//! | `a/<access key>` | [`UserRecord`] | the user's |
-//! | `n/<user name>` | the access key of the user with this name | the user's |
+//! | `B/<account><bucket name>` | [`BucketRecord`] of another tenant than the default one | the bucket's |
+//! | `a/<access key>` | [`AccessKeyRecord`] | the key's |
+//! | `n/<user name>`, `N/<account><user name>` | [`UserRecord`] | the user's |
+//! | `G/<account><group name>` | [`GroupRecord`] | the group's |
+//! | `T/<account>` | [`TenantRecord`] | the tenant's |
+//! | `t/<tenant name>` | the tenant's account | the tenant's |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -52,17 +56,24 @@ pub use object::{
 };
 pub use site::{Resync, SiteRecord};
 pub use upload::{PartRecord, UploadRecord};
-pub use user::{Grant, Right, UserRecord};
+pub use user::{
+    AccessKeyRecord, Grant, GroupRecord, InlinePolicy, KeyEntry, Membership, NamedUser, Right, TenantRecord, UserRecord,
+};
 
 pub mod key {
     //! Keys of all records, in one place so that prefixes cannot collide.
     pub use super::blob::{blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs};
-    pub use super::bucket::{bucket_config_key, bucket_configs, bucket_key, bucket_name_of, bucket_state_key, buckets};
+    pub use super::bucket::{
+        all_tenants_buckets, bucket_config_key, bucket_configs, bucket_key, bucket_name_of, bucket_state_key, buckets,
+    };
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};
-    pub use super::user::{user_key, user_name_key, users};
+    pub use super::user::{
+        access_key_key, group_key, group_name_of, groups, tenant_key, tenant_name_key, tenant_name_value, tenant_of,
+        tenants, user_name_key, user_name_of, users,
+    };
     pub use super::version::{
         null_version_key, null_version_of, null_version_value, version_key, version_of, versions, versions_from,
         versions_of_key,

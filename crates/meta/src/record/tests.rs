@@ -1,6 +1,6 @@
 //! Keys and values: what survives, what is refused.
 
-use base::{BucketId, SeededRng, UploadId};
+use base::{AccountId, BucketId, SeededRng, UploadId};
 
 use super::*;
 
@@ -99,5 +99,86 @@ fn events_lie_by_target_and_sequence() {
     assert!(key::event_key("a", 255) < key::event_key("a", 256));
     for bad in [&b"e/"[..], b"e/a1234567", b"q/a\x001234567", b"e/\xff\x0012345678"] {
         assert_eq!(key::event_of(bad), None, "{bad:?}");
+    }
+}
+
+/// Rows that version 1 wrote: the user `eve` with the grants `b` read and `*` admin, and its name.
+#[test]
+fn users_of_version_1_stay_readable() {
+    let row = hex("01 03657665 03010203 b960 02 0162 00 012a 02");
+    let key = AccessKeyRecord::decode(&row).unwrap();
+    assert_eq!((key.account, key.user.as_str(), &key.sealed_secret[..]), (AccountId::DEFAULT, "eve", &[1, 2, 3][..]));
+    let grant = |bucket: &str, right| Grant { bucket: bucket.to_owned(), right };
+    let user = UserRecord {
+        id: "eve".to_owned(),
+        created_ms: 12_345,
+        keys: vec![KeyEntry { access_key: "EVEKEY".to_owned(), created_ms: 12_345, enabled: true }],
+        grants: vec![grant("b", Right::Read), grant("*", Right::Admin)],
+        policies: vec![],
+        groups: vec![],
+    };
+    assert_eq!(UserRecord::of_version_1("EVEKEY", &row), Ok(user.clone()));
+    assert_eq!(NamedUser::decode(b"EVEKEY"), Ok(NamedUser::Version1("EVEKEY".to_owned())));
+    assert_eq!(NamedUser::decode(&user.encode()), Ok(NamedUser::User(user.clone())));
+    let corrupt = Err(RecordError::Corrupt { record: "user" });
+    assert_eq!(UserRecord::decode(&row), corrupt, "a row of the other shape");
+    assert_eq!(UserRecord::of_version_1("EVEKEY", &user.encode()), corrupt);
+    assert_eq!(UserRecord::of_version_1("EVEKEY", &row[..row.len() - 1]), corrupt);
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        text.bytes().filter_map(|byte| char::from(byte).to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+#[test]
+fn rows_of_users_groups_and_tenants_are_as_specified() {
+    let account = AccountId::from_bytes(0x1234u64.to_be_bytes()).unwrap();
+    let policy = InlinePolicy { name: "p".to_owned(), document: "{}".to_owned() };
+    let grant = Grant { bucket: "b".to_owned(), right: Right::Write };
+    let user = UserRecord {
+        id: "I".to_owned(),
+        created_ms: 1,
+        keys: vec![KeyEntry { access_key: "K".to_owned(), created_ms: 2, enabled: false }],
+        grants: vec![grant.clone()],
+        policies: vec![policy.clone()],
+        groups: vec![Membership { name: "g".to_owned(), id: "J".to_owned() }],
+    };
+    let group = GroupRecord { id: "J".to_owned(), created_ms: 3, grants: vec![grant], policies: vec![policy] };
+    let key = AccessKeyRecord { account, user: "u".to_owned(), sealed_secret: vec![9] };
+    let tenant = TenantRecord { name: "t".to_owned(), created_ms: 4 };
+    let table: [(&[u8], &str); 4] = [
+        (&user.encode(), "02 0149 01 01 014b 02 00 01 0162 01 01 0170 027b7d 01 0167 014a"),
+        (&group.encode(), "01 014a 03 01 0162 01 01 0170 027b7d"),
+        (&key.encode(), "02 b424 0175 0109"),
+        (&tenant.encode(), "01 0174 04"),
+    ];
+    for (bytes, expected) in table {
+        assert_eq!(bytes, hex(expected), "{expected}");
+    }
+    assert_eq!(UserRecord::decode(&user.encode()), Ok(user));
+    assert_eq!(GroupRecord::decode(&group.encode()), Ok(group));
+    assert!(AccessKeyRecord::decode(&key.encode()) == Ok(key));
+    assert_eq!(TenantRecord::decode(&tenant.encode()), Ok(tenant));
+}
+
+/// A name of one account must never be read as another's.
+#[test]
+fn accounts_share_no_rows() {
+    let rng = SeededRng::new(10);
+    let accounts = [AccountId::DEFAULT, AccountId::random(&rng), AccountId::random(&rng)];
+    for a in accounts {
+        for b in accounts.into_iter().filter(|b| *b != a) {
+            let inside = |(from, to): (bytes::Bytes, bytes::Bytes), key: bytes::Bytes| key >= from && key < to;
+            for name in ["x", "", "\0\0\0\0\0\0\0\u{1}x"] {
+                assert!(!inside(key::buckets(a), key::bucket_key(b, name)));
+                assert!(!inside(key::users(a), key::user_name_key(b, name)));
+                assert!(!inside(key::groups(a), key::group_key(b, name)));
+            }
+        }
+        assert_eq!(key::bucket_name_of(a, &key::bucket_key(a, "x")), Some("x"));
+        assert_eq!(key::user_name_of(a, &key::user_name_key(a, "x")), Some("x"));
+        assert_eq!(key::tenant_of(&key::tenant_key(a)), Some(a));
     }
 }

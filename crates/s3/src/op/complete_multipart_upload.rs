@@ -28,7 +28,7 @@ pub(crate) async fn run(
     }
     let done = at.store.complete_upload(&input.bucket, &input.key, upload, &parts, expected, &condition).await;
     let info = done.map_err(answer)?;
-    let told = encryption::Told::of(&info.encryption, None, &at.region);
+    let told = encryption::Told::of(&info.encryption, None, &at.kms());
     let sums = Sums::of(info.checksum.as_ref());
     let (version_id, expiration) = at.told(&info, true).await?;
     Ok(S3Response::new(CompleteMultipartUploadOutput {

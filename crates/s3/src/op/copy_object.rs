@@ -24,7 +24,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
         ),
         encryption::source_customer(&req.headers)?,
     )?;
-    let asked = encryption::asked(&req.headers, &at.region)?;
+    let asked = encryption::asked(&req.headers, &at.kms())?;
     let replaces = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
     let retags = input.tagging_directive.as_ref().is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
     let same = from.bucket == input.bucket && from.key == input.key && from.version.is_none();
@@ -58,7 +58,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     let copied = at.store.copy(&from, &input.bucket, &input.key, &changes, &condition).await;
     let info = copied.map_err(answer)?;
     let (version_id, expiration) = at.told(&info, true).await?;
-    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.kms());
     let sums = Sums::of(info.checksum.as_ref());
     let result = CopyObjectResult {
         checksum_crc32: sums.crc32,

@@ -17,14 +17,14 @@ pub(crate) async fn run(
     let owner = access::principal(&req)?.name().to_owned();
     let input = req.input;
     let checksum = checksum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-    let asked = encryption::asked(&req.headers, &at.region)?;
+    let asked = encryption::asked(&req.headers, &at.kms())?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let wanted = checksum.map(|(algorithm, kind)| (algorithm.name().to_owned(), kind));
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let new = NewObject { meta, encrypt: asked.encrypt, acl };
     let upload = at.store.create_upload(&input.bucket, &input.key, new, wanted, &owner).await.map_err(answer)?;
     let (abort_date, abort_rule_id) = rules::abort(at, &input.bucket, &upload).await?;
-    let told = encryption::Told::of(&upload.encryption, asked.customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&upload.encryption, asked.customer.as_ref(), &at.kms());
     Ok(S3Response::new(CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: checksum.map(|(algorithm, _)| ChecksumAlgorithm::from_static(algorithm.name())),

@@ -40,7 +40,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
     let locked = lock::Told::of(info.meta.lock);
     let body = body(object.read(view.read_range()).await.map_err(answer)?, view.len()).await?;
     let headers = ObjectHeaders::of(info.meta);
-    let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.kms());
     let sums = Sums::of(view.checksum.as_ref());
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),

@@ -39,7 +39,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
     }
     let locked = lock::Told::of(info.meta.lock);
     let headers = ObjectHeaders::of(info.meta);
-    let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.kms());
     let sums = Sums::of(view.checksum.as_ref());
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),

@@ -1,8 +1,7 @@
-//! ListBuckets: those on which the principal has any right.
+//! ListBuckets: all for whom a policy lets see all, and otherwise those that the principal may list.
 
 use s3s::dto::{Bucket, ListBucketsInput, ListBucketsOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use store::api::Right;
 
 use crate::error::answer;
 use crate::service::Service;
@@ -13,6 +12,8 @@ const PAGE_MAX: i32 = 10_000;
 
 pub(crate) async fn run(at: &Service, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
     let principal = access::principal(&req)?;
+    let authority = access::authority(&req)?;
+    let all = authority.sees_all();
     let input = &req.input;
     let limit = match input.max_buckets.unwrap_or(PAGE_MAX) {
         limit @ 1..=PAGE_MAX => limit as usize,
@@ -24,9 +25,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<ListBucketsInput>) -> S3Res
     let mut buckets = at.store.buckets().await.map_err(answer)?;
     buckets.retain(|bucket| {
         !elsewhere
-            && principal.may(Right::Read, &bucket.name)
             && bucket.name.starts_with(prefix)
             && after.as_ref().is_none_or(|after| bucket.name > *after)
+            && (all || authority.sees(&bucket.name))
     });
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
     let more = buckets.len() > limit;

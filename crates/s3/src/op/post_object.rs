@@ -26,8 +26,10 @@ use crate::access::{self, Authority, Peer};
 use crate::acl::{self, Of};
 use crate::body::BodyFault;
 use crate::encryption::{self, Asked};
+use crate::endpoint;
 use crate::error::{answer, custom, not_implemented};
 use crate::form::{Fields, Policy, Signed};
+use crate::guard::Named;
 use crate::host::Place;
 use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX};
 use crate::notes::Watched;
@@ -67,14 +69,14 @@ pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Watched
     asked_with.extend(headers.clone());
     let (principal, length) = authorise(at, &fields, bucket, now).await?;
     let at = &at.acting(principal.as_ref(), &head.extensions, Cause::Form);
-    let authority = Authority::new(at.store.clone(), principal, &head.uri, &asked_with, peer);
+    let authority = Authority::new(&at.store, principal, &head.uri, &asked_with, peer);
     authority.check("s3:PutObject", Some(Right::Write), bucket, Some((key, None))).await?;
     access::extra(&authority, &headers, bucket, key).await?;
     unsupported::check_headers(&headers)?;
     if headers.keys().any(|name| name.as_str().starts_with("x-amz-checksum-")) {
         return Err(not_implemented("a checksum of a form's file"));
     }
-    let asked = encryption::asked(&headers, &at.region)?;
+    let asked = encryption::asked(&headers, &at.kms())?;
     let mut meta = wire::object_meta(&headers, Some(fields.metadata().into_iter().collect()))?;
     if let Some(document) = fields.get("tagging") {
         authority.check("s3:PutObjectTagging", Some(Right::Write), bucket, Some((key, None))).await?;
@@ -182,8 +184,17 @@ async fn authorise(
     now: OffsetDateTime,
 ) -> S3Result<(Option<Principal>, RangeInclusive<u64>)> {
     let Some(signed) = Signed::of(fields, now)? else { return Ok((None, 0..=u64::MAX)) };
-    let found = at.store.authenticate(signed.access_key).await.map_err(answer)?;
-    let (secret, principal) = found.ok_or_else(|| s3_error!(InvalidAccessKeyId, "the access key does not exist"))?;
+    let named = Named {
+        access_key: Some(signed.access_key.to_owned()),
+        tokens: fields.get("x-amz-security-token").map(str::to_owned).into_iter().collect(),
+    };
+    let (secret, principal) = match endpoint::temporary(&at.store, named).await? {
+        Some(temporary) => (at.store.temporary_secret(signed.access_key).map_err(answer)?, temporary.principal),
+        None => {
+            let found = at.store.authenticate(signed.access_key).await.map_err(answer)?;
+            found.ok_or_else(|| s3_error!(InvalidAccessKeyId, "the access key does not exist"))?
+        }
+    };
     if !signed.is_signed_with(&secret) {
         return Err(s3_error!(SignatureDoesNotMatch, "the signature of the form's policy is not the one expected"));
     }
@@ -327,7 +338,7 @@ async fn told(
         (None, _) => (StatusCode::NO_CONTENT, location),
     };
     *response.status_mut() = status;
-    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.kms());
     let (version, expiration) = at.told(&info, true).await?;
     let headers = [
         (header::LOCATION, Some(place)),

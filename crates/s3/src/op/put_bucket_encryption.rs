@@ -16,7 +16,7 @@ pub(crate) async fn run(
     req: S3Request<PutBucketEncryptionInput>,
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
     let config = &req.input.server_side_encryption_configuration;
-    let encryption = validate(config, &at.region)?;
+    let encryption = validate(config, &at.kms())?;
     config::put(&at.store, &req.input.bucket, config::ENCRYPTION, config).await?;
     let change = |state: &mut BucketState| {
         state.encryption = encryption;
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     Ok(S3Response::new(PutBucketEncryptionOutput {}))
 }
 
-fn validate(config: &ServerSideEncryptionConfiguration, region: &str) -> S3Result<DefaultEncryption> {
+fn validate(config: &ServerSideEncryptionConfiguration, kms: &str) -> S3Result<DefaultEncryption> {
     let [rule] = config.rules.as_slice() else {
         return Err(malformed());
     };
@@ -38,7 +38,7 @@ fn validate(config: &ServerSideEncryptionConfiguration, region: &str) -> S3Resul
         )),
         ServerSideEncryption::AES256 => Ok(DefaultEncryption::Bucket),
         ServerSideEncryption::AWS_KMS => {
-            encryption::known_key(default.kms_master_key_id.as_deref(), region)?;
+            encryption::known_key(default.kms_master_key_id.as_deref(), kms)?;
             Ok(DefaultEncryption::Kms { bucket_key: rule.bucket_key_enabled == Some(true) })
         }
         ServerSideEncryption::AWS_KMS_DSSE => Err(not_implemented("dual-layer encryption")),

@@ -14,7 +14,7 @@ use crate::wire::{self, Sums};
 pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let input = req.input;
     let condition = wire::write_condition(input.if_match, input.if_none_match)?;
-    let asked = encryption::asked(&req.headers, &at.region)?;
+    let asked = encryption::asked(&req.headers, &at.kms())?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let new = NewObject { meta, encrypt: asked.encrypt, acl };
@@ -22,7 +22,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let size = body.size;
     let info = at.store.put(&input.bucket, &input.key, new, size, &condition, &mut body).await.map_err(answer)?;
     let (version_id, expiration) = at.told(&info, true).await?;
-    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.kms());
     let sums = Sums::of(info.checksum.as_ref());
     Ok(S3Response::new(PutObjectOutput {
         checksum_crc32: sums.crc32,

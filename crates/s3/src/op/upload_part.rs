@@ -33,7 +33,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<UploadPartInput>) -> S3Resu
     let size = body.size;
     let new = NewPart { upload, number, customer: customer.as_ref().map(|customer| customer.key.clone()) };
     let part = at.store.put_part(&input.bucket, &input.key, &new, size, &mut body).await.map_err(answer)?;
-    let told = encryption::Told::of(&open.encryption, customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&open.encryption, customer.as_ref(), &at.kms());
     let sums = Sums::of(part.checksum.as_ref());
     Ok(S3Response::new(UploadPartOutput {
         checksum_crc32: sums.crc32,

@@ -47,7 +47,7 @@ pub(crate) async fn run(
     };
     let new = NewPart { upload, number, customer: customer.as_ref().map(|customer| customer.key.clone()) };
     let part = at.store.copy_part(&from, range, &input.bucket, &input.key, &new).await.map_err(answer)?;
-    let told = encryption::Told::of(&open.encryption, customer.as_ref(), &at.region);
+    let told = encryption::Told::of(&open.encryption, customer.as_ref(), &at.kms());
     let sums = Sums::of(part.checksum.as_ref());
     let result = CopyPartResult {
         checksum_crc32: sums.crc32,

@@ -98,18 +98,15 @@ impl Store {
         }
     }
 
-    /// One pass over all buckets that have rules.
+    /// One pass over all buckets of all tenants that have rules.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn expire(&self) -> Result<Expired, Error> {
         self.0.workers.report("lifecycle", |report| report.state = "running".to_owned());
         let mut done = Expired::default();
-        for bucket in self.buckets().await? {
-            if let Some(rules) = self.rules(&bucket.name).await? {
-                self.expire_versions(&bucket.name, &rules, &mut done).await?;
-                self.expire_uploads(&bucket.name, &rules, &mut done).await?;
-            }
+        for tenant in self.each_tenant().await? {
+            tenant.expire_buckets(&mut done).await?;
         }
         self.0.workers.report("lifecycle", |report| {
             report.state = "idle".to_owned();
@@ -117,6 +114,16 @@ impl Store {
             report.last_error = None;
         });
         Ok(done)
+    }
+
+    async fn expire_buckets(&self, done: &mut Expired) -> Result<(), Error> {
+        for bucket in self.buckets().await? {
+            if let Some(rules) = self.rules(&bucket.name).await? {
+                self.expire_versions(&bucket.name, &rules, done).await?;
+                self.expire_uploads(&bucket.name, &rules, done).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn expire_versions(&self, bucket: &str, rules: &Rules, done: &mut Expired) -> Result<(), Error> {

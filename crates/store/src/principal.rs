@@ -1,0 +1,136 @@
+//! Whom a request acts for, and what hangs on that one.
+
+use std::sync::Arc;
+
+use base::AccountId;
+use policy::{Account, Policy};
+
+use crate::api::{Grant, Right};
+
+/// The name of an account's root: of the cluster's in the default tenant, of its administrator in
+/// another.
+pub(crate) const ROOT: &str = "root";
+
+/// Whom a request acts for. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    identity: Arc<Identity>,
+    session: Option<Arc<Session>>,
+}
+
+/// A user or an account's root, with all that is attached to it.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) account: AccountId,
+    /// The account as policies write it.
+    pub(crate) account_text: String,
+    /// [`ROOT`] for the account's root.
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) is_root: bool,
+    pub(crate) grants: Vec<(Origin, Grant)>,
+    pub(crate) policies: Vec<Attached>,
+}
+
+/// Where a grant or policy hangs: `None` on the user itself, else on this group.
+pub(crate) type Origin = Option<String>;
+
+/// An identity policy and where it hangs.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) origin: Origin,
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+}
+
+/// What temporary credentials add to whom they act for.
+#[derive(Debug)]
+pub struct Session {
+    /// Milliseconds since the Unix epoch.
+    pub issued_ms: u64,
+    /// Milliseconds since the Unix epoch.
+    pub expires_ms: u64,
+    /// Nothing is allowed that this does not allow too.
+    pub policy: Option<Policy>,
+}
+
+impl Identity {
+    /// An account's root: needs no rights of its own.
+    pub(crate) fn root(account: AccountId) -> Self {
+        let account_text = account.to_string();
+        Self {
+            account,
+            id: account_text.clone(),
+            account_text,
+            name: ROOT.to_owned(),
+            is_root: true,
+            grants: Vec::new(),
+            policies: Vec::new(),
+        }
+    }
+}
+
+impl Principal {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self { identity: Arc::new(identity), session: None }
+    }
+
+    /// The same one, acting by temporary credentials.
+    pub(crate) fn in_session(&self, session: Arc<Session>) -> Self {
+        Self { identity: self.identity.clone(), session: Some(session) }
+    }
+
+    /// The name that owns what this principal makes.
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// The unique id, `aws:userid`; of a root its account's.
+    pub fn id(&self) -> &str {
+        &self.identity.id
+    }
+
+    /// The account, whose buckets are all that this principal can reach.
+    pub fn account(&self) -> AccountId {
+        self.identity.account
+    }
+
+    /// Whether it is its account's root.
+    pub fn is_root(&self) -> bool {
+        self.identity.is_root
+    }
+
+    /// How policies and STS name it.
+    pub fn arn(&self) -> String {
+        // Never anonymous, so there is one.
+        self.in_policies().arn().unwrap_or_default()
+    }
+
+    /// The temporary credentials that it acts by.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
+    /// Whether a grant gives `right` on `bucket`. What policies say is not asked.
+    pub fn may(&self, right: Right, bucket: &str) -> bool {
+        self.identity.is_root || self.grant(right, bucket).is_some()
+    }
+
+    pub(crate) fn grant(&self, right: Right, bucket: &str) -> Option<&(Origin, Grant)> {
+        let gives = |grant: &Grant| (grant.bucket == "*" || grant.bucket == bucket) && grant.right >= right;
+        self.identity.grants.iter().find(|(_, grant)| gives(grant))
+    }
+
+    pub(crate) fn policies(&self) -> &[Attached] {
+        &self.identity.policies
+    }
+
+    pub(crate) fn in_policies(&self) -> policy::Principal<'_> {
+        let Identity { account_text, name, id, is_root, .. } = self.identity.as_ref();
+        let account = Account { id: account_text, canonical: name };
+        match is_root {
+            true => policy::Principal::Root(account),
+            false => policy::Principal::User { account, name, id, tags: &[] },
+        }
+    }
+}
