@@ -27,10 +27,17 @@ use crate::{context, endpoint};
 const SERVICE: &str = "sts";
 const VERSION: &str = "2011-06-15";
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// Seconds that temporary credentials live when nothing is said.
-const DURATION_DEFAULT: u32 = 3_600;
-/// Shortest and longest life, seconds.
-const DURATION: std::ops::RangeInclusive<u32> = 900..=43_200;
+/// How long temporary credentials live, seconds.
+struct Lives {
+    /// When nothing is said.
+    default: u32,
+    longest: u32,
+}
+
+/// Shortest life, seconds.
+const LIFE_MIN: u32 = 900;
+const OF_ROLE: Lives = Lives { default: 3_600, longest: 43_200 };
+const OF_SESSION: Lives = Lives { default: 43_200, longest: 129_600 };
 
 /// Whether a request is for this service: S3 has no form at the root.
 pub(crate) fn is_meant<B>(request: &Request<B>, place: &Place) -> bool {
@@ -221,11 +228,13 @@ impl Form {
         }
     }
 
-    fn duration(&self) -> Result<u32, Fault> {
-        let Some(text) = self.get("DurationSeconds") else { return Ok(DURATION_DEFAULT) };
-        text.parse().ok().filter(|seconds| DURATION.contains(seconds)).ok_or_else(|| {
-            Fault::invalid(format!("DurationSeconds must be between {} and {}", DURATION.start(), DURATION.end()))
-        })
+    fn duration(&self, lives: &Lives) -> Result<u32, Fault> {
+        let Some(text) = self.get("DurationSeconds") else { return Ok(lives.default) };
+        let fits = |seconds: &u32| (LIFE_MIN..=lives.longest).contains(seconds);
+        text.parse()
+            .ok()
+            .filter(fits)
+            .ok_or_else(|| Fault::invalid(format!("DurationSeconds must be between {LIFE_MIN} and {}", lives.longest)))
     }
 }
 
@@ -265,7 +274,7 @@ impl Caller<'_> {
         if policy.is_some_and(|policy| policy.is_empty() || policy.len() > SESSION_POLICY_MAX) {
             return Err(Fault::invalid(format!("Policy has 1 to {SESSION_POLICY_MAX} characters")));
         }
-        let seconds = form.duration()?;
+        let seconds = form.duration(&OF_ROLE)?;
         self.may("sts:AssumeRole", arn)?;
         let made = self.store.create_session(self.access_key, self.principal, policy, seconds)?;
         let account = self.principal.account();
@@ -286,7 +295,7 @@ impl Caller<'_> {
 
     fn get_session_token(&self, form: &Form) -> Result<String, Fault> {
         form.only(&["DurationSeconds"])?;
-        let seconds = form.duration()?;
+        let seconds = form.duration(&OF_SESSION)?;
         self.may("sts:GetSessionToken", "*")?;
         Ok(credentials(&self.store.create_session(self.access_key, self.principal, None, seconds)?))
     }

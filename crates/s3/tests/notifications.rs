@@ -63,7 +63,12 @@ impl Sink {
 /// A world with the bucket `bbb` and the targets `hook` and `bus`.
 async fn world(queue_max: u64) -> (World, Arc<Sink>, Arc<Sink>) {
     let (hook, bus) = (Arc::new(Sink::default()), Arc::new(Sink::default()));
-    let target = |name: &str, target: Arc<Sink>| TargetOptions { name: name.to_owned(), target, queue_max };
+    let target = |name: &str, target: Arc<Sink>| TargetOptions {
+        name: name.to_owned(),
+        target,
+        queue_max,
+        tenants: vec!["default".to_owned()],
+    };
     let targets = vec![target("hook", hook.clone()), target("bus", bus.clone())];
     let world = World::start_with(|options| {
         options.events = EventOptions { region: "us-east-1".to_owned(), targets };

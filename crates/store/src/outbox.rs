@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::api::VersionId;
 use crate::bucket::{CONFIG_MAX, after};
+use crate::credential::owner;
 use crate::{Error, Store};
 
 /// The name of the configuration among a bucket's sub-resources.
@@ -112,6 +113,8 @@ pub struct TargetOptions {
     pub target: Arc<dyn Target>,
     /// Events that may wait for it; past that the oldest are dropped. At least 10.
     pub queue_max: u64,
+    /// Names of the tenants whose buckets may name it.
+    pub tenants: Vec<String>,
 }
 
 /// Where events go, and what they say of this server.
@@ -129,6 +132,8 @@ pub(crate) struct Lane {
     /// `None`: there are events for it, and it is not configured.
     pub(crate) target: Option<Arc<dyn Target>>,
     pub(crate) queue_max: u64,
+    /// Names of the tenants whose buckets may name it.
+    pub(crate) tenants: Vec<String>,
     /// Rows in the outbox, as far as known: a commit of unknown outcome is not counted.
     pub(crate) queued: AtomicU64,
     /// Wakes the target's task.
@@ -157,15 +162,16 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(options: &EventOptions) -> Self {
         let outbox = Self { region: options.region.clone(), lanes: Mutex::default(), sequence: AtomicU64::new(0) };
-        for TargetOptions { name, target, queue_max } in &options.targets {
-            outbox.lanes.lock().insert(name.clone(), lane(name, Some(target.clone()), *queue_max));
+        for TargetOptions { name, target, queue_max, tenants } in &options.targets {
+            let lane = lane(name, Some(target.clone()), *queue_max, tenants.clone());
+            outbox.lanes.lock().insert(name.clone(), lane);
         }
         outbox
     }
 
     pub(crate) fn lane(&self, name: &str) -> Arc<Lane> {
         let mut lanes = self.lanes.lock();
-        lanes.entry(name.to_owned()).or_insert_with(|| lane(name, None, QUEUE_MAX)).clone()
+        lanes.entry(name.to_owned()).or_insert_with(|| lane(name, None, QUEUE_MAX, Vec::new())).clone()
     }
 
     pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
@@ -215,11 +221,12 @@ impl Outbox {
     }
 }
 
-fn lane(name: &str, target: Option<Arc<dyn Target>>, queue_max: u64) -> Arc<Lane> {
+fn lane(name: &str, target: Option<Arc<dyn Target>>, queue_max: u64, tenants: Vec<String>) -> Arc<Lane> {
     Arc::new(Lane {
         name: name.to_owned(),
         target,
         queue_max,
+        tenants,
         queued: AtomicU64::new(0),
         wake: Notify::new(),
         told: Mutex::default(),
@@ -327,7 +334,7 @@ impl Store {
             name,
             time_ms: self.now_ms(),
             bucket: bucket.to_owned(),
-            owner: record.owner.clone(),
+            owner: owner(self.account(), &record.owner),
             configuration: String::new(),
             object: None,
             principal: origin.principal.clone(),
@@ -390,10 +397,15 @@ impl Store {
         .await
     }
 
-    /// The names of the targets that are configured.
-    pub fn target_names(&self) -> Vec<String> {
+    /// The names of the targets that are configured for the tenant.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn target_names(&self) -> Result<Vec<String>, Error> {
+        let Some(tenant) = self.tenant_name().await? else { return Ok(Vec::new()) };
         let lanes = self.0.outbox.lanes();
-        lanes.iter().filter(|lane| lane.target.is_some()).map(|lane| lane.name.clone()).collect()
+        let named = |lane: &&Arc<Lane>| lane.target.is_some() && lane.tenants.contains(&tenant);
+        Ok(lanes.iter().filter(named).map(|lane| lane.name.clone()).collect())
     }
 }
 

@@ -52,6 +52,15 @@ impl Store {
         Ok(self.of(key::tenant_name_value(&row.value)?))
     }
 
+    /// The tenant's name; `None` once it is gone.
+    pub(crate) async fn tenant_name(&self) -> Result<Option<String>, Error> {
+        if self.account() == AccountId::DEFAULT {
+            return Ok(Some(DEFAULT_TENANT.to_owned()));
+        }
+        let found = self.record::<TenantRecord>(key::tenant_key(self.account())).await?;
+        Ok(found.map(|(record, _)| record.name))
+    }
+
     /// Makes a tenant and its administrator, the user `root` in it, who may do everything there
     /// and nothing elsewhere. Returns the administrator's access key and secret: it is told this
     /// once.

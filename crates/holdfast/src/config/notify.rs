@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use store::{Target, TargetOptions};
+use store::{DEFAULT_TENANT, Target, TargetOptions};
 use targets::{Creds, Login, Nats, NatsOptions, Webhook, WebhookOptions};
 
 use super::secret_file;
@@ -36,6 +36,7 @@ pub(super) struct RawTarget {
     password_file: Option<PathBuf>,
     token_file: Option<PathBuf>,
     creds_file: Option<PathBuf>,
+    tenants: Option<Vec<String>>,
 }
 
 /// One table, while it is checked.
@@ -90,6 +91,7 @@ fn target(table: &mut Table<'_>, raw: RawTarget) -> Option<TargetOptions> {
     let timeout = table.between("timeout_s", raw.timeout_s.unwrap_or(TIMEOUT_S), 1, 50);
     let queue_max = table.between("queue_max", raw.queue_max.unwrap_or(QUEUE_MAX), 10, 10_000_000);
     let timeout = Duration::from_secs(timeout);
+    let tenants = raw.tenants.clone().unwrap_or_else(|| vec![DEFAULT_TENANT.to_owned()]);
     let target = match raw.kind.as_str() {
         "webhook" => webhook(table, raw, timeout),
         "nats" => nats(table, raw, timeout),
@@ -98,7 +100,7 @@ fn target(table: &mut Table<'_>, raw: RawTarget) -> Option<TargetOptions> {
             None
         }
     };
-    Some(TargetOptions { name: table.name.to_owned(), target: target?, queue_max })
+    Some(TargetOptions { name: table.name.to_owned(), target: target?, queue_max, tenants })
 }
 
 fn webhook(table: &mut Table<'_>, raw: RawTarget, timeout: Duration) -> Option<Arc<dyn Target>> {

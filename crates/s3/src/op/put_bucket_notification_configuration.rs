@@ -15,7 +15,8 @@ pub(crate) async fn run(
     req: S3Request<PutBucketNotificationConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
     let input = req.input;
-    let rules = notification::of_document(&input.bucket, input.notification_configuration, &at.store.target_names())?;
+    let targets = at.store.target_names().await.map_err(answer)?;
+    let rules = notification::of_document(&input.bucket, input.notification_configuration, &targets)?;
     let test = !input.skip_destination_validation.unwrap_or(false);
     at.store.put_notification(&rules, test).await.map_err(answer)?;
     Ok(S3Response::new(PutBucketNotificationConfigurationOutput {}))

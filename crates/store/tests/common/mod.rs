@@ -25,7 +25,12 @@ pub async fn store(meta: Arc<dyn Engine>) -> Store {
 /// Makes a bucket with the keys `name(0)` to `name(count - 1)`.
 pub async fn fill(store: &Store, meta: &dyn Engine, bucket: &str, count: usize, name: impl Fn(usize) -> String) {
     store.create_bucket(bucket, "root", false).await.expect("a bucket");
-    let row = meta.get(&[key::bucket_key(base::AccountId::DEFAULT, bucket)]).await.expect("a read").remove(0).expect("the bucket's row");
+    let row = meta
+        .get(&[key::bucket_key(base::AccountId::DEFAULT, bucket)])
+        .await
+        .expect("a read")
+        .remove(0)
+        .expect("the bucket's row");
     let id = BucketRecord::decode(&row.value).expect("a record").id;
     let rng = SeededRng::new(1);
     let object = |i: usize| ObjectRecord {
