@@ -129,6 +129,11 @@ refused("NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=BUCKET)
 refused("ObjectLockConfigurationNotFoundError", s3.get_object_lock_configuration, Bucket=BUCKET)
 refused("ReplicationConfigurationNotFoundError", s3.get_bucket_replication, Bucket=BUCKET)
 
+# A new bucket has these controls.
+controls = s3.get_bucket_ownership_controls(Bucket=BUCKET)["OwnershipControls"]
+assert controls == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}, controls
+s3.delete_bucket_ownership_controls(Bucket=BUCKET)
+
 for call, put_field, get_field, value, missing in TABLE:
     absent(call, get_field, missing)
     getattr(s3, f"put_{call}")(Bucket=BUCKET, **{put_field: value})

@@ -88,6 +88,11 @@ pub trait Context: Sync {
 pub struct Values(HashMap<String, Vec<String>>);
 
 impl Values {
+    /// Whether there is no value at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds one value of a key, whose name may be written in any case (`aws:SourceIp`).
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {

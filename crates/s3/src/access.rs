@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::AccountId;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use policy::{Context, Policy, Values, Verdict, is_public};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::dto::{CopyObjectInput, CopySource, PublicAccessBlockConfiguration, UploadPartCopyInput};
+use s3s::dto::{CopyObjectInput, CopySource, PublicAccessBlockConfiguration, TaggingDirective, UploadPartCopyInput};
 use s3s::{S3Request, S3Result, s3_error};
 use store::api::{Principal, Right};
 use store::{Error, Question, Store, judge};
 
 use crate::notes::Notes;
-use crate::operations::{self, Level};
+use crate::operations::{self, BYPASS, Level};
 use crate::{acl, config, context, error, unsupported, wire};
 
 /// On what ListBuckets is asked.
@@ -52,6 +52,7 @@ pub(crate) struct Authority {
 struct Asked {
     uri: Uri,
     headers: HeaderMap,
+    signed_in: Option<&'static str>,
     peer: Option<Peer>,
     issued_ms: Option<u64>,
     values: OnceLock<Values>,
@@ -75,7 +76,7 @@ impl Context for Circumstances<'_> {
     fn values(&self, key: &str) -> Option<Cow<'_, [String]>> {
         if !key.starts_with("s3:existingobjecttag/") {
             let asked = self.asked;
-            let fresh = || context::values(&asked.uri, &asked.headers, asked.peer, asked.issued_ms);
+            let fresh = || context::values(&asked.uri, &asked.headers, asked.signed_in, asked.peer, asked.issued_ms);
             return asked.values.get_or_init(fresh).values(key);
         }
         if self.tags.is_none() {
@@ -86,10 +87,12 @@ impl Context for Circumstances<'_> {
 }
 
 impl Authority {
-    /// Who is not known is a stranger to the default tenant; the others have no strangers.
+    /// `signed_in`: where the signature was, as `s3:authType` has it; `None` when there was none. Who is
+    /// not known is a stranger to the default tenant; the others have no strangers.
     pub(crate) fn new(
         store: &Store,
         principal: Option<Principal>,
+        signed_in: Option<&'static str>,
         uri: &Uri,
         headers: &HeaderMap,
         peer: Option<Peer>,
@@ -97,6 +100,7 @@ impl Authority {
         let asked = Asked {
             uri: uri.clone(),
             headers: headers.clone(),
+            signed_in,
             peer,
             issued_ms: principal.as_ref().and_then(Principal::session).map(|session| session.issued_ms),
             values: OnceLock::new(),
@@ -229,7 +233,10 @@ impl S3Access for Access {
             return Err(if principal.is_some() { error::not_implemented(cx.s3_op().name()) } else { denied() });
         };
         let peer = cx.extensions_mut().get::<Peer>().copied();
-        let authority = Authority::new(&self.0, principal, cx.uri(), cx.headers(), peer);
+        let in_query = query(cx.uri(), "X-Amz-Signature").is_some();
+        let signed_in = if in_query { "REST-QUERY-STRING" } else { "REST-HEADER" };
+        let signed_in = principal.is_some().then_some(signed_in);
+        let authority = Authority::new(&self.0, principal, signed_in, cx.uri(), cx.headers(), peer);
         expected_owner(cx.headers(), authority.store.account())?;
         let version = query(cx.uri(), "versionId");
         let action = operation.versioned.filter(|_| version.is_some()).unwrap_or(operation.action);
@@ -242,6 +249,9 @@ impl S3Access for Access {
             Level::Object => {
                 let (bucket, key) = cx.s3_path().as_object().ok_or_else(denied)?;
                 authority.check(action, operation.right, bucket, Some((key, version.as_deref()))).await?;
+                if let Some(more) = operations::more(operation.name, version.is_some()) {
+                    authority.check(more, operation.right, bucket, Some((key, version.as_deref()))).await?;
+                }
                 extra(&authority, cx.headers(), bucket, key).await?;
             }
             // Each key is judged when the document is read.
@@ -256,7 +266,10 @@ impl S3Access for Access {
     }
 
     async fn copy_object(&self, req: &mut S3Request<CopyObjectInput>) -> S3Result<()> {
-        may_read_source(authority(req)?, &req.input.copy_source).await
+        let authority = authority(req)?;
+        may_read_source(authority, &req.input.copy_source).await?;
+        let retags = req.input.tagging_directive.as_ref().is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
+        if retags { Ok(()) } else { may_read_source_tags(authority, &req.input.copy_source).await }
     }
 
     async fn upload_part_copy(&self, req: &mut S3Request<UploadPartCopyInput>) -> S3Result<()> {
@@ -282,7 +295,7 @@ impl Access {
 }
 
 /// A client that expects a bucket to belong to another account has the wrong bucket.
-fn expected_owner(headers: &HeaderMap, account: AccountId) -> S3Result<()> {
+pub(crate) fn expected_owner(headers: &HeaderMap, account: AccountId) -> S3Result<()> {
     let names = ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"];
     let mut given = names.iter().filter_map(|name| headers.get(*name)).peekable();
     if given.peek().is_none() {
@@ -295,7 +308,9 @@ fn expected_owner(headers: &HeaderMap, account: AccountId) -> S3Result<()> {
 /// Judges what headers ask for beyond the operation.
 pub(crate) async fn extra(authority: &Authority, headers: &HeaderMap, bucket: &str, key: &str) -> S3Result<()> {
     for (header, action, right) in operations::EXTRA {
-        if headers.get(header).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"false")) {
+        // Only the bypass is a switch; any other value is asked for.
+        let off = |value: &HeaderValue| header == BYPASS && value.as_bytes().eq_ignore_ascii_case(b"false");
+        if headers.get(header).is_some_and(|value| !off(value)) {
             authority.check(action, Some(right), bucket, Some((key, None))).await?;
         }
     }
@@ -334,6 +349,15 @@ async fn may_read_source(authority: &Authority, source: &CopySource) -> S3Result
             Err(error::not_implemented("copying from an access point or outpost"))
         }
     }
+}
+
+/// A copy that takes the tags along tells them.
+async fn may_read_source_tags(authority: &Authority, source: &CopySource) -> S3Result<()> {
+    let CopySource::Bucket { bucket, key, version_id } = source else { return Ok(()) };
+    let version = version_id.as_deref();
+    let action = if version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
+    let judged = authority.check(action, Some(Right::Read), bucket, Some((key, version))).await;
+    if judged.is_err() && authority.tags(bucket, key, version).await?.is_empty() { Ok(()) } else { judged }
 }
 
 pub(crate) fn denied() -> s3s::S3Error {

@@ -7,9 +7,9 @@ use s3s::dto::{
     AccessControlPolicy, Grant, Grantee as WireGrantee, ObjectOwnership, OwnershipControls, Permission,
     PublicAccessBlockConfiguration, Type,
 };
-use s3s::{S3Result, s3_error};
-use store::Store;
+use s3s::{S3ErrorCode, S3Result, s3_error};
 use store::api::{Acl, AclGrant, AclPermission, Grantee};
+use store::{Error, Store};
 
 use crate::error::{answer, custom};
 use crate::{config, wire};
@@ -69,6 +69,18 @@ pub(crate) async fn of_put(
         }
     };
     allowed(store, bucket, given, of).await
+}
+
+/// Judges the ACL of a bucket that is to be made, before it is.
+///
+/// # Errors
+/// As [`of_new`].
+pub(crate) fn check_new_bucket(headers: &HeaderMap) -> S3Result<()> {
+    match given(headers)? {
+        Some(Given::Canned(name)) => canned(&name, "", Of::Bucket).map(|_| ()),
+        Some(Given::Grants(grants)) if grants.len() > GRANTS_MAX => Err(malformed_acl()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a new bucket with this request's ACL needs ACLs to be on.
@@ -176,6 +188,7 @@ async fn allowed(store: &Store, bucket: &str, given: Given, of: Of) -> S3Result<
     let owner = store.bucket(bucket).await.map_err(answer)?.owner;
     let acl = match given {
         Given::Canned(name) => canned(&name, &owner, of)?,
+        Given::Grants(grants) if grants.len() > GRANTS_MAX => return Err(malformed_acl()),
         Given::Grants(grants) => Acl(grants),
     };
     let own = |grant: &AclGrant| grant.grantee == Grantee::User(owner.clone());
@@ -243,6 +256,11 @@ pub(crate) fn is_public(acl: &Acl) -> bool {
     acl.0.iter().any(|grant| matches!(grant.grantee, Grantee::AllUsers | Grantee::AuthenticatedUsers))
 }
 
+/// Whether an ACL lets in anybody but the owner.
+pub(crate) fn lets_others_in(acl: &Acl, owner: &str) -> bool {
+    acl.0.iter().any(|grant| !matches!(&grant.grantee, Grantee::User(name) if name == owner))
+}
+
 /// What an action needs of an ACL, and of whose.
 pub(crate) fn needed(action: &str) -> Option<(Of, AclPermission)> {
     Some(match action {
@@ -252,7 +270,8 @@ pub(crate) fn needed(action: &str) -> Option<(Of, AclPermission)> {
         "s3:ListBucket" | "s3:ListBucketVersions" | "s3:ListBucketMultipartUploads" => {
             (Of::Bucket, AclPermission::Read)
         }
-        "s3:PutObject" | "s3:DeleteObject" => (Of::Bucket, AclPermission::Write),
+        // Deletion is for who owns the objects, and that is the bucket's owner.
+        "s3:PutObject" => (Of::Bucket, AclPermission::Write),
         "s3:GetBucketAcl" => (Of::Bucket, AclPermission::ReadAcp),
         "s3:PutBucketAcl" => (Of::Bucket, AclPermission::WriteAcp),
         _ => return None,
@@ -287,14 +306,20 @@ pub(crate) async fn allow(
     let Some((of, permission)) = needed(action) else { return Ok(false) };
     let acl = match (of, object) {
         (Of::Bucket, _) => of_bucket(store, bucket).await,
-        (Of::Object, Some((key, version))) => {
-            let info = store.head(bucket, key, wire::version_id(version)?).await;
-            info.map(|info| info.acl).map_err(answer)
-        }
+        (Of::Object, Some((key, version))) => match store.head(bucket, key, wire::version_id(version)?).await {
+            Ok(info) => Ok(info.acl),
+            Err(Error::NoSuchKey | Error::NoSuchVersion | Error::DeleteMarker { .. }) => Ok(None),
+            Err(error) => Err(answer(error)),
+        },
         (Of::Object, None) => return Ok(false),
     };
-    // What is not there is for others to say.
-    let Ok(Some(acl)) = acl else { return Ok(false) };
+    let acl = match acl {
+        Ok(acl) => acl,
+        // What is not there is for others to say.
+        Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => None,
+        Err(error) => return Err(error),
+    };
+    let Some(acl) = acl else { return Ok(false) };
     if !are_on(store, bucket).await? {
         return Ok(false);
     }

@@ -60,11 +60,18 @@ pub(crate) async fn find<T: for<'x> Deserialize<'x>>(
 /// # Errors
 /// `NoSuchBucket`.
 pub(crate) async fn put<T: Serialize>(store: &Store, bucket: &str, name: &'static str, value: &T) -> S3Result<()> {
+    put_document(store, bucket, name, write(value)?).await
+}
+
+/// A document of ours.
+///
+/// # Errors
+/// `InternalError`, never in practice.
+pub(crate) fn write<T: Serialize>(value: &T) -> S3Result<Vec<u8>> {
     let mut document = Vec::new();
-    value
-        .serialize(&mut Serializer::new(&mut document))
-        .map_err(|_| s3_error!(InternalError, "the configuration cannot be written"))?;
-    put_document(store, bucket, name, document).await
+    let written = value.serialize(&mut Serializer::new(&mut document));
+    written.map_err(|_| s3_error!(InternalError, "the configuration cannot be written"))?;
+    Ok(document)
 }
 
 /// Removes a sub-resource; an absent one is no error.

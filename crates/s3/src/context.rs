@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::access::Peer;
 
 /// Request headers that conditions know under their own names.
-const HEADERS: [&str; 12] = [
+const HEADERS: [&str; 15] = [
     "x-amz-acl",
     "x-amz-content-sha256",
     "x-amz-copy-source",
@@ -20,12 +20,21 @@ const HEADERS: [&str; 12] = [
     "x-amz-website-redirect-location",
     "x-amz-object-ownership",
     "x-amz-grant-read",
+    "x-amz-grant-write",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write-acp",
     "x-amz-grant-full-control",
 ];
 
-/// The keys and values of one request. `issued_ms`: when its temporary credentials were made,
+/// The keys and values of one request. `signed_in`: where its signature was, if it had one; `issued_ms`: when its temporary credentials were made,
 /// milliseconds since the Unix epoch.
-pub(crate) fn values(uri: &Uri, headers: &HeaderMap, peer: Option<Peer>, issued_ms: Option<u64>) -> Values {
+pub(crate) fn values(
+    uri: &Uri,
+    headers: &HeaderMap,
+    signed_in: Option<&str>,
+    peer: Option<Peer>,
+    issued_ms: Option<u64>,
+) -> Values {
     let mut values = Values::default();
     let now = OffsetDateTime::now_utc();
     values.add("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
@@ -51,10 +60,9 @@ pub(crate) fn values(uri: &Uri, headers: &HeaderMap, peer: Option<Peer>, issued_
             values.add(&format!("s3:{name}"), value);
         }
     }
-    let signed_in_query = uri.query().is_some_and(|query| query.contains("X-Amz-Signature="));
-    if headers.contains_key(header::AUTHORIZATION) || signed_in_query {
+    if let Some(place) = signed_in {
         values.add("s3:signatureversion", "AWS4-HMAC-SHA256");
-        values.add("s3:authType", if signed_in_query { "REST-QUERY-STRING" } else { "REST-HEADER" });
+        values.add("s3:authType", place);
     }
     for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         match &*name {

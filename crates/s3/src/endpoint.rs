@@ -167,7 +167,9 @@ impl Endpoint {
         let temporary = temporary(&self.service.store, Named::of(&request)).await?;
         let (mut parts, body) = request.into_parts();
         guard::pass_over(&mut parts.headers, parts.uri.query());
+        guard::lower(&mut parts)?;
         parts.extensions.insert(notes.clone());
+        parts.extensions.insert(place.clone());
         if let Some(temporary) = temporary {
             parts.extensions.insert(temporary);
         }
@@ -177,8 +179,7 @@ impl Endpoint {
         let body = match kind {
             BodyKind::Form => {
                 let _ = notes.operation.set("PostObject");
-                let _permit = self.forms.acquire().await.map_err(|_| s3_error!(ServiceUnavailable))?;
-                return op::post_object::run(&self.service, place, &parts, body).await;
+                return op::post_object::run(&self.service, place, &parts, body, &self.forms).await;
             }
             BodyKind::Plain => Body::http_body(body),
             BodyKind::Chunked(chunks) => Body::http_body(Chunked::new(body, chunks)),
@@ -237,7 +238,7 @@ impl Endpoint {
         if let Some(sent) = website::all_sent(&site, &key).or_else(|| website::routed(&site, &key, None, host)) {
             return redirect(&sent);
         }
-        let shown = self.show(bucket, &website::page(&site, &key), &request, notes).await;
+        let shown = self.show(bucket, &website::page(&site, &key), &request, true, notes).await;
         let status = shown.status();
         if let Some(place) = shown.headers().get(WEBSITE_REDIRECT).and_then(|place| place.to_str().ok()) {
             return redirect(&(StatusCode::MOVED_PERMANENTLY, place.to_owned()));
@@ -253,12 +254,12 @@ impl Endpoint {
         // Who may not list the bucket is not told that a key is not there.
         if matches!(status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN)
             && let Some(page) = website::folder_page(&site, &key)
-            && self.show(bucket, &page, &request, notes).await.status().is_success()
+            && self.show(bucket, &page, &request, false, notes).await.status().is_success()
         {
             return redirect(&(StatusCode::FOUND, format!("/{}/", wire::url_encode(&key))));
         }
         if let Some(document) = &site.error_document {
-            let mut page = self.show(bucket, &document.key, &request, notes).await;
+            let mut page = self.show(bucket, &document.key, &request, false, notes).await;
             if page.status().is_success() {
                 *page.status_mut() = status;
                 return page;
@@ -272,23 +273,31 @@ impl Endpoint {
 
     /// An object as anybody may read it: the request with another address, and without what is of
     /// the website's only.
-    async fn show(&self, bucket: &str, key: &str, request: &Request<Watched>, notes: &Arc<Notes>) -> Response<Body> {
+    async fn show(
+        &self,
+        bucket: &str,
+        key: &str,
+        request: &Request<Watched>,
+        asked_for: bool,
+        notes: &Arc<Notes>,
+    ) -> Response<Body> {
         let mut ask = Request::new(Body::empty());
         *ask.method_mut() = request.method().clone();
         let target = format!("/{bucket}/{}", wire::url_encode(key));
         let Ok(target) = target.parse() else { return bare_error() };
         *ask.uri_mut() = target;
-        let passed = [
+        let who = [header::REFERER, header::USER_AGENT];
+        let what = [
             header::IF_MATCH,
             header::IF_NONE_MATCH,
             header::IF_MODIFIED_SINCE,
             header::IF_UNMODIFIED_SINCE,
             header::IF_RANGE,
             header::RANGE,
-            header::REFERER,
-            header::USER_AGENT,
         ];
-        for name in passed {
+        // These are about the page that was asked for, not about one shown in its place.
+        let what = what.into_iter().filter(|_| asked_for);
+        for name in who.into_iter().chain(what) {
             if let Some(value) = request.headers().get(&name) {
                 ask.headers_mut().insert(name, value.clone());
             }

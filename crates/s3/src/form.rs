@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use aws_lc_rs::hmac;
+use base::limits::KEY_LEN_MAX;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -23,11 +24,22 @@ use crate::limits::{CLOCK_SKEW_SECONDS, PRESIGN_SECONDS_MAX};
 #[derive(Debug, Default)]
 pub(crate) struct Fields(pub BTreeMap<String, String>);
 
+/// Where a key takes the file's name.
+const FILE_NAME: &str = "${filename}";
 /// Fields that need no condition in the policy.
 const FREE: [&str; 5] = ["policy", "x-amz-signature", "file", "awsaccesskeyid", "signature"];
 /// Fields that become headers of the object under their own name.
 const HEADERS: [&str; 6] =
     ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+/// How headers of other operations begin.
+const FOREIGN: [&str; 6] = [
+    "x-amz-bucket-object-lock",
+    "x-amz-bypass-",
+    "x-amz-copy-",
+    "x-amz-metadata-directive",
+    "x-amz-object-ownership",
+    "x-amz-tagging-directive",
+];
 /// Fields of signing: not headers of the object.
 const SIGNING: [&str; 5] =
     ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token"];
@@ -38,11 +50,18 @@ impl Fields {
     }
 
     /// Puts the file's name, without its folders, where the key asks for it.
-    pub(crate) fn name_file(&mut self, file_name: &str) {
+    ///
+    /// # Errors
+    /// `KeyTooLongError`, before anything that long is made.
+    pub(crate) fn name_file(&mut self, file_name: &str) -> S3Result<()> {
         let base = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
-        if let Some(key) = self.0.get_mut("key") {
-            *key = key.replace("${filename}", base);
+        let Some(key) = self.0.get_mut("key") else { return Ok(()) };
+        let places = key.matches(FILE_NAME).count();
+        if key.len() - places * FILE_NAME.len() + places * base.len() > KEY_LEN_MAX {
+            return Err(s3_error!(KeyTooLongError, "Your key is too long"));
         }
+        *key = key.replace(FILE_NAME, base);
+        Ok(())
     }
 
     /// The headers that a PutObject of the same would have.
@@ -63,6 +82,12 @@ impl Fields {
             headers.insert(header, HeaderValue::try_from(value).map_err(|_| refusal())?);
         }
         Ok(headers)
+    }
+
+    /// The `x-amz-*` field, if any, that an upload by PutObject would not have as a header.
+    pub(crate) fn foreign(&self) -> Option<&str> {
+        let of_others = |name: &&String| FOREIGN.iter().any(|start| name.starts_with(start));
+        self.0.keys().find(of_others).map(String::as_str)
     }
 
     /// `x-amz-meta-*` fields, without that.
@@ -388,7 +413,7 @@ mod tests {
     fn the_files_name_goes_into_the_key() {
         for (file, expected) in [("a.txt", "up/a.txt"), ("C:\\x\\a.txt", "up/a.txt"), ("../a", "up/a"), ("", "up/")] {
             let mut form = fields(&[("key", "up/${filename}")]);
-            form.name_file(file);
+            form.name_file(file).unwrap();
             assert_eq!(form.get("key"), Some(expected), "{file}");
         }
     }

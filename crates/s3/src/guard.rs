@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Method, Request, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
@@ -10,6 +11,7 @@ use crate::chunked::Chunks;
 use crate::error::custom;
 use crate::host::Place;
 use crate::limits::{DOCUMENT_MAX, HEAD_MAX, PRESIGN_SECONDS_MAX};
+use crate::unsupported;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SECURITY_TOKEN: &str = "x-amz-security-token";
@@ -89,6 +91,28 @@ fn check_document<B>(request: &Request<B>, kind: BodyKind) -> S3Result<()> {
         *request.method() == Method::PUT && names.any(|(name, _)| OBJECT_DOCUMENTS.contains(&name.as_ref()));
     if of_object || kind == BodyKind::Document {
         return Err(custom("MaxMessageLengthExceeded", "Your request was too big."));
+    }
+    Ok(())
+}
+
+/// Headers that SDKs put into the query of a presigned URL become headers again. The signature, which
+/// is over the query, covers them.
+///
+/// # Errors
+/// `InvalidArgument` for one that is in both places, or that no header can have.
+pub(crate) fn lower(parts: &mut Parts) -> S3Result<()> {
+    let query = parts.uri.query().unwrap_or_default();
+    if !Query::read(query).presigned {
+        return Ok(());
+    }
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| unsupported::is_hoisted(name))
+    {
+        let wrong = || s3_error!(InvalidArgument, "the query parameter {name} cannot stand for a header");
+        let header = HeaderName::try_from(&*name).map_err(|_| wrong())?;
+        if parts.headers.contains_key(&header) {
+            return Err(wrong());
+        }
+        parts.headers.insert(header, HeaderValue::try_from(&*value).map_err(|_| wrong())?);
     }
     Ok(())
 }

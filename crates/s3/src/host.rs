@@ -28,15 +28,21 @@ impl Hosts {
     pub(crate) fn place(&self, host: &str) -> Place {
         let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let name = name.map_or(host, |(name, _)| name).to_ascii_lowercase();
-        let bucket = |domains: &[String]| {
-            let mut buckets = domains.iter().filter_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'));
-            buckets.find(|bucket| !bucket.is_empty()).map(str::to_owned)
+        if self.api.contains(&name) || self.website.contains(&name) {
+            return Place::Endpoint;
+        }
+        // One domain may be below another: the nearest one counts.
+        let api = self.api.iter().map(|domain| (domain, false));
+        let known = api.chain(self.website.iter().map(|domain| (domain, true)));
+        let bucket_of = |domain: &str| {
+            let bucket = name.strip_suffix(domain)?.strip_suffix('.')?;
+            (!bucket.is_empty()).then(|| bucket.to_owned())
         };
-        // A website's domain is often one below the endpoint's, and is none of its buckets.
-        match bucket(&self.website) {
-            Some(bucket) => Place::Website(bucket),
-            None if self.website.contains(&name) => Place::Endpoint,
-            None => bucket(&self.api).map_or(Place::Endpoint, Place::Bucket),
+        let found = known.filter_map(|(domain, website)| Some((domain.len(), website, bucket_of(domain)?)));
+        match found.max() {
+            Some((_, true, bucket)) => Place::Website(bucket),
+            Some((_, false, bucket)) => Place::Bucket(bucket),
+            None => Place::Endpoint,
         }
     }
 
@@ -64,7 +70,8 @@ mod tests {
     #[test]
     fn hosts() {
         let domains = |list: &[&str]| list.iter().map(|domain| (*domain).to_owned()).collect();
-        let hosts = Hosts { api: domains(&["localhost", "s3.example.com"]), website: domains(&["web.localhost"]) };
+        let api = domains(&["localhost", "in.localhost", "s3.example.com", "deep.web.localhost"]);
+        let hosts = Hosts { api, website: domains(&["web.localhost"]) };
         let bucket = |name: &str| Place::Bucket(name.to_owned());
         let table = [
             ("127.0.0.1:9000", Place::Endpoint),
@@ -80,6 +87,11 @@ mod tests {
             ("web.localhost", Place::Endpoint),
             ("bbb.web.localhost:80", Place::Website("bbb".to_owned())),
             ("example.com", Place::Endpoint),
+            ("in.localhost", Place::Endpoint),
+            ("bbb.in.localhost", bucket("bbb")),
+            ("bbb.in.web.localhost", Place::Website("bbb.in".to_owned())),
+            ("deep.web.localhost", Place::Endpoint),
+            ("bbb.deep.web.localhost", bucket("bbb")),
             ("", Place::Endpoint),
             (":", Place::Endpoint),
         ];

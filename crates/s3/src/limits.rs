@@ -17,7 +17,9 @@ pub const DOCUMENT_MAX: usize = 4 << 20;
 /// What an upload form may have before its file, bytes (S3: 20 KB of fields; the rest is for the
 /// headers of its parts). A frame more than this is held.
 pub const FORM_FIELDS_MAX: u64 = 64 * 1024;
-/// Upload forms answered at once: each holds up to 6 MiB of its file.
+/// How long an upload form waits for its turn.
+pub const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Files of upload forms taken at once: each holds up to 6 MiB of its file.
 pub const FORMS_MAX: usize = 32;
 /// Largest form taken from a client of the token service, bytes: the longest session policy with
 /// every character escaped, and room.

@@ -43,21 +43,37 @@ pub(crate) fn find(name: &str) -> Option<&'static Operation> {
 pub fn right_for(action: &str) -> Option<Option<Right>> {
     let named = |operation: &&Operation| operation.action == action || operation.versioned == Some(action);
     let operation = OPERATIONS.iter().find(named).map(|operation| operation.right);
-    operation.or_else(|| EXTRA.iter().find(|extra| extra.1 == action).map(|extra| Some(extra.2)))
+    let read = [false, true].iter().any(|versioned| more("GetObjectAttributes", *versioned) == Some(action));
+    operation
+        .or(read.then_some(Some(Read)))
+        .or_else(|| EXTRA.iter().find(|extra| extra.1 == action).map(|extra| Some(extra.2)))
 }
 
+/// An action beside the operation's own that a policy must allow.
+pub(crate) fn more(operation: &str, versioned: bool) -> Option<&'static str> {
+    match (operation, versioned) {
+        ("GetObjectAttributes", false) => Some("s3:GetObjectAttributes"),
+        ("GetObjectAttributes", true) => Some("s3:GetObjectVersionAttributes"),
+        _ => None,
+    }
+}
+
+/// The header that lifts a governance retention.
+pub(crate) const BYPASS: &str = "x-amz-bypass-governance-retention";
+
 /// What headers ask for beyond the operation has actions of its own: header, action, right.
-pub(crate) const EXTRA: [(&str, &str, Right); 9] = [
+pub(crate) const EXTRA: [(&str, &str, Right); 10] = [
     ("x-amz-tagging", "s3:PutObjectTagging", Write),
     ("x-amz-acl", "s3:PutObjectAcl", Write),
     ("x-amz-grant-full-control", "s3:PutObjectAcl", Write),
     ("x-amz-grant-read", "s3:PutObjectAcl", Write),
+    ("x-amz-grant-write", "s3:PutObjectAcl", Write),
     ("x-amz-grant-read-acp", "s3:PutObjectAcl", Write),
     ("x-amz-grant-write-acp", "s3:PutObjectAcl", Write),
     ("x-amz-object-lock-mode", "s3:PutObjectRetention", Write),
     ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold", Write),
     // Lifting a retention is for those who administer the bucket.
-    ("x-amz-bypass-governance-retention", "s3:BypassGovernanceRetention", Admin),
+    (BYPASS, "s3:BypassGovernanceRetention", Admin),
 ];
 
 const fn op(

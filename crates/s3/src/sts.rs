@@ -155,7 +155,7 @@ async fn run(
     let form = Form::parse(&body)?;
     let action = form.action()?;
     let _ = notes.operation.set(action);
-    let values = context::values(&head.uri, &head.headers, peer, None);
+    let values = context::values(&head.uri, &head.headers, Some("REST-HEADER"), peer, None);
     let caller = Caller { store, access_key: &access_key, principal: &principal, values: &values };
     let result = match action {
         "AssumeRole" => caller.assume_role(&form)?,

@@ -113,8 +113,13 @@ const SIGNING: [&str; 10] = [
 /// `NotImplemented`, naming the header or parameter.
 pub(crate) fn check(operation: &Operation, uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
     check_headers(headers)?;
-    for (name, _) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        let known = operation.query.contains(&name.as_ref()) || SIGNING.contains(&name.as_ref()) || hoisted(&name);
+    let query = uri.query().unwrap_or_default();
+    let presigned = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "X-Amz-Signature");
+    for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
+        let known = operation.query.contains(&name.as_ref())
+            || SIGNING.contains(&name.as_ref())
+            || promised(&name)
+            || (presigned && is_hoisted(&name));
         if !known {
             return Err(not_implemented(format_args!("the query parameter {name} of {}", operation.name)));
         }
@@ -170,8 +175,14 @@ fn refusal(name: &str, value: &[u8]) -> Option<s3s::S3Error> {
 
 /// Checksum promises that SDKs for JavaScript put into presigned URLs, of a body that they did
 /// not have when they signed. S3 does not hold the body to them either.
-fn hoisted(name: &str) -> bool {
+fn promised(name: &str) -> bool {
     // The SDK for Go writes them as headers are written.
     let name = name.to_ascii_lowercase();
     name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm"
+}
+
+/// Whether a query parameter of a presigned URL stands for a header: SDKs move what they may.
+pub(crate) fn is_hoisted(name: &str) -> bool {
+    let signing = SIGNING.iter().any(|known| known.eq_ignore_ascii_case(name));
+    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-")) && !signing && !promised(name)
 }

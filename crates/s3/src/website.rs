@@ -3,10 +3,15 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/WebsiteHosting.html>
 
 use http::StatusCode;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use s3s::dto::{Protocol, RedirectAllRequestsTo, RoutingRule, WebsiteConfiguration};
 use s3s::{S3Result, s3_error};
 
 use crate::wire::url_encode;
+
+/// What stands in no URL (RFC 3986).
+const NOT_IN_URLS: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// S3's rules for a website configuration.
 ///
@@ -51,7 +56,7 @@ fn validate_rule(rule: &RoutingRule) -> S3Result<()> {
     let code = |text: &String, classes: &[u8]| {
         text.parse::<u16>().is_ok_and(|code| classes.iter().any(|c| code / 100 == u16::from(*c)))
     };
-    if to.http_redirect_code.as_ref().is_some_and(|text| !code(text, &[3])) {
+    if to.http_redirect_code.as_ref().is_some_and(|text| !code(text, &[3]) || text == "300") {
         return Err(s3_error!(
             InvalidRequest,
             "The provided HTTP redirect code is not valid. Valid codes are 3XX except 300."
@@ -104,15 +109,19 @@ pub(crate) fn routed(
     let to = &rule.redirect;
     let prefix =
         rule.condition.as_ref().and_then(|condition| condition.key_prefix_equals.as_deref()).unwrap_or_default();
-    let key = match (&to.replace_key_with, &to.replace_key_prefix_with) {
-        (Some(whole), _) => whole.clone(),
-        (None, Some(start)) => format!("{start}{}", key.strip_prefix(prefix).unwrap_or(key)),
-        (None, None) => key.to_owned(),
+    // What the configuration says is a piece of a URL; what the visitor says is a key.
+    let path = match (&to.replace_key_with, &to.replace_key_prefix_with) {
+        (Some(whole), _) => utf8_percent_encode(whole, NOT_IN_URLS).to_string(),
+        (None, Some(start)) => {
+            let rest = url_encode(key.strip_prefix(prefix).unwrap_or(key));
+            format!("{}{rest}", utf8_percent_encode(start, NOT_IN_URLS))
+        }
+        (None, None) => url_encode(key),
     };
     let code = to.http_redirect_code.as_ref().and_then(|text| StatusCode::from_bytes(text.as_bytes()).ok());
     let protocol = to.protocol.as_ref().map_or("http", Protocol::as_str);
     let host = to.host_name.as_deref().unwrap_or(host);
-    Some((code.unwrap_or(StatusCode::MOVED_PERMANENTLY), format!("{protocol}://{host}/{}", url_encode(&key))))
+    Some((code.unwrap_or(StatusCode::MOVED_PERMANENTLY), format!("{protocol}://{host}/{path}")))
 }
 
 /// The object that a path of the website shows.
@@ -181,6 +190,19 @@ mod tests {
                 None,
                 Some((301, "https://o.org/docs/a")),
             ),
+            (
+                rule(missing, "<ReplaceKeyPrefixWith>#!/</ReplaceKeyPrefixWith>"),
+                "about us",
+                Some(404),
+                Some((301, "http://h/#!/about%20us")),
+            ),
+            (
+                rule(missing, "<ReplaceKeyPrefixWith>resize?key=</ReplaceKeyPrefixWith>"),
+                "a/b",
+                Some(404),
+                Some((301, "http://h/resize?key=a/b")),
+            ),
+            (rule(prefix, "<ReplaceKeyWith>a b\n</ReplaceKeyWith>"), "docs/", None, Some((301, "http://h/a%20b%0A"))),
             (rule(prefix, "<ReplaceKeyWith>x</ReplaceKeyWith>"), "other", None, None),
             (rule(missing, "<ReplaceKeyPrefixWith>lost/</ReplaceKeyPrefixWith>"), "a", None, None),
             (
@@ -219,6 +241,7 @@ mod tests {
             with_rules(&rule("", "")),
             with_rules(&rule("", "<ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b</ReplaceKeyPrefixWith>")),
             with_rules(&rule("", "<HttpRedirectCode>200</HttpRedirectCode>")),
+            with_rules(&rule("", "<HttpRedirectCode>300</HttpRedirectCode>")),
             with_rules(&rule(
                 "<HttpErrorCodeReturnedEquals>200</HttpErrorCodeReturnedEquals>",
                 "<HostName>h</HostName>",

@@ -13,6 +13,7 @@ use s3s::{S3Result, s3_error};
 use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, VersionId, WriteCondition};
 
 use crate::error::{custom, not_implemented, with_headers};
+use crate::host::Place;
 use crate::{lock, tags};
 
 /// What a client gets for an object stored without a content type (S3 does the same).
@@ -313,9 +314,12 @@ pub(crate) fn content_range(bytes: &std::ops::Range<u64>, size: u64) -> String {
 }
 
 /// Where an object is, as the client addressed us.
-pub(crate) fn location(headers: &HeaderMap, bucket: &str, key: &str) -> String {
+pub(crate) fn location(place: Option<&Place>, headers: &HeaderMap, bucket: &str, key: &str) -> String {
     let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    format!("http://{host}/{bucket}/{}", url_encode(key))
+    match place {
+        Some(Place::Bucket(_)) => format!("http://{host}/{}", url_encode(key)),
+        _ => format!("http://{host}/{bucket}/{}", url_encode(key)),
+    }
 }
 
 /// How names are written in a listing.

@@ -59,6 +59,33 @@ async fn acls_are_off_until_they_are_turned_on() {
     made.send(&w).await.expect(200);
     anonymous(&w, "GET", "/ddd").await.expect(200);
     w.put("/ddd?ownershipControls").body(OFF).send(&w).await.refused(400, "InvalidBucketAclWithObjectOwnership");
+    w.put("/ddd?acl").header("x-amz-grant-read", "id=ann").send(&w).await.expect(200);
+    w.put("/ddd?ownershipControls").body(OFF).send(&w).await.refused(400, "InvalidBucketAclWithObjectOwnership");
+    w.put("/ddd?acl").header("x-amz-acl", "private").send(&w).await.expect(200);
+    w.put("/ddd?ownershipControls").body(OFF).send(&w).await.expect(200);
+}
+
+/// What a policy denies of ACLs, in each of the headers.
+#[tokio::test]
+async fn conditions_on_grants() {
+    let w = World::with_bucket().await;
+    w.put("/bbb?ownershipControls").body(ON).send(&w).await.expect(200);
+    let (ann, secret) = w.store.create_user("ann", None).await.unwrap();
+    w.store.grant("ann", "bbb", Some(store::api::Right::Write)).await.unwrap();
+    for name in ["full-control", "read", "write", "read-acp", "write-acp"] {
+        let name = format!("x-amz-grant-{name}");
+        let deny = format!(
+            r#"{{"Statement":{{"Effect":"Deny","Principal":"*","Action":"s3:PutObject*","Resource":"arn:aws:s3:::bbb/*","Condition":{{"Null":{{"s3:{name}":"false"}}}}}}}}"#
+        );
+        w.put("/bbb?policy").body(deny).send(&w).await.expect(204);
+        let put = || w.put("/bbb/k").with_key(&ann.access_key, &secret).body("x");
+        put().header(&name, "id=bob").send(&w).await.refused(403, "AccessDenied");
+        put().send(&w).await.expect(200);
+        let deny = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObjectAcl","Resource":"arn:aws:s3:::bbb/*"}}"#;
+        w.put("/bbb?policy").body(deny).send(&w).await.expect(204);
+        put().header(&name, "id=bob").send(&w).await.refused(403, "AccessDenied");
+        put().send(&w).await.expect(200);
+    }
 }
 
 #[tokio::test]
@@ -98,7 +125,8 @@ async fn acls_let_in() {
     assert_eq!(w.get("/bbb?acl").send(&w).await.expect(200).all("Permission"), ["FULL_CONTROL", "READ", "WRITE"]);
     anonymous(&w, "GET", "/bbb").await.expect(200);
     anonymous(&w, "PUT", "/bbb/new").await.expect(200);
-    anonymous(&w, "DELETE", "/bbb/new").await.expect(204);
+    // To write is not to delete what is the owner's.
+    anonymous(&w, "DELETE", "/bbb/new").await.refused(403, "AccessDenied");
     anonymous(&w, "GET", "/bbb?policy").await.refused(403, "AccessDenied");
     // A policy that denies has the last word, and so have the blocks.
     let deny = "{\"Statement\": [{\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"s3:GetObject\", \"Resource\": \"arn:aws:s3:::bbb/public\"}]}";
@@ -152,5 +180,16 @@ async fn what_is_no_acl() {
     }
     w.put("/bbb?acl").header("x-amz-acl", "log-delivery-write").send(&w).await.expect(200);
     w.put("/bbb/none?acl").header("x-amz-acl", "private").send(&w).await.refused(404, "NoSuchKey");
+    let many = vec!["id=ann"; 101].join(", ");
+    w.put("/bbb?acl").header("x-amz-grant-read", &many).send(&w).await.refused(400, "MalformedACLError");
+    w.put("/bbb/n").header("x-amz-grant-read", &many).body("x").send(&w).await.refused(400, "MalformedACLError");
+    // A bucket whose ACL is none is not made.
+    for (name, value, code) in
+        [("x-amz-acl", "bogus", "InvalidArgument"), ("x-amz-grant-read", &many, "MalformedACLError")]
+    {
+        let new = w.put("/new").header("x-amz-object-ownership", "ObjectWriter").header(name, value);
+        new.send(&w).await.refused(400, code);
+        w.head("/new").send(&w).await.expect(404);
+    }
     assert!(!w.exists("/bbb/n").await);
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Form, ROOT, World};
+use common::{Edit, Form, ROOT, World};
 use store::api::Right;
 use time::Duration;
 
@@ -166,9 +166,83 @@ async fn unsupported_queries() {
     }
     w.put("/bbb/k?uploads").body("y").send(&w).await.refused(501, "NotImplemented");
     w.put("/bbb/k?partNumber=1").body("y").send(&w).await.refused(501, "NotImplemented");
-    w.put("/bbb/k?x-amz-tagging=a").form(Form::Presigned(60)).body("y").send(&w).await.refused(501, "NotImplemented");
+    w.put("/bbb/k?x-amz-tagging=a").body("y").send(&w).await.refused(501, "NotImplemented");
+    w.put("/bbb/k?x-amz-unheard-of=a")
+        .form(Form::Presigned(60))
+        .body("y")
+        .send(&w)
+        .await
+        .refused(501, "NotImplemented");
     w.call("PATCH", "/bbb/k").send(&w).await.refused(405, "MethodNotAllowed");
     assert_eq!(w.get("/bbb/k?versionId=null").send(&w).await.expect(200).body, "x");
+}
+
+/// SDKs for JavaScript and others move headers into the query of a presigned URL.
+#[tokio::test]
+async fn headers_in_presigned_queries() {
+    let w = World::with_bucket().await;
+    let put = |more: &str| w.put(&format!("/bbb/k?{more}")).form(Form::Presigned(60)).body("y");
+    put("x-amz-acl=private&X-Amz-Meta-Who=me&x-amz-tagging=a=b").send(&w).await.expect(200);
+    let told = w.head("/bbb/k").send(&w).await.expect(200);
+    assert_eq!((told.header("x-amz-meta-who"), told.header("x-amz-tagging-count")), ("me", "1"));
+    let both = put("x-amz-meta-who=me").header("x-amz-meta-who", "you");
+    both.send(&w).await.refused(400, "InvalidArgument");
+    // What it says is signed, and judged as the header is.
+    let changed = put("x-amz-tagging=a=b").edit(Edit::SetQuery("x-amz-tagging".to_owned(), "a=c".to_owned()));
+    changed.send(&w).await.refused(403, "SignatureDoesNotMatch");
+    let deny = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObjectTagging","Resource":"arn:aws:s3:::bbb/*"}}"#;
+    w.put("/bbb?policy").body(deny).send(&w).await.expect(204);
+    put("x-amz-tagging=a=b").send(&w).await.refused(403, "AccessDenied");
+    // No value of a header is a way around its action.
+    w.put("/bbb/k").header("x-amz-tagging", "false").body("y").send(&w).await.refused(403, "AccessDenied");
+    w.put("/bbb/k").body("y").send(&w).await.expect(200);
+}
+
+/// Actions that a policy may deny beside the operation's own.
+#[tokio::test]
+async fn actions_beside_the_first() {
+    let w = World::with_bucket().await;
+    w.put("/bbb/k").header("x-amz-tagging", "a=b").body("x").send(&w).await.expect(200);
+    w.stored("/bbb/plain", b"x").await;
+    let deny = |action: &str| {
+        format!(
+            r#"{{"Statement":{{"Effect":"Deny","Principal":"*","Action":"{action}","Resource":"arn:aws:s3:::bbb/*"}}}}"#
+        )
+    };
+    let put = async |action: &str| w.put("/bbb?policy").body(deny(action)).send(&w).await.expect(204);
+    let attributes = || w.get("/bbb/k?attributes").header("x-amz-object-attributes", "ETag");
+    put("s3:GetObjectAttributes").await;
+    attributes().send(&w).await.refused(403, "AccessDenied");
+    attributes().query("versionId", "null").send(&w).await.expect(200);
+    put("s3:GetObjectVersionAttributes").await;
+    attributes().send(&w).await.expect(200);
+    attributes().query("versionId", "null").send(&w).await.refused(403, "AccessDenied");
+    // A copy takes the tags along, and so tells them.
+    put("s3:GetObjectTagging").await;
+    let copy = |source: &str| w.put("/bbb/copy").header("x-amz-copy-source", source);
+    copy("bbb/k").send(&w).await.refused(403, "AccessDenied");
+    copy("bbb/plain").send(&w).await.expect(200);
+    copy("bbb/k").header("x-amz-tagging-directive", "REPLACE").send(&w).await.expect(200);
+}
+
+/// Lifting a retention has one answer, for one object and for many.
+#[tokio::test]
+async fn no_way_around_a_denied_bypass() {
+    let w = World::start().await;
+    w.put("/bbb").header("x-amz-bucket-object-lock-enabled", "true").send(&w).await.expect(200);
+    let put = w.put("/bbb/k").header("x-amz-object-lock-mode", "GOVERNANCE");
+    let put = put.header("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z").body("x").send(&w).await;
+    let version = put.expect(200).header("x-amz-version-id").to_owned();
+    let deny = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:BypassGovernanceRetention","Resource":"arn:aws:s3:::bbb/*"}}"#;
+    w.put("/bbb?policy").body(deny).send(&w).await.expect(204);
+    let one = || w.delete("/bbb/k").query("versionId", &version).header("x-amz-bypass-governance-retention", "true");
+    let document = format!("<Delete><Object><Key>k</Key><VersionId>{version}</VersionId></Object></Delete>");
+    let many = || w.post("/bbb?delete").body(&document).header("x-amz-bypass-governance-retention", "true");
+    one().send(&w).await.refused(403, "AccessDenied");
+    assert_eq!(many().send(&w).await.expect(200).tag("Code"), "AccessDenied");
+    w.delete("/bbb?policy").send(&w).await.expect(204);
+    assert!(!many().send(&w).await.expect(200).text().contains("<Error>"));
+    one().send(&w).await.expect(204);
 }
 
 #[tokio::test]

@@ -194,6 +194,76 @@ async fn a_policy_is_kept_to() {
     post(&w, "/bbb", &endless).await.refused(400, "MaxPostPreDataLengthExceeded");
 }
 
+/// Conditions look at what is stored, not at what the request's own headers say.
+#[tokio::test]
+async fn conditions_look_at_the_form() {
+    let w = World::with_bucket().await;
+    let tagged =
+        |value: &str| format!("<Tagging><TagSet><Tag><Key>scan</Key><Value>{value}</Value></Tag></TagSet></Tagging>");
+    let (pending, clean) = (tagged("pending"), tagged("clean"));
+    let encrypted = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bbb/*",
+        "Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}}}"#;
+    let scanned = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bbb/*",
+        "Condition":{"StringEquals":{"s3:RequestObjectTag/scan":"clean"}}}}"#;
+    let version_4 = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bbb/*",
+        "Condition":{"StringNotEquals":{"s3:authType":"POST","s3:signatureversion":"AWS4-HMAC-SHA256"}}}}"#;
+    let table: [(&str, &str, Fields<'_>, u16); 8] = [
+        ("not as the policy wants it", encrypted, &[], 403),
+        ("as it wants it", encrypted, &[("x-amz-server-side-encryption", "aws:kms")], 204),
+        ("no tags", scanned, &[], 204),
+        ("tags by document", scanned, &[("tagging", &pending)], 204),
+        ("tags that are denied", scanned, &[("tagging", &clean)], 403),
+        ("the same in the other field", scanned, &[("x-amz-tagging", "scan=clean")], 403),
+        (
+            "one for the policy, one for the object",
+            scanned,
+            &[("x-amz-tagging", "scan=pending"), ("tagging", &clean)],
+            400,
+        ),
+        ("how it is signed", version_4, &[], 204),
+    ];
+    for (story, policy, more, expected) in table {
+        w.put("/bbb?policy").body(policy).send(&w).await.expect(204);
+        let fields = [&[("key", "up/k")], more].concat();
+        let free: String = more.iter().map(|(name, _)| format!(", [\"starts-with\", \"${name}\", \"\"]")).collect();
+        let form = document(&signed(ROOT, &fields, &format!("{KEY}{free}"), 5), Some(("f", b"x")));
+        let call = w.post("/bbb").form(Form::Anonymous).header("content-type", "multipart/form-data; boundary=xx");
+        // Nobody vouches for these.
+        let call = call.header("x-amz-server-side-encryption", "aws:kms").header("x-amz-tagging", "scan=pending");
+        let answer = call.body(form).send(&w).await;
+        assert_eq!(answer.status, expected, "{story}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_bounded_before_it_is_known() {
+    let w = World::with_bucket().await;
+    let bomb = [("key".to_owned(), "${filename}".repeat(2_900))];
+    let name = "x".repeat(20_000);
+    post(&w, "/bbb", &document(&bomb, Some((&name, b"x")))).await.refused(400, "KeyTooLongError");
+    let foreign = [("key".to_owned(), "k".to_owned()), ("x-amz-copy-source".to_owned(), "bbb/k".to_owned())];
+    post(&w, "/bbb", &document(&foreign, Some(("f", b"x")))).await.refused(501, "NotImplemented");
+    let fields: Fields<'_> = &[("key", "up/k"), ("x-amz-expected-bucket-owner", "111122223333")];
+    let form = signed(ROOT, fields, &format!("{KEY}, [\"starts-with\", \"$x-amz-expected-bucket-owner\", \"\"]"), 5);
+    post(&w, "/bbb", &document(&form, Some(("f", b"x")))).await.refused(403, "AccessDenied");
+}
+
+/// Temporary credentials sign forms too, with their token in a field.
+#[tokio::test]
+async fn temporary_credentials_sign_forms() {
+    let w = World::with_bucket().await;
+    let (_, root) = w.store.authenticate(ROOT.0).await.unwrap().unwrap();
+    let made = w.store.create_session(ROOT.0, &root, None, 900).unwrap();
+    let token = [("key", "up/k"), ("x-amz-security-token", made.token.as_str())];
+    let conditions = format!("{KEY}, [\"starts-with\", \"$x-amz-security-token\", \"\"]");
+    let form = signed((&made.access_key, &made.secret), &token, &conditions, 5);
+    post(&w, "/bbb", &document(&form, Some(("f", b"x")))).await.expect(204);
+    let form = signed((&made.access_key, &made.secret), &token[..1], KEY, 5);
+    post(&w, "/bbb", &document(&form, Some(("f", b"x")))).await.refused(400, "InvalidToken");
+    let form = signed((&made.access_key, "wrong"), &token, &conditions, 5);
+    post(&w, "/bbb", &document(&form, Some(("f", b"x")))).await.refused(403, "SignatureDoesNotMatch");
+}
+
 #[tokio::test]
 async fn the_signer_needs_the_right() {
     let w = World::with_bucket().await;

@@ -22,6 +22,24 @@ async fn a_host_names_a_bucket() {
     assert!(at("GET", "/k").send(&w).await.expect(200).body == long);
     at("GET", "/bbb/k").send(&w).await.refused(404, "NoSuchKey");
     at("DELETE", "/a/b").send(&w).await.expect(204);
+    // What is told of where it is leads there.
+    for (host, path) in [("bbb.localhost:9000", "/m"), ("localhost:9000", "/bbb/m")] {
+        let at = |method, target: &str| w.call(method, target).header("host", host);
+        let id = at("POST", &format!("{path}?uploads")).send(&w).await.expect(200).tag("UploadId");
+        let part = at("PUT", path).query("partNumber", "1").query("uploadId", &id).body("x").send(&w).await;
+        let etag = part.expect(200).header("etag").to_owned();
+        let parts = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+        );
+        let done = at("POST", path).query("uploadId", &id).body(parts).send(&w).await.expect(200);
+        assert_eq!(done.tag("Location"), format!("http://{host}{path}"));
+    }
+    let form = "--xx\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nf\r\n--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nx\r\n--xx--\r\n";
+    let open =
+        r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bbb/*"}}"#;
+    at("PUT", "/?policy").body(open).send(&w).await.expect(204);
+    let posted = at("POST", "/").form(Form::Anonymous).header("content-type", "multipart/form-data; boundary=xx");
+    assert_eq!(posted.body(form).send(&w).await.expect(204).header("location"), "http://bbb.localhost:9000/f");
     w.get("/k").header("host", "ccc.localhost").send(&w).await.refused(404, "NoSuchBucket");
 }
 

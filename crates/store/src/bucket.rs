@@ -90,6 +90,38 @@ impl Store {
         .await
     }
 
+    /// Puts a sub-resource, or takes it away with `None`, and changes the bucket's state with it, in one
+    /// batch. Every write acknowledged after this follows it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], [`Error::TooLarge`], or a metadata error.
+    pub async fn put_bucket_config_and_state(
+        &self,
+        bucket: &str,
+        name: &'static str,
+        document: Option<Vec<u8>>,
+        change: impl Fn(&mut BucketState),
+    ) -> Result<(), Error> {
+        if document.as_ref().is_some_and(|document| document.len() > CONFIG_MAX) {
+            return Err(Error::TooLarge { what: "the configuration", max: CONFIG_MAX as u64 });
+        }
+        let id = self.bucket_record(bucket).await?.id;
+        let (state_key, config_key) = (key::bucket_state_key(id), key::bucket_config_key(id, name));
+        let config = document.map(|document| BucketConfig { document, modified_ms: self.now_ms() }.encode());
+        self.until_won(|| async {
+            let found = self.record::<BucketState>(state_key.clone()).await?;
+            let (mut state, version) = found.ok_or_else(|| Error::NoSuchBucket(bucket.to_owned()))?;
+            change(&mut state);
+            let config = match &config {
+                Some(config) => Write::Put(config_key.clone(), config.clone()),
+                None => Write::Delete(config_key.clone()),
+            };
+            let writes = vec![Write::Put(state_key.clone(), state.encode()), config];
+            Ok((Batch { checks: vec![Check::Is(state_key.clone(), version)], writes }, ()))
+        })
+        .await
+    }
+
     /// A sub-resource of the bucket, as it was put.
     ///
     /// # Errors

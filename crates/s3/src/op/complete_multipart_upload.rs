@@ -7,6 +7,7 @@ use store::api::{Checksum, ChecksumKind, CompletePart};
 use crate::checksum::Algorithm;
 use crate::encryption;
 use crate::error::answer;
+use crate::host::Place;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
@@ -39,7 +40,7 @@ pub(crate) async fn run(
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(wire::etag(info.etag)),
-        location: Some(wire::location(&req.headers, &input.bucket, &input.key)),
+        location: Some(wire::location(req.extensions.get::<Place>(), &req.headers, &input.bucket, &input.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
         bucket_key_enabled: told.bucket_key,

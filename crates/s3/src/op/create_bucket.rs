@@ -1,8 +1,9 @@
 //! CreateBucket.
 
-use s3s::dto::{CreateBucketInput, CreateBucketOutput, OwnershipControls, OwnershipControlsRule};
+use s3s::dto::{CreateBucketInput, CreateBucketOutput, ObjectOwnership, OwnershipControls, OwnershipControlsRule};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::Error;
+use store::api::Right;
 
 use super::put_bucket_ownership_controls;
 use crate::acl::{self, Of};
@@ -28,20 +29,26 @@ pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Re
     }
     let owner = access::principal(&req)?.name();
     let lock = req.input.object_lock_enabled_for_bucket.unwrap_or(false);
-    let controls = req
-        .input
-        .object_ownership
-        .clone()
-        .map(|object_ownership| OwnershipControls { rules: vec![OwnershipControlsRule { object_ownership }] });
-    let enforced = controls.as_ref().map_or(Ok(true), put_bucket_ownership_controls::validate)?;
-    if enforced && acl::needs_to_be_on(&req.headers) {
+    let object_ownership = req.input.object_ownership.clone();
+    let asks = [
+        (acl::needs_to_be_on(&req.headers), "s3:PutBucketAcl"),
+        (object_ownership.is_some(), "s3:PutBucketOwnershipControls"),
+        (lock, "s3:PutBucketObjectLockConfiguration"),
+        (lock, "s3:PutBucketVersioning"),
+    ];
+    for (_, action) in asks.into_iter().filter(|(asked, _)| *asked) {
+        access::authority(&req)?.check(action, Some(Right::Admin), name, None).await?;
+    }
+    let enforced = || ObjectOwnership::from_static(ObjectOwnership::BUCKET_OWNER_ENFORCED);
+    let object_ownership = object_ownership.unwrap_or_else(enforced);
+    let controls = OwnershipControls { rules: vec![OwnershipControlsRule { object_ownership }] };
+    if put_bucket_ownership_controls::validate(&controls)? && acl::needs_to_be_on(&req.headers) {
         return Err(acl::with_enforced());
     }
+    acl::check_new_bucket(&req.headers)?;
     match at.store.create_bucket(&req.input.bucket, owner, lock).await {
         Ok(bucket) => {
-            if let Some(controls) = &controls {
-                config::put(&at.store, &bucket.name, config::OWNERSHIP, controls).await?;
-            }
+            config::put(&at.store, &bucket.name, config::OWNERSHIP, &controls).await?;
             if let Some(acl) = acl::of_new(&at.store, &bucket.name, &req.headers, Of::Bucket).await? {
                 acl::put_bucket(&at.store, &bucket.name, &acl).await?;
             }

@@ -12,11 +12,8 @@ pub(crate) async fn run(
     at: &Service,
     req: S3Request<DeleteBucketEncryptionInput>,
 ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-    let change = |state: &mut BucketState| {
-        state.encryption = DefaultEncryption::Bucket;
-        Ok(())
-    };
-    at.store.change_bucket_state(&req.input.bucket, change).await.map_err(answer)?;
-    config::delete(&at.store, &req.input.bucket, config::ENCRYPTION).await?;
+    let change = |state: &mut BucketState| state.encryption = DefaultEncryption::Bucket;
+    let put = at.store.put_bucket_config_and_state(&req.input.bucket, config::ENCRYPTION, None, change).await;
+    put.map_err(answer)?;
     Ok(S3Response::new(DeleteBucketEncryptionOutput {}))
 }

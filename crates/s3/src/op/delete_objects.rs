@@ -21,9 +21,6 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
     if delete.objects.is_empty() || delete.objects.len() > PAGE_MAX {
         return Err(s3_error!(MalformedXML, "between 1 and {PAGE_MAX} objects are deleted at once"));
     }
-    if bypass {
-        authority.check("s3:BypassGovernanceRetention", Some(Right::Admin), &bucket, None).await?;
-    }
     // A bucket that does not exist fails the request, not each key.
     at.store.bucket(&bucket).await.map_err(answer)?;
     let outcomes = futures::stream::iter(delete.objects)
@@ -71,6 +68,10 @@ async fn one(
     let named = object.version_id.as_deref();
     let action = if named.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
     authority.check(action, Some(Right::Write), bucket, Some((&object.key, named))).await?;
+    if bypass_governance {
+        let bypass = "s3:BypassGovernanceRetention";
+        authority.check(bypass, Some(Right::Admin), bucket, Some((&object.key, named))).await?;
+    }
     let condition = object.e_tag.map(|tag| match tag.into_value() {
         any if any == "*" => EtagSet::Any,
         tag => EtagSet::Of(vec![tag]),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use multer::{Field, Multipart};
 use s3s::dto::PostResponse;
@@ -21,6 +21,7 @@ use store::api::{
     BodyError, BodyFacts, BodySource, CompletePart, NewObject, NewPart, ObjectInfo, Principal, Right, WriteCondition,
 };
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 use crate::access::{self, Authority, Peer};
 use crate::acl::{self, Of};
@@ -31,20 +32,28 @@ use crate::error::{answer, custom, not_implemented};
 use crate::form::{Fields, Policy, Signed};
 use crate::guard::Named;
 use crate::host::Place;
-use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX};
+use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX, TURN_TIMEOUT};
 use crate::notes::Watched;
 use crate::service::Service;
 use crate::{tags, unsupported, wire};
 
+/// Tags of a new object.
+const TAGGING: &str = "x-amz-tagging";
 /// A file is read in pieces of this many bytes: one that fits is an object, of a longer one they
 /// become the parts. The least that a part may have.
 const PIECE: usize = base::limits::PART_SIZE_MIN as usize;
 
-/// Answers one form.
+/// Answers one form. `busy` bounds how many files are taken at once.
 ///
 /// # Errors
 /// The answer to give.
-pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Watched) -> S3Result<Response<Body>> {
+pub(crate) async fn run(
+    at: &Service,
+    place: &Place,
+    head: &Parts,
+    body: Watched,
+    busy: &Semaphore,
+) -> S3Result<Response<Body>> {
     let path = head.uri.path().trim_matches('/');
     let bucket = match place {
         Place::Bucket(bucket) if path.is_empty() => bucket,
@@ -58,18 +67,17 @@ pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Watched
     let boundary = boundary.and_then(|value| multer::parse_boundary(value).ok()).ok_or_else(malformed)?;
     let left = Arc::new(AtomicU64::new(FORM_FIELDS_MAX));
     let mut form = Multipart::new(bytes_of(body, left.clone()), boundary);
-    let (mut fields, file) = read_fields(&mut form).await?;
-    fields.name_file(file.file_name().unwrap_or_default());
+    let read = tokio::time::timeout(BODY_TIMEOUT, read_fields(&mut form)).await;
+    let (mut fields, file) = read.map_err(|_| crate::error::refusal(&BodyFault::Timeout))??;
+    fields.name_file(file.file_name().unwrap_or_default())?;
     let key = fields.get("key").filter(|key| !key.is_empty()).ok_or_else(no_key)?;
     let now = OffsetDateTime::now_utc();
-    let headers = fields.headers()?;
-    let peer = head.extensions.get::<Peer>().copied();
-    // What conditions ask of a PutObject's headers, they ask of the form's fields.
-    let mut asked_with = head.headers.clone();
-    asked_with.extend(headers.clone());
+    let headers = headers_of(&fields)?;
     let (principal, length) = authorise(at, &fields, bucket, now).await?;
     let at = &at.acting(principal.as_ref(), &head.extensions, Cause::Form);
-    let authority = Authority::new(&at.store, principal, &head.uri, &asked_with, peer);
+    let authority = authority(at, principal, head, &headers);
+    access::expected_owner(&head.headers, at.store.account())?;
+    access::expected_owner(&headers, at.store.account())?;
     authority.check("s3:PutObject", Some(Right::Write), bucket, Some((key, None))).await?;
     access::extra(&authority, &headers, bucket, key).await?;
     unsupported::check_headers(&headers)?;
@@ -77,11 +85,9 @@ pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Watched
         return Err(not_implemented("a checksum of a form's file"));
     }
     let asked = encryption::asked(&headers, &at.kms())?;
-    let mut meta = wire::object_meta(&headers, Some(fields.metadata().into_iter().collect()))?;
-    if let Some(document) = fields.get("tagging") {
-        authority.check("s3:PutObjectTagging", Some(Right::Write), bucket, Some((key, None))).await?;
-        meta.tags = tags::of_document(document)?;
-    }
+    let meta = wire::object_meta(&headers, Some(fields.metadata().into_iter().collect()))?;
+    let permit = tokio::time::timeout(TURN_TIMEOUT, busy.acquire()).await;
+    let Ok(Ok(_permit)) = permit else { return Err(s3_error!(SlowDown, "Please reduce your request rate.")) };
     left.store(u64::MAX, Ordering::Relaxed);
     let owner = authority.principal.as_ref().map_or("anonymous", |principal| principal.name()).to_owned();
     let max = base::limits::PART_SIZE_MAX.min(*length.end());
@@ -89,7 +95,38 @@ pub(crate) async fn run(at: &Service, place: &Place, head: &Parts, body: Watched
     let new = NewObject { meta, encrypt: asked.encrypt.clone(), acl };
     let target = Target { at, bucket, key, owner, min: *length.start(), max };
     let info = target.store(new, &asked, file).await?;
-    told(at, bucket, key, &fields, &asked, info, &head.headers).await
+    told(at, bucket, key, &fields, &asked, info, head).await
+}
+
+/// The headers that a PutObject of the same would have; its tags among them.
+fn headers_of(fields: &Fields) -> S3Result<HeaderMap> {
+    if let Some(name) = fields.foreign() {
+        return Err(not_implemented(format_args!("the form's field {name}")));
+    }
+    let mut headers = fields.headers()?;
+    if let Some(document) = fields.get("tagging") {
+        let tags = tags::of_document(document)?;
+        let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&tags).finish();
+        let value = HeaderValue::try_from(text).map_err(|_| s3_error!(InvalidTag, "the tags cannot be kept"))?;
+        if headers.insert(TAGGING, value).is_some() {
+            return Err(s3_error!(InvalidArgument, "a form has either the field tagging or {TAGGING}"));
+        }
+    }
+    Ok(headers)
+}
+
+/// What conditions ask of a PutObject's headers, they ask of the form's fields. The request's own
+/// headers are nobody's word, but for those that nothing verifies in any request.
+fn authority(at: &Service, principal: Option<Principal>, head: &Parts, headers: &HeaderMap) -> Authority {
+    let mut asked = headers.clone();
+    for name in [header::USER_AGENT, header::REFERER] {
+        if let Some(value) = head.headers.get(&name) {
+            asked.insert(name, value.clone());
+        }
+    }
+    let peer = head.extensions.get::<Peer>().copied();
+    let signed_in = principal.is_some().then_some("POST");
+    Authority::new(&at.store, principal, signed_in, &Uri::from_static("/"), &asked, peer)
 }
 
 /// The form's body, within what may be held of it before the file, and never more than a frame
@@ -316,10 +353,10 @@ async fn told(
     fields: &Fields,
     asked: &Asked,
     info: ObjectInfo,
-    request: &HeaderMap,
+    head: &Parts,
 ) -> S3Result<Response<Body>> {
     let etag = format!("\"{}\"", info.etag);
-    let location = wire::location(request, bucket, key);
+    let location = wire::location(head.extensions.get::<Place>(), &head.headers, bucket, key);
     let redirect = fields.get("success_action_redirect").or_else(|| fields.get("redirect"));
     let redirect =
         redirect.and_then(|to| url::Url::parse(to).ok()).filter(|to| matches!(to.scheme(), "http" | "https"));

@@ -17,12 +17,10 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
     let config = &req.input.server_side_encryption_configuration;
     let encryption = validate(config, &at.kms())?;
-    config::put(&at.store, &req.input.bucket, config::ENCRYPTION, config).await?;
-    let change = |state: &mut BucketState| {
-        state.encryption = encryption;
-        Ok(())
-    };
-    at.store.change_bucket_state(&req.input.bucket, change).await.map_err(answer)?;
+    let document = Some(config::write(config)?);
+    let change = |state: &mut BucketState| state.encryption = encryption;
+    let put = at.store.put_bucket_config_and_state(&req.input.bucket, config::ENCRYPTION, document, change).await;
+    put.map_err(answer)?;
     Ok(S3Response::new(PutBucketEncryptionOutput {}))
 }
 

@@ -3,6 +3,7 @@
 use s3s::dto::{ObjectOwnership, OwnershipControls, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use crate::error::answer;
 use crate::service::Service;
 use crate::{acl, config};
 
@@ -13,8 +14,11 @@ pub(crate) async fn run(
     let (bucket, controls) = (&req.input.bucket, &req.input.ownership_controls);
     let enforced = validate(controls)?;
     // Turning ACLs off must not shut out whom a bucket's ACL had let in without a word.
-    if enforced && acl::of_bucket(&at.store, bucket).await?.is_some_and(|acl| acl::is_public(&acl)) {
-        return Err(acl::with_enforced());
+    if enforced && let Some(acl) = acl::of_bucket(&at.store, bucket).await? {
+        let owner = at.store.bucket(bucket).await.map_err(answer)?.owner;
+        if acl::lets_others_in(&acl, &owner) {
+            return Err(acl::with_enforced());
+        }
     }
     config::put(&at.store, bucket, config::OWNERSHIP, controls).await?;
     Ok(S3Response::new(PutBucketOwnershipControlsOutput {}))

@@ -89,5 +89,8 @@ async fn run_all(filters: &[String]) -> Result<bool, String> {
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     say(format!("test result: {word}. {passed} passed; {failed} failed; {skipped} ignored"))?;
+    if passed + failed + skipped == 0 {
+        return Err(format!("no scene is named by {filters:?}"));
+    }
     Ok(failed == 0)
 }

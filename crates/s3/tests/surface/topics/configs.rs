@@ -40,7 +40,7 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}?encryption").has("<SSEAlgorithm>AES256</SSEAlgorithm>"),
         ]),
         scene("ownership controls", [
-            get("/{b}?ownershipControls").has("BucketOwnerEnforced").differs(404, "OwnershipControlsNotFoundError", "S3 puts them on every new bucket"),
+            get("/{b}?ownershipControls").has("BucketOwnerEnforced"),
             put("/{b}?ownershipControls").sends(ownership("BucketOwnerEnforced")),
             get("/{b}?ownershipControls").has("<ObjectOwnership>BucketOwnerEnforced</ObjectOwnership>"),
             put("/{b}?ownershipControls").sends(ownership("ObjectWriter")),

@@ -115,7 +115,7 @@ pub fn scenes() -> Vec<Scene> {
         scene("legal hold", [
             locking(),
             put("/{c}/k").sends("x").keep("id", "x-amz-version-id"),
-            get("/{c}/k?legal-hold").tag("Status", "OFF").differs(200, "", "S3 answers 404 NoSuchObjectLockConfiguration until one was put"),
+            get("/{c}/k?legal-hold").fails(404, "NoSuchObjectLockConfiguration").differs(200, "", "S3 answers 404 NoSuchObjectLockConfiguration until one was put"),
             put("/{c}/k?legal-hold").sends("<LegalHold><Status>PERHAPS</Status></LegalHold>").fails(400, "MalformedXML"),
             put("/{c}/k?legal-hold").sends("<LegalHold><Status>ON</Status></LegalHold>"),
             get("/{c}/k?legal-hold").tag("Status", "ON"),

@@ -87,7 +87,7 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/k?versionId={two}").gives("two"),
             get("/{b}/k?versionId={one}").with("range", "bytes=1-").is(206).gives("ne"),
             delete("/{b}/k").is(204).keep("marker", "x-amz-version-id"),
-            get("/{b}?versions").tags("VersionId", &["{marker}", "{three}", "{two}", "{one}"]).differs(200, "", "versions and markers are two lists, each in order"),
+            get("/{b}?versions").tags("VersionId", &["{marker}", "{three}", "{two}", "{one}"]),
             delete("/{b}/k?versionId={marker}").is(204).says("x-amz-delete-marker", "true"),
             get("/{b}/k").gives("three"),
             delete("/{b}/k?versionId={three}").is(204),
