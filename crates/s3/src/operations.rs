@@ -231,7 +231,7 @@ mod tests {
 
     fn page() -> String {
         let mut page = String::from(
-            "# S3 operations\n\nMade from the code: `HOLDFAST_BLESS=1 cargo test -p s3 reference`. What is not implemented answers 501\n`NotImplemented`. Action: what a bucket policy must allow; right: the granted right that also allows it. The operations are those of\nbotocore's service model (`crates/s3/src/operations.txt`).\n\n| operation | | action | right |\n|---|---|---|---|\n",
+            "# S3 operations\n\nMade from the code: `HOLDFAST_BLESS=1 cargo test -p s3 reference`. What is not implemented answers 501\n`NotImplemented`. Action: what a bucket policy must allow; right: the granted right that also allows it. The operations are those of\nbotocore's service model (`crates/s3/src/operations.txt`).\n\nBeside them: uploads by HTML form (POST on a bucket: `s3:PutObject`, write), buckets as websites (`s3:GetObject` for anybody), and on\n`/` the token service's AssumeRole, GetSessionToken and GetCallerIdentity. Copies also ask `s3:GetObject` of their source, and\n`s3:GetObjectTagging` when they take its tags along; GetObjectAttributes asks `s3:GetObjectAttributes` too; headers that tag, lock,\nbypass or give ACLs ask for the action of their own operation.\n\n| operation | | action | right |\n|---|---|---|---|\n",
         );
         for name in known() {
             let row = match find(name) {
