@@ -1,20 +1,30 @@
 //! Running cargo, and counting what its tests tell.
 
+use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Tests passed and failed.
+/// Tests passed, failed, and skipped because the machine lacks what they need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     pub passed: u64,
     pub failed: u64,
+    pub skipped: u64,
 }
 
 impl Tally {
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 { write!(f, ", {} skipped", self.skipped) } else { Ok(()) }
     }
 }
 
@@ -50,6 +60,8 @@ pub fn tests(args: &[&str], env: &[(&str, &str)]) -> Result<Tally, String> {
             tally.add(count(&line));
         }
     }
+    // To libtest a test that ended early has passed.
+    tally.passed = tally.passed.saturating_sub(tally.skipped);
     let status = child.wait().map_err(|e| e.to_string())?;
     if !status.success() && tally.failed == 0 {
         return Err(format!("cargo {} failed without a failed test", args.join(" ")));
@@ -57,14 +69,17 @@ pub fn tests(args: &[&str], env: &[(&str, &str)]) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// `test result: ok. 3 passed; 0 failed; …`
+/// `test result: ok. 3 passed; 0 failed; …`, or `SKIPPED name: reason`.
 fn count(line: &str) -> Tally {
+    if line.starts_with("SKIPPED ") {
+        return Tally { skipped: 1, ..Tally::default() };
+    }
     let Some(rest) = line.strip_prefix("test result: ") else { return Tally::default() };
     let number = |word: &str| {
         let before = rest.split(word).next()?;
         before.rsplit([' ', ';', '.']).find(|piece| !piece.is_empty())?.parse().ok()
     };
-    Tally { passed: number(" passed").unwrap_or(0), failed: number(" failed").unwrap_or(0) }
+    Tally { passed: number(" passed").unwrap_or(0), failed: number(" failed").unwrap_or(0), skipped: 0 }
 }
 
 #[cfg(test)]
@@ -74,7 +89,15 @@ mod tests {
     #[test]
     fn result_lines_are_counted() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
-        assert_eq!(count(line), Tally { passed: 12, failed: 3 });
+        assert_eq!(count(line), Tally { passed: 12, failed: 3, skipped: 0 });
         assert_eq!(count("test a ... ok"), Tally::default());
+        assert_eq!(count("SKIPPED a: no /dev/fuse").skipped, 1);
+    }
+
+    #[test]
+    fn the_last_line_tells_what_was_skipped() {
+        let tally = Tally { passed: 3, failed: 0, skipped: 0 };
+        assert_eq!(tally.to_string(), "3 passed, 0 failed");
+        assert_eq!(Tally { skipped: 2, ..tally }.to_string(), "3 passed, 0 failed, 2 skipped");
     }
 }

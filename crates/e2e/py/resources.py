@@ -100,8 +100,42 @@ TABLE = [
         },
         "NoSuchLifecycleConfiguration",
     ),
+    (
+        "bucket_notification_configuration",
+        "NotificationConfiguration",
+        None,
+        {
+            "QueueConfigurations": [
+                {
+                    "Id": "told",
+                    "QueueArn": "arn:aws:sqs:us-east-1:000000000000:log",
+                    "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:Delete"],
+                    "Filter": {"Key": {"FilterRules": [{"Name": "Prefix", "Value": "in/"}, {"Name": "Suffix", "Value": ".csv"}]}},
+                }
+            ]
+        },
+        {},
+    ),
 ]
 DELETES = {"bucket_lifecycle_configuration": "bucket_lifecycle"}
+# What is not deleted, and what is put instead.
+INSTEAD = {"bucket_versioning": {"Status": "Suspended"}, "bucket_notification_configuration": {}}
+# What is not kept: a put is refused, so that an apply fails instead of differing at every plan.
+LOG = {"LoggingEnabled": {"TargetBucket": BUCKET, "TargetPrefix": "log/"}}
+REFUSED = [
+    ("bucket_logging", {"BucketLoggingStatus": LOG}),
+    ("bucket_accelerate_configuration", {"AccelerateConfiguration": {"Status": "Enabled"}}),
+    ("bucket_request_payment", {"RequestPaymentConfiguration": {"Payer": "Requester"}}),
+    (
+        "bucket_replication",
+        {
+            "ReplicationConfiguration": {
+                "Role": "arn:aws:iam::000000000000:role/r",
+                "Rules": [{"Status": "Enabled", "Prefix": "", "Destination": {"Bucket": "arn:aws:s3:::other"}}],
+            }
+        },
+    ),
+]
 
 
 def read(call, field):
@@ -141,15 +175,18 @@ for call, put_field, get_field, value, missing in TABLE:
     # Putting the same again changes nothing.
     getattr(s3, f"put_{call}")(Bucket=BUCKET, **{put_field: value})
     assert read(call, get_field) == value, call
-    if call == "bucket_versioning":
-        suspended = {"Status": "Suspended"}
-        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration=suspended)
-        assert read(call, get_field) == suspended
+    if call in INSTEAD:
+        s3_put, instead = getattr(s3, f"put_{call}"), INSTEAD[call]
+        s3_put(Bucket=BUCKET, **{put_field: instead})
+        assert read(call, get_field) == instead, call
         continue
     delete = getattr(s3, f"delete_{DELETES.get(call, call)}")
     delete(Bucket=BUCKET)
     absent(call, get_field, missing)
     delete(Bucket=BUCKET)
+
+for call, arguments in REFUSED:
+    refused("NotImplemented", getattr(s3, f"put_{call}"), Bucket=BUCKET, **arguments)
 
 policy = {
     "Version": "2012-10-17",

@@ -1,14 +1,18 @@
 //! Runs the real binary and the clients that people have.
 //!
 //! `cargo xtask e2e` installs the clients and sets `HOLDFAST_E2E_BIN` (the binary) and
-//! `HOLDFAST_E2E_TOOLS` (a Python environment with boto3 and the aws CLI).
+//! `HOLDFAST_E2E_TOOLS` (a Python environment with boto3 and the aws CLI) and `HOLDFAST_E2E_STRANGERS` (the
+//! program of `strangers/`).
+
+mod halfway;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use halfway::Halfway;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,6 +32,7 @@ pub struct Server {
     dir: TempDir,
     child: Option<Child>,
     config: Option<PathBuf>,
+    halfway: Option<Halfway>,
     /// `host:port` of the S3 endpoint.
     pub s3: String,
     /// `host:port` of the admin API.
@@ -40,6 +45,19 @@ impl Server {
         Self::on(TempDir::new().expect("a directory"), None)
     }
 
+    /// The same, with its clients' bytes counted.
+    pub fn counted() -> Self {
+        Self::start().counts()
+    }
+
+    /// Clients come by a way on which bytes are counted, for [`Server::lose_after`].
+    pub fn counts(mut self) -> Self {
+        let halfway = Halfway::to(&self.s3);
+        self.s3 = halfway.at.to_string();
+        self.halfway = Some(halfway);
+        self
+    }
+
     /// Sites named by a configuration made for the directory.
     pub fn with_config(config: impl FnOnce(&Path) -> String) -> Self {
         let dir = TempDir::new().expect("a directory");
@@ -49,7 +67,7 @@ impl Server {
     }
 
     fn on(dir: TempDir, config: Option<PathBuf>) -> Self {
-        let mut server = Self { dir, child: None, config, s3: String::new(), admin: String::new() };
+        let mut server = Self { dir, child: None, config, halfway: None, s3: String::new(), admin: String::new() };
         server.boot();
         server
     }
@@ -66,11 +84,24 @@ impl Server {
 
     /// A site is gone: its folder is removed while the server may be writing into it.
     pub fn lose(&self, name: &str) {
-        let begun = Instant::now();
-        // New files appear while others go; the next round takes them.
-        while std::fs::remove_dir_all(self.site(name)).is_err_and(|e| e.kind() != std::io::ErrorKind::NotFound) {
-            assert!(begun.elapsed() < PATIENCE, "{name} cannot be removed");
-        }
+        vanish(&self.site(name));
+    }
+
+    fn way(&self) -> &Halfway {
+        self.halfway.as_ref().expect("a server made by `counted`")
+    }
+
+    /// Two sites vanish when clients have sent and received so many more bytes, in the middle of whatever they do.
+    pub fn lose_after(&self, bytes: u64, names: [&str; 2]) {
+        let folders = names.map(|name| if self.config.is_some() { self.dir().join(name) } else { self.site(name) });
+        assert!(folders.iter().all(|folder| folder.is_dir()), "{names:?} are no sites");
+        self.way().arm(bytes, folders.to_vec());
+    }
+
+    /// Fails unless the sites of [`Server::lose_after`] have vanished by now.
+    pub fn was_lost(&self) {
+        let (carried, lost) = self.way().told();
+        assert!(lost, "the client was done after {carried} bytes, before the sites would vanish");
     }
 
     /// Starts the process on what is there; waits until it tells its addresses.
@@ -207,6 +238,12 @@ impl Server {
         assert!(output.status.success(), "{name} {args:?} failed\n{}\nserver:\n{}", told(&output), self.log());
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
+
+    /// Lets software of `strangers/` use a new bucket; it must succeed.
+    pub fn stranger(&self, software: &str, bucket: &str) {
+        self.run("aws", &["s3", "mb", &format!("s3://{bucket}")]);
+        self.run(&env("HOLDFAST_E2E_STRANGERS"), &[software, bucket]);
+    }
 }
 
 impl Drop for Server {
@@ -215,15 +252,41 @@ impl Drop for Server {
     }
 }
 
-/// A tree of files of many sizes; returns its folder.
+/// Removes a folder while others may be writing into it.
+fn vanish(folder: &Path) {
+    let begun = Instant::now();
+    // New files appear while others go; the next round takes them.
+    while std::fs::remove_dir_all(folder).is_err_and(|e| e.kind() != std::io::ErrorKind::NotFound) {
+        assert!(begun.elapsed() < PATIENCE, "{} cannot be removed", folder.display());
+    }
+}
+
+/// Tells that a test cannot run here, past libtest's capture, so that `cargo xtask` counts it as skipped.
+pub fn skip(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stdout(), "\nSKIPPED {test}: {reason}");
+}
+
+/// The half of what [`tree`] makes, in bytes.
+pub const HALF_A_TREE: u64 = 6_000_000;
+
+/// Bytes that nothing compresses or finds twice.
+pub fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+/// A tree of files of many sizes, 12.6 MB in all; returns its folder.
 pub fn tree(server: &Server) -> String {
     let root = server.dir().join("tree");
     for i in 0..40usize {
         let dir = root.join(format!("d{}", i % 4));
         std::fs::create_dir_all(&dir).expect("a folder");
         let size = [0, 1, 1000, 16_384, 100_000, 2_000_000][i % 6];
-        let bytes: Vec<u8> = (0..size).map(|j| (i * 7 + j / 3 + j * j) as u8).collect();
-        std::fs::write(dir.join(format!("file {i}")), bytes).expect("a file");
+        std::fs::write(dir.join(format!("file {i}")), noise(i as u64, size)).expect("a file");
     }
     root.to_str().expect("a path").to_owned()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{Load, Server, lose, same_trees, tree};
+use e2e::{HALF_A_TREE, Load, Server, lose, same_trees, tree};
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
@@ -15,13 +15,19 @@ fn boto3_knows_every_verb() {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn aws_cli_syncs() {
-    let server = Server::start();
+    let server = Server::counted();
     let tree = tree(&server);
     server.run("aws", &["s3", "mb", "s3://cli"]);
+    server.run("aws", &["s3", "sync", "--quiet", &tree, "s3://cli/healthy"]);
+    server.lose_after(HALF_A_TREE, ["dc1", "dc2"]);
     server.run("aws", &["s3", "sync", "--quiet", &tree, "s3://cli/tree"]);
-    lose(&server, ["dc1", "dc2"]);
+    server.was_lost();
+    for from in ["healthy", "tree"] {
+        server.run("aws", &["s3", "sync", "--quiet", &format!("s3://cli/{from}"), "back"]);
+        same_trees(&tree, &server.dir().join("back"));
+        std::fs::remove_dir_all(server.dir().join("back")).expect("the copy");
+    }
     server.run("aws", &["s3", "sync", "--quiet", "s3://cli/tree", "back"]);
-    same_trees(&tree, &server.dir().join("back"));
     // What was deleted and what is new here, there too.
     std::fs::remove_file(Path::new(&tree).join("d0/file 0")).expect("a file");
     std::fs::write(Path::new(&tree).join("new"), "new").expect("a file");
@@ -34,8 +40,8 @@ fn aws_cli_syncs() {
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
-fn rclone_checks_after_two_sites_are_gone() {
-    let server = Server::start();
+fn rclone_syncs_and_checks() {
+    let server = Server::counted();
     let tree = tree(&server);
     let config = server.dir().join("rclone.conf");
     let text = format!(
@@ -48,20 +54,28 @@ fn rclone_checks_after_two_sites_are_gone() {
         server.run("rclone", &[&["--config", config, "--retries", "1", "--low-level-retries", "1"], args].concat())
     };
     rclone(&["mkdir", "hf:rclone"]);
+    rclone(&["sync", &tree, "hf:rclone/healthy"]);
+    rclone(&["check", &tree, "hf:rclone/healthy"]);
+    server.lose_after(HALF_A_TREE, ["dc3", "dc4"]);
     rclone(&["sync", &tree, "hf:rclone/tree"]);
-    rclone(&["check", &tree, "hf:rclone/tree"]);
-    lose(&server, ["dc3", "dc4"]);
+    server.was_lost();
+    rclone(&["check", "--download", &tree, "hf:rclone/healthy"]);
     rclone(&["check", "--download", &tree, "hf:rclone/tree"]);
     rclone(&["sync", "hf:rclone/tree", "hf:rclone/again"]);
-    rclone(&["copy", "hf:rclone/again", "back"]);
+    // What is here no more goes there, too.
+    std::fs::remove_dir_all(Path::new(&tree).join("d2")).expect("a folder");
+    std::fs::write(Path::new(&tree).join("d1/new"), "new").expect("a file");
+    rclone(&["sync", &tree, "hf:rclone/again"]);
+    rclone(&["check", &tree, "hf:rclone/again"]);
+    rclone(&["sync", "hf:rclone/again", "back"]);
     same_trees(&tree, &server.dir().join("back"));
     rclone(&["purge", "hf:rclone"]);
 }
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
-fn s3cmd_round_trip() {
-    let server = Server::start();
+fn s3cmd_syncs() {
+    let server = Server::counted();
     let tree = tree(&server);
     let config = server.dir().join("s3cfg");
     let text = format!(
@@ -75,14 +89,27 @@ fn s3cmd_round_trip() {
         server.run("s3cmd", &[&["-c", config.to_str().expect("a path"), "--no-progress"], args].concat())
     };
     s3cmd(&["mb", "s3://cmd"]);
+    s3cmd(&["sync", &format!("{tree}/"), "s3://cmd/healthy/"]);
+    server.lose_after(HALF_A_TREE, ["dc2", "dc4"]);
     s3cmd(&["sync", &format!("{tree}/"), "s3://cmd/tree/"]);
+    server.was_lost();
     let big = server.dir().join("big");
-    std::fs::write(&big, vec![42; 13 << 20]).expect("a file");
+    std::fs::write(&big, e2e::noise(13, 13 << 20)).expect("a file");
     s3cmd(&["put", "big", "s3://cmd/big"]);
-    lose(&server, ["dc2", "dc4"]);
-    std::fs::create_dir(server.dir().join("back")).expect("a folder");
-    s3cmd(&["sync", "s3://cmd/tree/", "back/"]);
-    same_trees(&tree, &server.dir().join("back"));
+    for from in ["healthy", "tree"] {
+        let to = format!("back-{from}");
+        let back = server.dir().join(&to);
+        std::fs::create_dir(&back).expect("a folder");
+        s3cmd(&["sync", &format!("s3://cmd/{from}/"), &format!("{to}/")]);
+        same_trees(&tree, &back);
+    }
+    // Without its files; s3cmd takes no folders away.
+    std::fs::remove_dir_all(Path::new(&tree).join("d3")).expect("a folder");
+    std::fs::create_dir(Path::new(&tree).join("d3")).expect("a folder");
+    s3cmd(&["sync", "--delete-removed", &format!("{tree}/"), "s3://cmd/tree/"]);
+    s3cmd(&["sync", "--delete-removed", "s3://cmd/tree/", "back-tree/"]);
+    same_trees(&tree, &server.dir().join("back-tree"));
+    assert!(!s3cmd(&["ls", "--recursive", "s3://cmd/tree/"]).contains("/d3/"));
     s3cmd(&["get", "s3://cmd/big", "big.back"]);
     assert_eq!(std::fs::read(big).expect("a file"), std::fs::read(server.dir().join("big.back")).expect("a file"));
     s3cmd(&["del", "--recursive", "--force", "s3://cmd"]);
@@ -91,8 +118,8 @@ fn s3cmd_round_trip() {
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
-fn restic_restores_after_two_sites_are_gone() {
-    let server = Server::start();
+fn restic_backs_up_and_restores() {
+    let server = Server::counted();
     let tree = tree(&server);
     let restic = |args: &[&str]| {
         let repository = format!("s3:http://{}/restic", server.s3);
@@ -102,22 +129,29 @@ fn restic_restores_after_two_sites_are_gone() {
         assert!(output.status.success(), "restic {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     };
     restic(&["init"]);
+    restic(&["backup", &format!("{tree}/d0"), &format!("{tree}/d1")]);
+    // Half of what is in the other folders.
+    server.lose_after(HALF_A_TREE / 2, ["dc1", "dc5"]);
     restic(&["backup", &tree]);
-    lose(&server, ["dc1", "dc5"]);
+    server.was_lost();
     restic(&["restore", "latest", "--target", "back"]);
     same_trees(&tree, &server.dir().join("back").join(tree.trim_start_matches('/')));
     restic(&["check", "--read-data"]);
-    restic(&["backup", &tree]);
+    restic(&["forget", "--keep-last", "1", "--prune"]);
+    restic(&["check", "--read-data"]);
 }
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
-fn parquet_is_read_by_ranges() {
-    let server = Server::start();
-    server.py("parquet.py", &["write"]);
-    server.py("parquet.py", &["read"]);
-    lose(&server, ["dc2", "dc3"]);
-    server.py("parquet.py", &["read"]);
+fn parquet_is_written_and_filtered() {
+    let server = Server::counted();
+    server.py("parquet.py", &["write", "healthy"]);
+    server.py("parquet.py", &["read", "healthy"]);
+    server.lose_after(8_000_000, ["dc2", "dc3"]);
+    server.py("parquet.py", &["write", "halfway"]);
+    server.was_lost();
+    server.py("parquet.py", &["read", "healthy"]);
+    server.py("parquet.py", &["read", "halfway"]);
 }
 
 #[test]

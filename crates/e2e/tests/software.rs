@@ -1,11 +1,12 @@
 //! Software that keeps its data in a bucket: file systems, a registry of images, tables, states. Each is at
 //! work when two sites go.
 
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{Server, lose, same_trees, tree};
+use e2e::{HALF_A_TREE, Server, noise, same_trees, tree};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -18,16 +19,24 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Whether this machine lets us mount: a bare container does not.
-fn may_mount(server: &Server) -> bool {
-    let probe = server.dir().join("probe");
-    std::fs::create_dir_all(&probe).expect("a folder");
+/// Whether this machine lets us mount, which a bare container does not; else the test is told to be skipped.
+fn can_mount(test: &str) -> bool {
+    let probe = tempfile::tempdir().expect("a folder");
     let run = |program: &str, args: &[&str]| {
-        Command::new(program).args(args).arg(&probe).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        Command::new(program)
+            .args(args)
+            .arg(probe.path())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     };
-    std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
+    let can = std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
         && run("mount", &["-t", "tmpfs", "none"])
-        && run("umount", &[])
+        && run("umount", &[]);
+    if !can {
+        e2e::skip(test, "/dev/fuse and the right to mount are not here");
+    }
+    can
 }
 
 /// A file system in user space, on a folder.
@@ -38,12 +47,7 @@ struct Mounted {
 }
 
 impl Mounted {
-    /// `None` where the machine has none.
-    fn start(server: &Server, program: &str, args: impl FnOnce(&str) -> Vec<String>) -> Option<Self> {
-        if !may_mount(server) {
-            eprintln!("SKIPPED: {program} needs /dev/fuse and the right to mount, which are not here");
-            return None;
-        }
+    fn start(server: &Server, program: &str, args: impl FnOnce(&str) -> Vec<String>) -> Self {
         let dir = server.dir().join("mounted");
         std::fs::create_dir_all(&dir).expect("a folder");
         let log = server.dir().join(format!("{program}.log"));
@@ -57,7 +61,7 @@ impl Mounted {
         until(&format!("mounting by {program}: {}", mounted.told()), || {
             std::fs::read_to_string("/proc/self/mounts").expect("mounts").lines().any(|line| line.contains(&point))
         });
-        Some(mounted)
+        mounted
     }
 
     fn told(&self) -> String {
@@ -80,7 +84,10 @@ impl Drop for Mounted {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn rclone_mounts_and_reads() {
-    let server = Server::start();
+    if !can_mount("rclone_mounts_and_reads") {
+        return;
+    }
+    let server = Server::counted();
     let tree = tree(&server);
     server.run("aws", &["s3", "mb", "s3://disk"]);
     server.run("aws", &["s3", "sync", "--quiet", &tree, "s3://disk/tree"]);
@@ -88,17 +95,23 @@ fn rclone_mounts_and_reads() {
         ":s3,provider=Other,env_auth=true,endpoint='http://{}',region=us-east-1,force_path_style=true:disk",
         server.s3
     );
-    let Some(disk) = Mounted::start(&server, "rclone", |dir| {
+    let disk = Mounted::start(&server, "rclone", |dir| {
         // Nothing of it is kept: each read is one of the bucket.
         let args =
             ["mount", &remote, dir, "--vfs-cache-mode", "off", "--dir-cache-time", "1s", "--config", "/dev/null"];
         args.map(str::to_owned).to_vec()
-    }) else {
-        return;
-    };
+    });
     same_trees(&tree, &disk.path("tree"));
-    lose(&server, ["dc1", "dc4"]);
+    server.lose_after(HALF_A_TREE, ["dc1", "dc4"]);
     same_trees(&tree, &disk.path("tree"));
+    server.was_lost();
+    same_trees(&tree, &disk.path("tree"));
+    // The middle of a file, and what is behind it.
+    let mut file = std::fs::File::open(disk.path("tree/d1/file 5")).expect("a file");
+    file.seek(SeekFrom::Start(1_000_001)).expect("a place in it");
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest).expect("the rest of it");
+    assert!(rest == std::fs::read(Path::new(&tree).join("d1/file 5")).expect("the file")[1_000_001..]);
     std::fs::copy(Path::new(&tree).join("d1/file 5"), disk.path("written")).expect("a file written");
     until("the file that was written", || disk.path("written").metadata().is_ok_and(|meta| meta.len() == 2_000_000));
 }
@@ -106,30 +119,49 @@ fn rclone_mounts_and_reads() {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn s3fs_is_a_file_system() {
-    let server = Server::start();
+    if !can_mount("s3fs_is_a_file_system") {
+        return;
+    }
+    let server = Server::counted();
     let tree = tree(&server);
     server.run("aws", &["s3", "mb", "s3://disk"]);
     let url = format!("url=http://{}", server.s3);
-    let Some(disk) = Mounted::start(&server, "s3fs", |dir| {
+    let disk = Mounted::start(&server, "s3fs", |dir| {
         let args = ["disk", dir, "-f", "-o", &url, "-o", "use_path_request_style", "-o", "endpoint=us-east-1"];
         // Small parts, and nothing kept, so that much is asked of the bucket.
         let more = ["-o", "multipart_size=5", "-o", "stat_cache_expire=1", "-o", "retries=1"];
         args.into_iter().chain(more).map(str::to_owned).collect()
-    }) else {
-        return;
+    });
+    let run = |program: &str, args: &[&str]| {
+        let done = server.command(program).args(args).output().expect("the program runs");
+        assert!(done.status.success(), "{args:?}\n{}\n{}", String::from_utf8_lossy(&done.stderr), disk.told());
+        String::from_utf8_lossy(&done.stdout).into_owned()
     };
-    let copy = |from: &Path, to: &Path| {
-        let done = Command::new("cp").arg("-r").args([from, to]).output().expect("cp runs");
-        assert!(done.status.success(), "{}\n{}", String::from_utf8_lossy(&done.stderr), disk.told());
-    };
-    copy(Path::new(&tree), &disk.path("one"));
+    run("cp", &["-r", &tree, "mounted/one"]);
     same_trees(&tree, &disk.path("one"));
-    lose(&server, ["dc2", "dc5"]);
+    server.lose_after(HALF_A_TREE, ["dc2", "dc5"]);
+    run("cp", &["-r", &tree, "mounted/two"]);
+    server.was_lost();
     same_trees(&tree, &disk.path("one"));
-    copy(Path::new(&tree), &disk.path("two"));
+    same_trees(&tree, &disk.path("two"));
     std::fs::rename(disk.path("two/d1"), disk.path("two/renamed")).expect("a folder renamed");
     same_trees(&format!("{tree}/d1"), &disk.path("two/renamed"));
-    let big: Vec<u8> = (0..14_000_000u32).map(|i| (i % 253) as u8).collect();
+    std::fs::rename(disk.path("two/renamed/file 5"), disk.path("two/file 5")).expect("a file renamed");
+
+    // Files are written beside their names, renamed, and their times and modes set.
+    let to = disk.path("synced");
+    let rsync = ["-rt", "--chmod=F640", "--delete", &format!("{tree}/"), to.to_str().expect("a path")];
+    run("rsync", &rsync);
+    same_trees(&tree, &to);
+    std::fs::remove_dir_all(Path::new(&tree).join("d3")).expect("a folder");
+    std::fs::write(Path::new(&tree).join("d0/file 0"), noise(1, 300_000)).expect("a file");
+    run("rsync", &rsync);
+    same_trees(&tree, &to);
+    let told = run("ls", &["-lR", "mounted/synced"]);
+    let files: Vec<&str> = told.lines().filter(|line| line.starts_with("-rw-r-----")).collect();
+    assert!(files.len() == 30 && files.iter().any(|line| line.contains(" 2000000 ")), "{told}");
+
+    let big = noise(14, 14_000_000);
     std::fs::write(disk.path("big"), &big).expect("a file in parts");
     std::fs::remove_dir_all(disk.path("one")).expect("a tree removed");
     assert!(std::fs::read(disk.path("big")).expect("the file") == big);
@@ -142,7 +174,7 @@ fn s3fs_is_a_file_system() {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn a_registry_keeps_images() {
-    let server = Server::start();
+    let server = Server::counted();
     server.run("aws", &["s3", "mb", "s3://images"]);
     let port = 18_400;
     let config = format!(
@@ -166,11 +198,13 @@ fn a_registry_keeps_images() {
         );
     };
     copy("oci:first", &at("app:1"));
-    lose(&server, ["dc3", "dc5"]);
+    server.py("image.py", &["make", "second"]);
+    // Of two large layers and their way from where they were uploaded to where they stay.
+    server.lose_after(10_000_000, ["dc3", "dc5"]);
+    copy("oci:second", &at("app:2"));
+    server.was_lost();
     copy(&at("app:1"), "oci:back");
     server.py("image.py", &["same", "first", "back"]);
-    server.py("image.py", &["make", "second"]);
-    copy("oci:second", &at("app:2"));
     copy(&at("app:2"), "oci:again");
     server.py("image.py", &["same", "second", "again"]);
 }
@@ -189,18 +223,47 @@ impl Drop for Killed {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn sub_resources_are_what_was_put() {
-    let server = Server::start();
+    let server = Server::with_config(|dir| {
+        let targets = "[notify.log]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/\"\n";
+        format!("{targets}{}", e2e::folders(dir))
+    })
+    .counts();
     server.py("resources.py", &["one"]);
-    lose(&server, ["dc1", "dc2"]);
+    server.lose_after(30_000, ["s1", "s2"]);
     server.py("resources.py", &["two"]);
+    server.was_lost();
+    server.py("resources.py", &["three"]);
 }
 
 /// A log, its manifest and its locks by conditional writes, from many writers at once.
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn conditional_writers_agree() {
-    let server = Server::start();
+    let server = Server::counted();
     server.py("conditions.py", &["one"]);
-    lose(&server, ["dc4", "dc5"]);
+    server.lose_after(500_000, ["dc4", "dc5"]);
     server.py("conditions.py", &["two"]);
+    server.was_lost();
+}
+
+/// The `object_store` crate, which Rust's lakes and engines stand on, by its own promises.
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn the_object_store_crate_finds_what_it_promises() {
+    let server = Server::counted();
+    server.stranger("object-store", "healthy");
+    server.lose_after(20_000_000, ["dc1", "dc3"]);
+    server.stranger("object-store", "halfway");
+    server.was_lost();
+}
+
+/// SlateDB, whose writers shut each other out by conditional writes.
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn slatedb_lives_in_a_bucket() {
+    let server = Server::counted();
+    server.stranger("slatedb", "healthy");
+    server.lose_after(3_000_000, ["dc2", "dc4"]);
+    server.stranger("slatedb", "halfway");
+    server.was_lost();
 }
