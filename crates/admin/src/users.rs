@@ -226,7 +226,8 @@ pub(crate) async fn may(
     let path = may.resource.strip_prefix("arn:aws:s3:::").filter(|path| !path.is_empty());
     let path = path.ok_or(store::Error::Invalid("a resource is arn:aws:s3:::BUCKET or arn:aws:s3:::BUCKET/KEY"))?;
     let bucket = path.split('/').next().unwrap_or_default();
-    let right = (app.rights)(&may.action).ok_or(store::Error::Invalid("there is no such action here"))?;
+    let right = (app.rights)(&may.action)
+        .ok_or(store::Error::Invalid("there is no such action here; docs/reference/s3.md lists them"))?;
     let policy = match store.bucket_policy(bucket).await {
         Err(store::Error::NoSuchBucket(_)) => None,
         found => found?,

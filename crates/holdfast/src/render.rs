@@ -140,12 +140,17 @@ pub(crate) fn secret(kind: &str, name: &str, access_key: &str, secret_key: &str,
     )
 }
 
+/// What a user is granted; a tenant's administrator needs nothing.
+fn rights(user: &User) -> String {
+    if user.name == "root" { "everything".to_owned() } else { granted(&user.grants) }
+}
+
 pub(crate) fn users(users: &[User]) -> String {
     let rows: Vec<Vec<String>> = users
         .iter()
         .map(|user| {
             let keys = joined(user.keys.iter().map(|key| clean(&key.access_key)));
-            vec![clean(&user.name), keys, granted(&user.grants), all(&user.policies), all(&user.groups)]
+            vec![clean(&user.name), keys, rights(user), all(&user.policies), all(&user.groups)]
         })
         .collect();
     table(&["USER", "ACCESS KEYS", "GRANTS", "POLICIES", "GROUPS"], &rows)
@@ -157,7 +162,7 @@ pub(crate) fn user(user: &User) -> String {
         let state = if key.enabled { "" } else { "  disabled" };
         text.push_str(&format!("key       {}{state}\n", clean(&key.access_key)));
     }
-    let (grants, policies, groups) = (granted(&user.grants), all(&user.policies), all(&user.groups));
+    let (grants, policies, groups) = (rights(user), all(&user.policies), all(&user.groups));
     text + &format!("grants    {grants}\npolicies  {policies}\ngroups    {groups}\n")
 }
 

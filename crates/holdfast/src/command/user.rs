@@ -17,7 +17,8 @@ pub(crate) async fn run(admin: &AdminArgs, args: UserArgs, json: bool) -> Result
             let new = NewUser { name, access_key, secret_key };
             let made: SecretKey = client.call("POST", &path(tenant, &["users"]), Some(&new)).await?;
             print(&made, json, |made| {
-                let next = format!("holdfast user grant {} BUCKET read|write|admin", render::clean(&made.name));
+                let name = render::clean(&made.name);
+                let next = format!("holdfast user grant {name} BUCKET read|write|admin{}", typed(tenant));
                 render::secret("user", &made.name, &made.access_key, &made.secret_key, &next)
             })?;
         }
@@ -66,8 +67,8 @@ async fn key(client: &Client, tenant: &TenantArgs, command: KeyCommand, json: bo
             let new = NewKey { access_key, secret_key };
             let made: SecretKey = client.call("POST", &path(tenant, &["users", &name, "keys"]), Some(&new)).await?;
             return print(&made, json, |made| {
-                let next =
-                    format!("change to it, then holdfast user key disable {} OLD-KEY", render::clean(&made.name));
+                let name = render::clean(&made.name);
+                let next = format!("change to it, then holdfast user key disable {name} OLD-KEY{}", typed(tenant));
                 render::secret("user", &made.name, &made.access_key, &made.secret_key, &next)
             });
         }
@@ -83,6 +84,11 @@ async fn key(client: &Client, tenant: &TenantArgs, command: KeyCommand, json: bo
 
 async fn set(client: &Client, tenant: &TenantArgs, name: &str, key: &str, enabled: bool) -> Result<User, Failure> {
     Ok(client.call("PUT", &path(tenant, &["users", name, "keys", key]), Some(&SetKey { enabled })).await?)
+}
+
+/// The tenant as it has to be typed again.
+fn typed(tenant: &TenantArgs) -> String {
+    tenant.tenant.as_ref().map_or_else(String::new, |tenant| format!(" --tenant {}", render::clean(tenant)))
 }
 
 fn condition(pair: &str) -> Result<(String, String), Failure> {
