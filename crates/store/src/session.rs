@@ -115,7 +115,7 @@ impl Store {
         if claims.expires_ms <= self.now_ms() {
             return Err(Error::ExpiredToken);
         }
-        let policy = claims.policy.map(|policy| Policy::parse(policy.as_bytes(), Kind::Identity)).transpose();
+        let policy = claims.policy.map(|policy| Policy::stored(policy.as_bytes(), Kind::Identity)).transpose();
         let policy = policy.map_err(|_| Error::InvalidToken)?;
         let (_, parent) = self.authenticate(&claims.parent).await?.ok_or(Error::InvalidToken)?;
         if parent.id() != claims.id {
