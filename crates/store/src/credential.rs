@@ -143,7 +143,8 @@ impl Store {
         Ok(Principal::new(identity(self.account(), name, user, groups)?))
     }
 
-    async fn groups_of(
+    /// The groups among these that are still there, and the rows that say so.
+    pub(crate) async fn groups_of(
         &self,
         memberships: &[Membership],
         rows: &mut Vec<(Key, Option<Version>)>,
