@@ -66,6 +66,7 @@ async fn one(
         return Err(s3_error!(KeyTooLongError, "a key has between 1 and {KEY_LEN_MAX} bytes"));
     }
     let named = object.version_id.as_deref();
+    let version = wire::version_id(named)?;
     let action = if named.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
     authority.check(action, Some(Right::Write), bucket, Some((&object.key, named))).await?;
     if bypass_governance {
@@ -76,7 +77,6 @@ async fn one(
         any if any == "*" => EtagSet::Any,
         tag => EtagSet::Of(vec![tag]),
     });
-    let version = wire::version_id(object.version_id)?;
     let request = DeleteRequest { version, etag_is: condition, bypass_governance };
     at.store.delete(bucket, &object.key, &request).await.map_err(answer)
 }
