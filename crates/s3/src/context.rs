@@ -1,6 +1,6 @@
 //! What a policy's conditions can ask about a request (S3 and global condition keys).
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderName, Uri, header};
 use policy::Values;
 use s3s::dto::{Timestamp, TimestampFormat};
 use time::format_description::well_known::Rfc3339;
@@ -29,6 +29,18 @@ const HEADERS: [&str; 17] = [
     "x-amz-grant-write-acp",
     "x-amz-grant-full-control",
 ];
+
+/// All headers that conditions can ask about.
+pub(crate) fn headers() -> impl Iterator<Item = HeaderName> {
+    let lock = ["x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold"];
+    let named = HEADERS.into_iter().chain(lock).chain(["x-amz-tagging"]).map(HeaderName::from_static);
+    [header::USER_AGENT, header::REFERER].into_iter().chain(named)
+}
+
+/// Whether conditions can ask about a query parameter.
+pub(crate) fn is_asked(parameter: &str) -> bool {
+    matches!(parameter, "prefix" | "delimiter" | "max-keys")
+}
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 3600;
@@ -76,7 +88,7 @@ pub(crate) fn values(
         }
     }
     for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        if matches!(&*name, "prefix" | "delimiter" | "max-keys") {
+        if is_asked(&name) {
             values.add(&format!("s3:{name}"), value);
         }
     }

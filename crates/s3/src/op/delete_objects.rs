@@ -21,12 +21,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
     if delete.objects.is_empty() || delete.objects.len() > PAGE_MAX {
         return Err(s3_error!(MalformedXML, "between 1 and {PAGE_MAX} objects are deleted at once"));
     }
-    // A bucket that does not exist fails the request, not each key.
-    at.store.bucket(&bucket).await.map_err(answer)?;
     let outcomes = futures::stream::iter(delete.objects)
         .map(|object| async {
             let key = object.key.clone();
             let version = object.version_id.clone();
+            // Judging a thousand keys must not keep the thread from others.
+            tokio::task::yield_now().await;
             (key, version, one(at, &authority, &bucket, object, bypass).await)
         })
         .buffered(AT_ONCE);
@@ -46,6 +46,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
                 };
                 output.deleted.get_or_insert_default().push(deleted);
             }
+            // A bucket that does not exist fails the request, not each key. Who may delete nothing in it is not
+            // told so.
+            Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => return Err(error),
             Err(error) => output.errors.get_or_insert_default().push(told(key, version, &error)),
         }
     }

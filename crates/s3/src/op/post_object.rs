@@ -30,7 +30,7 @@ use crate::encryption::{self, Asked};
 use crate::endpoint;
 use crate::error::{answer, custom, not_implemented};
 use crate::form::{Fields, Policy, Signed};
-use crate::guard::Named;
+use crate::guard::{self, Named};
 use crate::host::Place;
 use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX, TURN_TIMEOUT};
 use crate::notes::Watched;
@@ -75,6 +75,7 @@ pub(crate) async fn run(
     let key = fields.get("key").filter(|key| !key.is_empty()).ok_or_else(no_key)?;
     let now = OffsetDateTime::now_utc();
     let headers = headers_of(&fields)?;
+    guard::check_values(&headers, &Uri::default())?;
     let (principal, length) = authorise(at, &fields, bucket, now).await?;
     let at = &at.acting(principal.as_ref(), &head.extensions, Cause::Form);
     let authority = authority(at, principal, head, &headers, fields.get(DATE));

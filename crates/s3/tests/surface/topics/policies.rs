@@ -12,6 +12,7 @@ const OPEN: &str =
     r#"{"Sid":"1","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{b}/open/*"}"#;
 const SHUT_TO_READER: &str = r#"{"Effect":"Deny","Principal":{"AWS":"arn:aws:iam::000000000000:user/{reader}"},"Action":"s3:*","Resource":"arn:aws:s3:::{b}/shut/*"}"#;
 const DROP_FOR_STRANGER: &str = r#"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/{stranger}"},"Action":["s3:PutObject","s3:ListBucket"],"Resource":["arn:aws:s3:::{b}","arn:aws:s3:::{b}/drop/*"]}"#;
+const DELETE: &str = "<Delete><Object><Key>k</Key></Object></Delete>";
 const CONDITIONS: &str = r#"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{b}/*","Condition":{"StringEquals":{"s3:ExistingObjectTag/team":"red"},"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}},
     {"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::{b}","Condition":{"StringLike":{"s3:prefix":"pub/*"}}},
     {"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::{b}/*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}"#;
@@ -291,5 +292,9 @@ pub fn scenes() -> Vec<Scene> {
             denied(get("/{b}/k").by(Who::Reader)),
             get("/{b}/k").gives("x"),
         ]).with_users(),
+        scene("nobody learns which buckets there are", [
+            nobody(post("/{b}?delete")).sends(DELETE).tag("Code", "AccessDenied"),
+            nobody(post("/{c}?delete")).sends(DELETE).fails(404, "NoSuchBucket").differs(200, "", "nobody learns which buckets there are"),
+        ]),
     ]
 }
