@@ -45,6 +45,15 @@ pub(crate) fn is_asked(parameter: &str) -> bool {
 /// Seconds of a day.
 const DAY: i64 = 24 * 3600;
 
+/// What is so of any request that comes now.
+pub fn circumstances() -> Values {
+    let now = OffsetDateTime::now_utc();
+    let now_text = now.format(&Rfc3339).unwrap_or_default();
+    let values = Values::default().with("aws:CurrentTime", now_text);
+    // There is no TLS on the listener.
+    values.with("aws:EpochTime", now.unix_timestamp().to_string()).with("aws:SecureTransport", "false")
+}
+
 /// The keys and values of a request's head, but for the version that it is about. `signed_in`: where its
 /// signature was, if it had one; `issued_ms`: when its temporary credentials were made, milliseconds since
 /// the Unix epoch.
@@ -55,12 +64,8 @@ pub(crate) fn values(
     peer: Option<Peer>,
     issued_ms: Option<u64>,
 ) -> Values {
-    let mut values = Values::default();
+    let mut values = circumstances();
     let now = OffsetDateTime::now_utc();
-    values.add("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
-    values.add("aws:EpochTime", now.unix_timestamp().to_string());
-    // There is no TLS on the listener.
-    values.add("aws:SecureTransport", "false");
     if let Some(issued) = issued_ms.and_then(|ms| i64::try_from(ms / 1000).ok())
         && let Ok(issued) = OffsetDateTime::from_unix_timestamp(issued)
     {
