@@ -42,9 +42,15 @@ pub const SERVICE: &str = "holdfast";
 /// The region in signatures that the CLI makes; the server takes any.
 pub const REGION: &str = "us-east-1";
 
-/// The granted right that allows an action, as `s3:GetObject`; `Some(None)` for one that no grant
-/// allows, `None` for one that there is not.
-pub type Rights = fn(&str) -> Option<Option<Right>>;
+/// How the S3 endpoint judges, so that `user may` says what it does.
+#[derive(Debug, Clone, Copy)]
+pub struct Judging {
+    /// The granted right that allows an action, as `s3:GetObject`; `Some(None)` for one that no grant
+    /// allows, `None` for one that there is not.
+    pub right_for: fn(&str) -> Option<Option<Right>>,
+    /// What conditions find of any request that comes now.
+    pub circumstances: fn() -> policy::Values,
+}
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -52,7 +58,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) root: Arc<(String, String)>,
     pub(crate) metrics: PrometheusHandle,
-    pub(crate) rights: Rights,
+    pub(crate) endpoint: Judging,
 }
 
 /// Serves the API until `shutdown`.
@@ -64,10 +70,10 @@ pub async fn serve(
     store: Store,
     root: (String, String),
     metrics: PrometheusHandle,
-    rights: Rights,
+    endpoint: Judging,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let app = App { store, root: Arc::new(root), metrics, rights };
+    let app = App { store, root: Arc::new(root), metrics, endpoint };
     axum::serve(listener, router(app)).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 

@@ -7,8 +7,6 @@ use policy::Values;
 use serde::{Deserialize, Serialize};
 use store::api::{Grant, KeyEntry, Right, UserInfo};
 use store::{Question, explain, judge};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::App;
 use crate::error::Failure;
@@ -226,19 +224,17 @@ pub(crate) async fn may(
     let path = may.resource.strip_prefix("arn:aws:s3:::").filter(|path| !path.is_empty());
     let path = path.ok_or(store::Error::Invalid("a resource is arn:aws:s3:::BUCKET or arn:aws:s3:::BUCKET/KEY"))?;
     let bucket = path.split('/').next().unwrap_or_default();
-    let right = (app.rights)(&may.action)
+    let right = (app.endpoint.right_for)(&may.action)
         .ok_or(store::Error::Invalid("there is no such action here; docs/reference/s3.md lists them"))?;
     let policy = match store.bucket_policy(bucket).await {
         Err(store::Error::NoSuchBucket(_)) => None,
         found => found?,
     };
     let mut context = Values::default();
-    let now = OffsetDateTime::now_utc();
-    context.add("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
-    context.add("aws:EpochTime", now.unix_timestamp().to_string());
     for (key, value) in may.with {
         context.add(&key, value);
     }
+    let context = context.or((app.endpoint.circumstances)());
     let right = right.map(|right| (right, bucket));
     let question = Question { action: &may.action, right, listed: false, resource: &may.resource, context: &context };
     let allowed = judge(Some(&principal), policy.as_deref(), &question).is_allowed();

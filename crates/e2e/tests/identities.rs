@@ -44,6 +44,13 @@ fn users_groups_sessions_and_tenants() {
     assert_eq!((code, text.contains("group team")), (0, true), "{text}");
     let (code, text) = may("s3:PutObject", "arn:aws:s3:::shared/team/t");
     assert_eq!((code, text.starts_with("no:")), (1, true), "{text}");
+    let plain = server.dir().join("plain.json");
+    let policy = r#"{"Statement":{"Effect":"Deny","Action":"s3:DeleteObject","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}}"#;
+    std::fs::write(&plain, policy).expect("a file");
+    done(&server, &["user", "policy", "put", "ann", "plain", &plain.to_string_lossy()]);
+    let (code, text) = may("s3:DeleteObject", "arn:aws:s3:::shared/team/t");
+    assert_eq!((code, text.contains("denied by policy plain")), (1, true), "there is no TLS: {text}");
+    done(&server, &["user", "policy", "delete", "ann", "plain"]);
     assert_eq!(may("s3:Nothing", "arn:aws:s3:::shared/team/t").0, 2);
     assert_eq!(done(&server, &["group", "show", "team"])["members"], json!(["ann"]));
     let (code, text) = server.holdfast(&["user", "policy", "get", "ann", "home"]);

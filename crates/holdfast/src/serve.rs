@@ -55,8 +55,9 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     };
     let mut s3_server = tokio::spawn(s3::serve(s3_listener, store.clone(), s3_options, stop.clone()));
     let keys = (root.access_key.clone(), root.secret_key.clone());
+    let endpoint = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
     let mut admin_server =
-        tokio::spawn(admin::serve(admin_listener, store.clone(), keys, recorder, s3::right_for, stop.clone()));
+        tokio::spawn(admin::serve(admin_listener, store.clone(), keys, recorder, endpoint, stop.clone()));
     greet(s3_address, admin_address, &config, &root, source);
 
     let ended = tokio::select! {

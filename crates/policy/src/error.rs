@@ -138,7 +138,7 @@ pub enum Reason {
     /// An operator that there is not.
     #[error("Invalid Condition type : {0}")]
     ConditionType(String),
-    /// A condition key that cannot be one.
+    /// A condition key that cannot be one, or that S3 does not have.
     #[error("Policy has an invalid condition key")]
     ConditionKey,
     /// A value that its operator cannot compare.
@@ -149,6 +149,9 @@ pub enum Reason {
         /// The value.
         value: String,
     },
+    /// A pattern of more than [`crate::WILDCARDS_MAX`] wildcards.
+    #[error("A pattern in the policy has more than {max} wildcards and variables.", max = crate::WILDCARDS_MAX)]
+    Wildcards,
     /// A `${...}` that is not well formed.
     #[error("Invalid policy variable in {0}")]
     Variable(String),

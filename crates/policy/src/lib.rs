@@ -1,6 +1,7 @@
 //! The access policy language of S3 and IAM: parse, validate, evaluate.
 //!
-//! [`Policy::parse`] reads a document and refuses what AWS refuses, in AWS's words. [`Policy::decide`]
+//! [`Policy::parse`] reads a new document and refuses what AWS refuses, in AWS's words; [`Policy::stored`]
+//! reads one that was taken once. [`Policy::decide`]
 //! asks one policy about one [`Request`]; [`evaluate`] combines the policies that bear on a request.
 //! [`is_public`] is the question that Block Public Access asks.
 //!
@@ -14,6 +15,7 @@ mod condition;
 mod error;
 mod evaluate;
 mod json;
+mod keys;
 mod moment;
 mod operator;
 mod parse;
@@ -37,6 +39,10 @@ use resource::ArnPattern;
 /// limits for inline policies are lower and count a user's policies together, so they are the caller's;
 /// this one bounds what parsing and evaluation may cost.
 pub const DOCUMENT_BYTES_MAX: usize = 20_480;
+
+/// The most wildcards and variables of one pattern in a new policy: matching may take the time of their
+/// number times the text's length. Paths with a date in question marks have half as many.
+pub const WILDCARDS_MAX: usize = 32;
 
 /// What a policy hangs on, which decides what it must and must not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +114,12 @@ enum Rule<T> {
 }
 
 impl<T> Rule<T> {
+    fn items(&self) -> &[T] {
+        match self {
+            Self::In(items) | Self::NotIn(items) => items,
+        }
+    }
+
     fn applies(&self, matches: impl FnMut(&T) -> bool) -> bool {
         match self {
             Self::In(items) => items.iter().any(matches),

@@ -127,6 +127,18 @@ impl Wanted {
         })
     }
 
+    /// The most wildcards and variables that one of the values has.
+    pub(crate) fn wildcards(&self) -> usize {
+        let most = match self {
+            Self::Text(values) | Self::TextIgnoreCase(values) | Self::TextLike(values) => {
+                values.iter().map(Template::wildcards).max()
+            }
+            Self::Arn(values) => values.iter().map(ArnPattern::wildcards).max(),
+            _ => None,
+        };
+        most.unwrap_or_default()
+    }
+
     /// Whether one value of the request is any of those wanted. A value that the operator cannot read
     /// is none of them.
     pub(crate) fn matches(&self, value: &str, request: &Request<'_>) -> bool {

@@ -10,17 +10,32 @@ use crate::actions::{self, Level};
 use crate::condition::Condition;
 use crate::error::{PolicyError, Reason, StatementId, quote};
 use crate::json::Json;
+use crate::keys;
 use crate::pattern::{Syntax, Template};
 use crate::principal::{self, PrincipalRule};
 use crate::resource::ArnPattern;
-use crate::{DOCUMENT_BYTES_MAX, Effect, Kind, Policy, Rule, Statement};
+use crate::{DOCUMENT_BYTES_MAX, Effect, Kind, Policy, Rule, Statement, WILDCARDS_MAX};
 
 impl Policy {
-    /// Reads a policy document.
+    /// Reads a policy document that is to be put.
     ///
     /// # Errors
     /// [`PolicyError`] with what AWS says of such a document, and the statement that is at fault.
     pub fn parse(document: &[u8], kind: Kind<'_>) -> Result<Self, PolicyError> {
+        let policy = Self::stored(document, kind)?;
+        for statement in &policy.statements {
+            let fault = |reason| PolicyError { reason, statement: Some(statement.id.clone()) };
+            statement.check_new().map_err(fault)?;
+        }
+        Ok(policy)
+    }
+
+    /// Reads a policy document that was taken once: what only new ones are held to does not make it
+    /// unreadable, which would shut everybody out.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn stored(document: &[u8], kind: Kind<'_>) -> Result<Self, PolicyError> {
         if document.len() > DOCUMENT_BYTES_MAX {
             return Err(Reason::TooLarge.into());
         }
@@ -58,6 +73,21 @@ impl Policy {
             return Err(Reason::NoStatements.into());
         }
         Ok(Self { document: document.into(), id, statements })
+    }
+}
+
+impl Statement {
+    /// What a new policy is held to beyond being one: keys that S3 has, or a denial might never fire; and
+    /// patterns that cost little to match.
+    fn check_new(&self) -> Result<(), Reason> {
+        if !self.conditions.iter().all(|condition| keys::is_known(&condition.key)) {
+            return Err(Reason::ConditionKey);
+        }
+        let actions = self.actions.items().iter().map(Template::wildcards);
+        let resources = self.resources.items().iter().map(ArnPattern::wildcards);
+        let conditions = self.conditions.iter().map(|condition| condition.wanted.wildcards());
+        let most = actions.chain(resources).chain(conditions).max().unwrap_or_default();
+        if most > WILDCARDS_MAX { Err(Reason::Wildcards) } else { Ok(()) }
     }
 }
 

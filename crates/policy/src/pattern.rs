@@ -128,6 +128,11 @@ impl Template {
         }
     }
 
+    /// How many wildcards and variables it has.
+    pub(crate) fn wildcards(&self) -> usize {
+        self.pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count()
+    }
+
     /// Whether it begins with this text.
     pub(crate) fn starts_with(&self, head: &str) -> bool {
         matches!(self.pieces.first(), Some(Piece::Text(text)) if text.starts_with(head))
@@ -217,7 +222,8 @@ fn at_large(piece: &Piece) -> Part<'_> {
 }
 
 /// Matches with one place to go back to, the last `*`: that a `*` before it takes more never helps.
-/// Each return moves on by a character, so the time is at most the pattern's length times the text's.
+/// Each return moves on by a character or, where text follows the `*`, to where that is found next, so
+/// the time is at most the text's length times the pattern's, of which only what is around `?` counts.
 fn matches(parts: &[Part<'_>], text: &str) -> bool {
     let mut rest = text;
     let mut next = 0;
@@ -241,6 +247,15 @@ fn matches(parts: &[Part<'_>], text: &str) -> bool {
         let Some((behind, from)) = star else { return false };
         let Some(skipped) = from.chars().next() else { return false };
         rest = &from[skipped.len_utf8()..];
+        if let Some(Part::Text(text)) = parts.get(behind) {
+            let text = text.as_ref();
+            let found = match behind + 1 == parts.len() {
+                true => rest.ends_with(text).then(|| rest.len() - text.len()),
+                false => rest.find(text),
+            };
+            let Some(at) = found else { return false };
+            rest = &rest[at..];
+        }
         next = behind;
         star = Some((behind, rest));
     }

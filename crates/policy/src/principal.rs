@@ -13,7 +13,7 @@ pub(crate) enum Who {
     Everyone,
     /// An account, by its id or its root's ARN.
     Account(String),
-    /// An account, by its canonical user id.
+    /// Who owns things under this canonical user id: here a user, who is meant itself.
     Canonical(String),
     /// One user, by ARN; also roles and sessions, which match nobody here.
     Arn(String),
@@ -41,9 +41,11 @@ impl Who {
         match self {
             Self::Everyone => Matched::Itself,
             Self::Account(id) => account(principal.account().is_some_and(|account| account.id == id)),
-            Self::Canonical(id) => account(principal.account().is_some_and(|account| account.canonical == id)),
+            Self::Canonical(id) if principal.account().is_some_and(|account| account.canonical == id) => {
+                Matched::Itself
+            }
             Self::Arn(arn) if principal.arn().as_deref() == Some(arn) => Matched::Itself,
-            Self::Arn(_) | Self::Other(_) => Matched::No,
+            Self::Canonical(_) | Self::Arn(_) | Self::Other(_) => Matched::No,
         }
     }
 

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 pub struct Account<'a> {
     /// Twelve digits.
     pub id: &'a str,
-    /// The canonical user id, which S3 shows as an owner; empty when there is none.
+    /// The canonical user id, which S3 shows as an owner, of whom this is the account of: each user may have
+    /// its own. Empty when there is none.
     pub canonical: &'a str,
 }
 
@@ -91,6 +92,15 @@ impl Values {
     /// Whether there is no value at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// These, and the other's of keys that these have no value of.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        for (key, values) in other.0 {
+            self.0.entry(key).or_insert(values);
+        }
+        self
     }
 
     /// Adds one value of a key, whose name may be written in any case (`aws:SourceIp`).

@@ -46,6 +46,14 @@ impl ArnPattern {
         is_s3.then_some(&parts[PARTS - 1])
     }
 
+    /// How many wildcards and variables it has.
+    pub(crate) fn wildcards(&self) -> usize {
+        match self {
+            Self::Everything => 1,
+            Self::Parts(parts) => parts.iter().map(Template::wildcards).sum(),
+        }
+    }
+
     /// The six parts, unless it matches everything.
     pub(crate) fn parts(&self) -> Option<&[Template]> {
         match self {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{bucket_policy, document, identity_policy};
+use common::{bucket_policy, document, identity_policy, stored_policy};
 use policy::{DOCUMENT_BYTES_MAX, Kind, Policy, PolicyError};
 
 const GOOD: &str = r#"{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}"#;
@@ -157,6 +157,11 @@ fn statements_of_bucket_policies() {
         ("Condition", r#"{"ArnLike": {"aws:SourceArn": "x"}}"#, "Invalid value for Condition ArnLike: x"),
         ("Condition", r#"{"StringLike": {"s3:prefix": "${x}"}}"#, "Invalid policy variable in ${x}"),
         ("Condition", r#"{"StringEquals": {"s3:": "x"}}"#, "Policy has an invalid condition key"),
+        ("Condition", r#"{"StringEquals": {"s3:x-amz-colour": "x"}}"#, "Policy has an invalid condition key"),
+        ("Condition", r#"{"StringEquals": {"s3:ExistingObjectTag": "x"}}"#, "Policy has an invalid condition key"),
+        ("Condition", r#"{"StringEquals": {"s3:prefix/a": "x"}}"#, "Policy has an invalid condition key"),
+        ("Condition", r#"{"StringEquals": {"S3:Object-Lock-Mode": "x", "s3:RequestObjectTag/a/b": "x"}}"#, "accepted"),
+        ("Condition", r#"{"StringEquals": {"ec2:Region": "x"}}"#, "accepted"),
         (
             "Condition",
             r#"{"StringEquals": {"prefix": "x"}}"#,
@@ -171,6 +176,31 @@ fn statements_of_bucket_policies() {
             message => format!("{message} (statement 1{sid})"),
         };
         assert_eq!(message(bucket_policy(&document(&statement))), expected, "{statement}");
+    }
+}
+
+/// What a later version holds new policies to does not make one unreadable that was taken before.
+#[test]
+fn new_policies_are_held_to_more_than_stored_ones() {
+    let many = |count| format!("{}b", "*a".repeat(count));
+    let like = |pattern: String| with("Condition", &format!(r#"{{"StringLike": {{"s3:prefix": "{pattern}"}}}}"#));
+    let resource = |pattern: String| with("Resource", &format!(r#""arn:aws:s3:::b/{pattern}""#));
+    let wildcards = "A pattern in the policy has more than 32 wildcards and variables. (statement 2)";
+    let key = "Policy has an invalid condition key (statement 2)";
+    for (statement, expected) in [
+        (like(many(32)), "accepted"),
+        (like(many(33)), wildcards),
+        (like("?".repeat(33)), wildcards),
+        (like("${aws:username}".repeat(33)), wildcards),
+        (with("Condition", &format!(r#"{{"ArnLike": {{"aws:SourceArn": "arn:{}"}}}}"#, "*?:".repeat(33))), wildcards),
+        (resource(many(32)), "accepted"),
+        (resource(many(33)), wildcards),
+        (with("Action", &format!(r#""s3:{}""#, "*?".repeat(17))), wildcards),
+        (with("Condition", r#"{"Null": {"s3:colour": true}}"#), key),
+    ] {
+        let text = document(&format!("{GOOD}, {statement}"));
+        assert_eq!(message(bucket_policy(&text)), expected, "{statement}");
+        assert_eq!(message(stored_policy(&document(&statement))), "accepted", "{statement}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! denies is denied. `store::judge` decides; here is what it is asked.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,18 +12,24 @@ use base::AccountId;
 use http::{HeaderMap, HeaderValue, Uri};
 use policy::{Context, Policy, Values, Verdict, is_public};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::dto::{CopyObjectInput, CopySource, PublicAccessBlockConfiguration, TaggingDirective, UploadPartCopyInput};
-use s3s::{S3Request, S3Result, s3_error};
-use store::api::{Principal, Right};
+use s3s::dto::{
+    CopyObjectInput, CopySource, PublicAccessBlockConfiguration, PutObjectLegalHoldInput, PutObjectRetentionInput,
+    PutObjectTaggingInput, TaggingDirective, UploadPartCopyInput,
+};
+use s3s::{S3ErrorCode, S3Request, S3Result, s3_error};
+use store::api::{Lock, ObjectMeta, Principal, Right};
 use store::{Error, Question, Store, judge};
 
 use crate::notes::Notes;
-use crate::operations::{self, BYPASS, Level};
-use crate::{acl, config, context, error, unsupported, wire};
+use crate::operations::{self, BYPASS, Level, Operation};
+use crate::{acl, config, context, error, lock, tags, unsupported, wire};
 
 /// On what ListBuckets is asked.
 const ALL_BUCKETS: &str = "arn:aws:s3:::*";
 const LIST_BUCKETS: &str = "s3:ListAllMyBuckets";
+/// Operations whose documents conditions ask about. Each is judged once more when it was read: see the hooks
+/// of [`Access`] of these names.
+const DOCUMENTS: [&str; 3] = ["PutObjectLegalHold", "PutObjectRetention", "PutObjectTagging"];
 
 /// Judges each request after its signature was found right.
 pub(crate) struct Access(pub Store);
@@ -46,6 +53,16 @@ pub(crate) struct Authority {
     /// `None`: the request was not signed.
     pub principal: Option<Principal>,
     asked: Arc<Asked>,
+    puts: Puts,
+}
+
+/// Where the tags, the retention and the legal hold stand that a request puts.
+#[derive(Clone)]
+enum Puts {
+    Headers,
+    /// In its document, which was not read yet.
+    Document,
+    Known(Arc<Values>),
 }
 
 /// A request's head. Most requests are judged without a condition that asks about it.
@@ -61,23 +78,47 @@ struct Asked {
 /// What conditions ask about a request and, once they were fetched, the tags of its object.
 struct Circumstances<'a> {
     asked: &'a Asked,
+    puts: &'a Puts,
+    /// The version that is asked about.
+    version: Option<&'a str>,
     tags: Option<Values>,
     /// Whether a condition asked for tags that were not fetched yet.
     wants_tags: AtomicBool,
+    /// Whether a condition asked for what a document says that was not read yet.
+    wants_document: AtomicBool,
 }
 
 impl<'a> Circumstances<'a> {
-    fn new(asked: &'a Asked) -> Self {
-        Self { asked, tags: None, wants_tags: AtomicBool::new(false) }
+    fn new(authority: &'a Authority, version: Option<&'a str>) -> Self {
+        let (wants_tags, wants_document) = (AtomicBool::new(false), AtomicBool::new(false));
+        let Authority { asked, puts, .. } = authority;
+        Self { asked, puts, version, tags: None, wants_tags, wants_document }
+    }
+
+    fn of_head(&self, key: &str) -> Option<Cow<'_, [String]>> {
+        let asked = self.asked;
+        let fresh = || context::values(&asked.uri, &asked.headers, asked.signed_in, asked.peer, asked.issued_ms);
+        asked.values.get_or_init(fresh).values(key)
     }
 }
 
 impl Context for Circumstances<'_> {
     fn values(&self, key: &str) -> Option<Cow<'_, [String]>> {
+        if key == "s3:versionid" {
+            return self.version.map(|version| Cow::Owned(vec![version.to_owned()]));
+        }
+        if context::is_put(key) {
+            return match self.puts {
+                Puts::Headers => self.of_head(key),
+                Puts::Known(values) => values.values(key),
+                Puts::Document => {
+                    self.wants_document.store(true, Ordering::Relaxed);
+                    None
+                }
+            };
+        }
         if !key.starts_with("s3:existingobjecttag/") {
-            let asked = self.asked;
-            let fresh = || context::values(&asked.uri, &asked.headers, asked.signed_in, asked.peer, asked.issued_ms);
-            return asked.values.get_or_init(fresh).values(key);
+            return self.of_head(key);
         }
         if self.tags.is_none() {
             self.wants_tags.store(true, Ordering::Relaxed);
@@ -106,10 +147,16 @@ impl Authority {
             values: OnceLock::new(),
         };
         let account = principal.as_ref().map(Principal::account).unwrap_or_default();
-        Self { store: store.of(account), principal, asked: Arc::new(asked) }
+        Self { store: store.of(account), principal, asked: Arc::new(asked), puts: Puts::Headers }
     }
 
-    /// Whether the request may do `action` on a bucket, or on an object in it.
+    /// The same, of a request that puts this, whatever its headers say.
+    fn putting(&self, values: Values) -> Self {
+        Self { puts: Puts::Known(Arc::new(values)), ..self.clone() }
+    }
+
+    /// Whether the request may do `action` on a bucket, or on an object in it. Where that hangs on a
+    /// document that was not read yet, it may until it was.
     ///
     /// # Errors
     /// `AccessDenied`, or the store's.
@@ -130,14 +177,21 @@ impl Authority {
             let question = Question { action, right, listed, resource: &resource, context };
             judge(self.principal.as_ref(), policy.as_deref(), &question)
         };
-        let mut context = Circumstances::new(&self.asked);
+        let mut context = Circumstances::new(self, object.and_then(|(_, version)| version));
         let mut verdict = ask(&context, false);
         // A second time with the tags, which cost a look-up, where they were asked for.
         if let Some((key, version)) = object
             && context.wants_tags.load(Ordering::Relaxed)
         {
-            context.tags = Some(self.tags(bucket, key, version).await?);
+            let mut tags = Values::default();
+            for (name, value) in self.tags(bucket, key, version).await? {
+                tags.add(&format!("s3:ExistingObjectTag/{name}"), value);
+            }
+            context.tags = Some(tags);
             verdict = ask(&context, false);
+        }
+        if context.wants_document.load(Ordering::Relaxed) {
+            return Ok(());
         }
         if verdict.explicit_denial() {
             return Err(denied());
@@ -149,6 +203,18 @@ impl Authority {
         let user = self.principal.as_ref().map(Principal::name);
         let listed = acl::allow(&self.store, action, bucket, object, user).await?;
         if listed && ask(&context, true).is_allowed() { Ok(()) } else { Err(denied()) }
+    }
+
+    /// Whether [`Self::check`] lets something be told.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn may(&self, action: &str, bucket: &str, object: (&str, Option<&str>)) -> S3Result<bool> {
+        match self.check(action, Some(Right::Read), bucket, Some(object)).await {
+            Ok(()) => Ok(true),
+            Err(error) if *error.code() == S3ErrorCode::AccessDenied => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The policy to ask about a request; `None` also for a bucket that is not there, of which the
@@ -191,7 +257,7 @@ impl Authority {
 
     /// Judges without a bucket's policy.
     fn alone(&self, action: &str, right: Option<(Right, &str)>, resource: &str) -> Verdict<'_> {
-        let context = &Circumstances::new(&self.asked);
+        let context = &Circumstances::new(self, None);
         judge(self.principal.as_ref(), None, &Question { action, right, listed: false, resource, context })
     }
 
@@ -202,17 +268,12 @@ impl Authority {
         Ok(block.is_some_and(|block| block.restrict_public_buckets == Some(true)) && is_public(policy))
     }
 
-    async fn tags(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Values> {
-        let mut values = Values::default();
+    /// An object's tags; none of one that is not there.
+    async fn tags(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<BTreeMap<String, String>> {
         match self.store.head(bucket, key, wire::version_id(version)?).await {
-            Ok(info) => {
-                for (name, value) in info.meta.tags {
-                    values.add(&format!("s3:ExistingObjectTag/{name}"), value);
-                }
-                Ok(values)
-            }
+            Ok(info) => Ok(info.meta.tags),
             Err(Error::NoSuchKey | Error::NoSuchVersion | Error::DeleteMarker { .. } | Error::NoSuchBucket(_)) => {
-                Ok(values)
+                Ok(BTreeMap::new())
             }
             Err(error) => Err(error::answer(error)),
         }
@@ -236,23 +297,21 @@ impl S3Access for Access {
         let in_query = query(cx.uri(), "X-Amz-Signature").is_some();
         let signed_in = if in_query { "REST-QUERY-STRING" } else { "REST-HEADER" };
         let signed_in = principal.is_some().then_some(signed_in);
-        let authority = Authority::new(&self.0, principal, signed_in, cx.uri(), cx.headers(), peer);
+        let mut authority = Authority::new(&self.0, principal, signed_in, cx.uri(), cx.headers(), peer);
+        if DOCUMENTS.contains(&operation.name) {
+            authority.puts = Puts::Document;
+        }
         expected_owner(cx.headers(), authority.store.account())?;
-        let version = query(cx.uri(), "versionId");
-        let action = operation.versioned.filter(|_| version.is_some()).unwrap_or(operation.action);
         match operation.level {
             Level::Service => authority.may_list_buckets()?,
             Level::Bucket => {
                 let bucket = cx.s3_path().get_bucket_name().ok_or_else(denied)?;
-                authority.check(action, operation.right, bucket, None).await?;
+                authority.check(operation.action, operation.right, bucket, None).await?;
             }
             Level::Object => {
                 let (bucket, key) = cx.s3_path().as_object().ok_or_else(denied)?;
-                authority.check(action, operation.right, bucket, Some((key, version.as_deref()))).await?;
-                if let Some(more) = operations::more(operation.name, version.is_some()) {
-                    authority.check(more, operation.right, bucket, Some((key, version.as_deref()))).await?;
-                }
-                extra(&authority, cx.headers(), bucket, key).await?;
+                let version = query(cx.uri(), "versionId");
+                may_do(&authority, operation, cx.headers(), bucket, (key, version.as_deref())).await?;
             }
             // Each key is judged when the document is read.
             Level::Keys => {}
@@ -269,7 +328,34 @@ impl S3Access for Access {
         let authority = authority(req)?;
         may_read_source(authority, &req.input.copy_source).await?;
         let retags = req.input.tagging_directive.as_ref().is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
-        if retags { Ok(()) } else { may_read_source_tags(authority, &req.input.copy_source).await }
+        if retags { Ok(()) } else { may_take_tags(authority, &req.input).await }
+    }
+
+    async fn put_object_legal_hold(&self, req: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
+        let mut values = Values::default();
+        let hold = lock::hold_of_document(req.input.legal_hold.as_ref())?;
+        context::add_hold(&mut values, if hold { "ON" } else { "OFF" });
+        let PutObjectLegalHoldInput { bucket, key, version_id, .. } = &req.input;
+        may_put(req, "PutObjectLegalHold", bucket, (key, version_id.as_deref()), values).await
+    }
+
+    async fn put_object_retention(&self, req: &mut S3Request<PutObjectRetentionInput>) -> S3Result<()> {
+        let mut values = Values::default();
+        if let Some(retention) = lock::of_document(req.input.retention.clone())? {
+            let until = wire::timestamp(retention.until_ms);
+            context::add_retention(&mut values, Some(lock::mode_name(retention.mode)), Some(until));
+        }
+        let PutObjectRetentionInput { bucket, key, version_id, .. } = &req.input;
+        may_put(req, "PutObjectRetention", bucket, (key, version_id.as_deref()), values).await
+    }
+
+    async fn put_object_tagging(&self, req: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
+        let mut values = Values::default();
+        for (name, value) in tags::of_set(req.input.tagging.tag_set.clone(), tags::OBJECT_MAX)? {
+            context::add_tag(&mut values, &name, &value);
+        }
+        let PutObjectTaggingInput { bucket, key, version_id, .. } = &req.input;
+        may_put(req, "PutObjectTagging", bucket, (key, version_id.as_deref()), values).await
     }
 
     async fn upload_part_copy(&self, req: &mut S3Request<UploadPartCopyInput>) -> S3Result<()> {
@@ -305,13 +391,47 @@ pub(crate) fn expected_owner(headers: &HeaderMap, account: AccountId) -> S3Resul
     if given.all(|owner| owner.as_bytes() == account.as_bytes()) { Ok(()) } else { Err(denied()) }
 }
 
+/// Judges an operation on an object, which may be named by a version.
+async fn may_do(
+    authority: &Authority,
+    operation: &Operation,
+    headers: &HeaderMap,
+    bucket: &str,
+    object: (&str, Option<&str>),
+) -> S3Result<()> {
+    let named = object.1.is_some();
+    let action = operation.versioned.filter(|_| named).unwrap_or(operation.action);
+    authority.check(action, operation.right, bucket, Some(object)).await?;
+    if let Some(more) = operations::more(operation.name, named) {
+        authority.check(more, operation.right, bucket, Some(object)).await?;
+    }
+    extra(authority, headers, bucket, object).await
+}
+
+/// Judges an operation again when its document was read, which puts `values`.
+async fn may_put<T>(
+    req: &S3Request<T>,
+    operation: &str,
+    bucket: &str,
+    object: (&str, Option<&str>),
+    values: Values,
+) -> S3Result<()> {
+    let operation = operations::find(operation).ok_or_else(denied)?;
+    may_do(&authority(req)?.putting(values), operation, &req.headers, bucket, object).await
+}
+
 /// Judges what headers ask for beyond the operation.
-pub(crate) async fn extra(authority: &Authority, headers: &HeaderMap, bucket: &str, key: &str) -> S3Result<()> {
+pub(crate) async fn extra(
+    authority: &Authority,
+    headers: &HeaderMap,
+    bucket: &str,
+    object: (&str, Option<&str>),
+) -> S3Result<()> {
     for (header, action, right) in operations::EXTRA {
         // Only the bypass is a switch; any other value is asked for.
         let off = |value: &HeaderValue| header == BYPASS && value.as_bytes().eq_ignore_ascii_case(b"false");
         if headers.get(header).is_some_and(|value| !off(value)) {
-            authority.check(action, Some(right), bucket, Some((key, None))).await?;
+            authority.check(action, Some(right), bucket, Some(object)).await?;
         }
     }
     Ok(())
@@ -351,13 +471,47 @@ async fn may_read_source(authority: &Authority, source: &CopySource) -> S3Result
     }
 }
 
-/// A copy that takes the tags along tells them.
-async fn may_read_source_tags(authority: &Authority, source: &CopySource) -> S3Result<()> {
-    let CopySource::Bucket { bucket, key, version_id } = source else { return Ok(()) };
+/// A copy that takes its source's tags along tells them, and puts them.
+async fn may_take_tags(authority: &Authority, input: &CopyObjectInput) -> S3Result<()> {
+    let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else { return Ok(()) };
     let version = version_id.as_deref();
+    let tags = authority.tags(bucket, key, version).await?;
+    if tags.is_empty() {
+        return Ok(());
+    }
     let action = if version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
-    let judged = authority.check(action, Some(Right::Read), bucket, Some((key, version))).await;
-    if judged.is_err() && authority.tags(bucket, key, version).await?.is_empty() { Ok(()) } else { judged }
+    authority.check(action, Some(Right::Read), bucket, Some((key, version))).await?;
+    let mut values = Values::default();
+    for (name, value) in &tags {
+        context::add_tag(&mut values, name, value);
+    }
+    let target = Some((input.key.as_str(), None));
+    authority.putting(values).check("s3:PutObjectTagging", Some(Right::Write), &input.bucket, target).await
+}
+
+/// How many tags an object has, and its lock, as far as the caller may ask for them by their own operations.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn shown(
+    authority: &Authority,
+    bucket: &str,
+    object: (&str, Option<&str>),
+    meta: &ObjectMeta,
+) -> S3Result<(Option<i32>, Lock)> {
+    let tagging = if object.1.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
+    let mut count = tags::count(meta);
+    if count.is_some() && !authority.may(tagging, bucket, object).await? {
+        count = None;
+    }
+    let mut lock = meta.lock;
+    if lock.retention.is_some() && !authority.may("s3:GetObjectRetention", bucket, object).await? {
+        lock.retention = None;
+    }
+    if lock.hold && !authority.may("s3:GetObjectLegalHold", bucket, object).await? {
+        lock.hold = false;
+    }
+    Ok((count, lock))
 }
 
 pub(crate) fn denied() -> s3s::S3Error {

@@ -39,6 +39,22 @@ pub(crate) async fn get<T: for<'x> Deserialize<'x>>(store: &Store, bucket: &str,
     read(&document(store, bucket, name).await?, name)
 }
 
+/// A sub-resource, for those who are not told whether there is such a bucket.
+///
+/// # Errors
+/// As [`document`]; of a bucket that does not exist, what is said of one without the sub-resource.
+pub(crate) async fn get_blindly<T: for<'x> Deserialize<'x>>(
+    store: &Store,
+    bucket: &str,
+    name: &'static str,
+) -> S3Result<T> {
+    match store.bucket_config(bucket, name).await {
+        Ok(config) => read(&config.document, name),
+        Err(Error::NoSuchBucket(_)) => Err(answer(Error::NoSuchConfig(name))),
+        Err(error) => Err(answer(error)),
+    }
+}
+
 /// A sub-resource, or `None` where none was put.
 ///
 /// # Errors

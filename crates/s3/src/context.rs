@@ -1,14 +1,18 @@
 //! What a policy's conditions can ask about a request (S3 and global condition keys).
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderName, Uri, header};
 use policy::Values;
-use time::OffsetDateTime;
+use s3s::dto::{Timestamp, TimestampFormat};
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::access::Peer;
 
 /// Request headers that conditions know under their own names.
-const HEADERS: [&str; 15] = [
+const HEADERS: [&str; 17] = [
+    "if-match",
+    "if-none-match",
     "x-amz-acl",
     "x-amz-content-sha256",
     "x-amz-copy-source",
@@ -26,8 +30,33 @@ const HEADERS: [&str; 15] = [
     "x-amz-grant-full-control",
 ];
 
-/// The keys and values of one request. `signed_in`: where its signature was, if it had one; `issued_ms`: when its temporary credentials were made,
-/// milliseconds since the Unix epoch.
+/// All headers that conditions can ask about.
+pub(crate) fn headers() -> impl Iterator<Item = HeaderName> {
+    let lock = ["x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold"];
+    let named = HEADERS.into_iter().chain(lock).chain(["x-amz-tagging"]).map(HeaderName::from_static);
+    [header::USER_AGENT, header::REFERER].into_iter().chain(named)
+}
+
+/// Whether conditions can ask about a query parameter.
+pub(crate) fn is_asked(parameter: &str) -> bool {
+    matches!(parameter, "prefix" | "delimiter" | "max-keys")
+}
+
+/// Seconds of a day.
+const DAY: i64 = 24 * 3600;
+
+/// What is so of any request that comes now.
+pub fn circumstances() -> Values {
+    let now = OffsetDateTime::now_utc();
+    let now_text = now.format(&Rfc3339).unwrap_or_default();
+    let values = Values::default().with("aws:CurrentTime", now_text);
+    // There is no TLS on the listener.
+    values.with("aws:EpochTime", now.unix_timestamp().to_string()).with("aws:SecureTransport", "false")
+}
+
+/// The keys and values of a request's head, but for the version that it is about. `signed_in`: where its
+/// signature was, if it had one; `issued_ms`: when its temporary credentials were made, milliseconds since
+/// the Unix epoch.
 pub(crate) fn values(
     uri: &Uri,
     headers: &HeaderMap,
@@ -35,17 +64,13 @@ pub(crate) fn values(
     peer: Option<Peer>,
     issued_ms: Option<u64>,
 ) -> Values {
-    let mut values = Values::default();
+    let mut values = circumstances();
     let now = OffsetDateTime::now_utc();
-    values.add("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
-    values.add("aws:EpochTime", now.unix_timestamp().to_string());
     if let Some(issued) = issued_ms.and_then(|ms| i64::try_from(ms / 1000).ok())
         && let Ok(issued) = OffsetDateTime::from_unix_timestamp(issued)
     {
         values.add("aws:TokenIssueTime", issued.format(&Rfc3339).unwrap_or_default());
     }
-    // There is no TLS on the listener.
-    values.add("aws:SecureTransport", "false");
     if let Some(Peer(address)) = peer {
         values.add("aws:SourceIp", address.to_canonical().to_string());
     }
@@ -63,25 +88,67 @@ pub(crate) fn values(
     if let Some(place) = signed_in {
         values.add("s3:signatureversion", "AWS4-HMAC-SHA256");
         values.add("s3:authType", place);
+        if let Some(age) = signed_at(uri, headers).map(|at| (now - at).whole_milliseconds().max(0)) {
+            values.add("s3:signatureAge", age.to_string());
+        }
     }
     for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        match &*name {
-            "prefix" | "delimiter" | "max-keys" => values.add(&format!("s3:{name}"), value),
-            "versionId" => values.add("s3:VersionId", value),
-            _ => {}
+        if is_asked(&name) {
+            values.add(&format!("s3:{name}"), value);
         }
     }
-    if let Some(tags) = text("x-amz-tagging") {
+    // A copy that takes its source's tags passes over those that are sent with it.
+    let is_kept = !headers.contains_key("x-amz-copy-source") || text("x-amz-tagging-directive") == Some("REPLACE");
+    if let Some(tags) = text("x-amz-tagging").filter(|_| is_kept) {
         for (name, value) in url::form_urlencoded::parse(tags.as_bytes()) {
-            values.add("s3:RequestObjectTagKeys", name.clone());
-            values.add(&format!("s3:RequestObjectTag/{name}"), value);
+            add_tag(&mut values, &name, &value);
         }
     }
-    if let Some(mode) = text("x-amz-object-lock-mode") {
-        values.add("s3:object-lock-mode", mode);
-    }
+    let until = text("x-amz-object-lock-retain-until-date");
+    let until = until.and_then(|until| Timestamp::parse(TimestampFormat::DateTime, until).ok());
+    add_retention(&mut values, text("x-amz-object-lock-mode"), until);
     if let Some(hold) = text("x-amz-object-lock-legal-hold") {
-        values.add("s3:object-lock-legal-hold", hold);
+        add_hold(&mut values, hold);
     }
     values
+}
+
+/// Whether a key, as conditions name it, is of what a request puts on an object: in the headers of a write,
+/// in the document of an operation that puts nothing else.
+pub(crate) fn is_put(key: &str) -> bool {
+    key.starts_with("s3:requestobjecttag") || key.starts_with("s3:object-lock-")
+}
+
+/// A tag that the request puts.
+pub(crate) fn add_tag(values: &mut Values, name: &str, value: &str) {
+    values.add("s3:RequestObjectTagKeys", name);
+    values.add(&format!("s3:RequestObjectTag/{name}"), value);
+}
+
+/// The retention that the request puts.
+pub(crate) fn add_retention(values: &mut Values, mode: Option<&str>, until: Option<Timestamp>) {
+    if let Some(mode) = mode {
+        values.add("s3:object-lock-mode", mode);
+    }
+    let Some(until) = until.map(OffsetDateTime::from) else { return };
+    if let Ok(date) = until.format(&Rfc3339) {
+        values.add("s3:object-lock-retain-until-date", date);
+    }
+    // A day that has begun counts, as a client that asks for so many days from now means it.
+    let left = (until - OffsetDateTime::now_utc()).whole_seconds();
+    values.add("s3:object-lock-remaining-retention-days", ((left + DAY - 1).div_euclid(DAY)).max(0).to_string());
+}
+
+/// The legal hold that the request puts.
+pub(crate) fn add_hold(values: &mut Values, status: &str) {
+    values.add("s3:object-lock-legal-hold", status);
+}
+
+/// When a request says that it was signed.
+fn signed_at(uri: &Uri, headers: &HeaderMap) -> Option<OffsetDateTime> {
+    let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let in_query = query.filter(|(name, _)| name == "X-Amz-Date").map(|(_, value)| value.into_owned()).next();
+    let in_header = || headers.get("x-amz-date").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    PrimitiveDateTime::parse(&in_query.or_else(in_header)?, format).map(PrimitiveDateTime::assume_utc).ok()
 }

@@ -119,11 +119,13 @@ impl Endpoint {
         if ask.preflight && cors::check_preflight(request.headers()).is_err() {
             return None;
         }
-        let bucket = match place {
-            Place::Bucket(bucket) | Place::Website(bucket) => bucket,
-            Place::Endpoint => request.uri().path().trim_start_matches('/').split('/').next()?,
+        let (bucket, named) = match place {
+            // Websites are of the default tenant, whatever key a visitor names.
+            Place::Website(bucket) => (bucket.as_str(), Named::default()),
+            Place::Bucket(bucket) => (bucket.as_str(), Named::of(request)),
+            Place::Endpoint => (request.uri().path().trim_start_matches('/').split('/').next()?, Named::of(request)),
         };
-        let store = self.tenant_of(&Named::of(request)).await;
+        let store = self.tenant_of(&named).await;
         let rules = config::find::<CORSConfiguration>(&store, bucket, config::CORS).await.ok().flatten();
         let rule = rules.as_ref().and_then(|rules| cors::find(rules, &ask));
         if rule.is_none() && !ask.preflight {
@@ -160,6 +162,7 @@ impl Endpoint {
             cors::check_preflight(request.headers())?;
         }
         guard::known_method(request.method())?;
+        guard::check_values(request.headers(), request.uri())?;
         if sts::is_meant(&request, place) {
             return Ok(sts::answer(&self.service.store, self.peer, request, notes).await);
         }
@@ -167,7 +170,9 @@ impl Endpoint {
         let temporary = temporary(&self.service.store, Named::of(&request)).await?;
         let (mut parts, body) = request.into_parts();
         guard::pass_over(&mut parts.headers, parts.uri.query());
-        guard::lower(&mut parts)?;
+        if guard::lower(&mut parts)? {
+            guard::check_values(&parts.headers, &parts.uri)?;
+        }
         parts.extensions.insert(notes.clone());
         parts.extensions.insert(place.clone());
         if let Some(temporary) = temporary {
@@ -221,7 +226,7 @@ impl Endpoint {
     async fn visit(&self, bucket: &str, request: Request<Watched>, notes: &Arc<Notes>) -> Response<Body> {
         let _ = notes.operation.set("Website");
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        let found = config::get::<WebsiteConfiguration>(&self.service.store, bucket, config::WEBSITE).await;
+        let found = config::get_blindly::<WebsiteConfiguration>(&self.service.store, bucket, config::WEBSITE).await;
         let site = match found {
             Ok(site) if is_read => site,
             Ok(_) => {
@@ -232,6 +237,9 @@ impl Endpoint {
             }
             Err(error) => return plain(&error),
         };
+        if let Err(error) = guard::check_values(request.headers(), request.uri()) {
+            return plain(&error);
+        }
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let key = percent_decode_str(path).decode_utf8_lossy().into_owned();
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();

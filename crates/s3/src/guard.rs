@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use crate::chunked::Chunks;
 use crate::error::custom;
 use crate::host::Place;
-use crate::limits::{DOCUMENT_MAX, HEAD_MAX, PRESIGN_SECONDS_MAX};
-use crate::unsupported;
+use crate::limits::{DOCUMENT_MAX, HEAD_MAX, PRESIGN_SECONDS_MAX, VALUE_MAX};
+use crate::{context, unsupported};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SECURITY_TOKEN: &str = "x-amz-security-token";
@@ -95,16 +95,55 @@ fn check_document<B>(request: &Request<B>, kind: BodyKind) -> S3Result<()> {
     Ok(())
 }
 
+/// Refuses what is longer than conditions of policies are to match: that may take the time of its length
+/// times a policy's.
+///
+/// # Errors
+/// `RequestHeaderSectionTooLarge`, `InvalidArgument`.
+pub(crate) fn check_values(headers: &HeaderMap, uri: &Uri) -> S3Result<()> {
+    for name in context::headers() {
+        let max = match name.as_str() {
+            // A key of 1,024 bytes escaped threefold, its bucket and its version.
+            "x-amz-copy-source" => 2 * VALUE_MAX,
+            // S3 has its own answer to one that is too long.
+            "x-amz-website-redirect-location" => 2 * VALUE_MAX,
+            // Ten tags, or a hundred grantees, fill all that S3 takes of headers.
+            "x-amz-tagging"
+            | "x-amz-grant-read"
+            | "x-amz-grant-write"
+            | "x-amz-grant-read-acp"
+            | "x-amz-grant-write-acp"
+            | "x-amz-grant-full-control" => 4 * VALUE_MAX,
+            _ => VALUE_MAX,
+        };
+        if headers.get(&name).is_some_and(|value| value.len() > max) {
+            return Err(s3_error!(RequestHeaderSectionTooLarge, "the header {name} has more than {max} bytes"));
+        }
+    }
+    let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let length: usize =
+        query.filter(|(name, _)| context::is_asked(name) || name == "versionId").map(|(_, value)| value.len()).sum();
+    if length > 2 * VALUE_MAX {
+        return Err(s3_error!(
+            InvalidArgument,
+            "prefix, delimiter, max-keys and versionId have more than {} bytes",
+            2 * VALUE_MAX
+        ));
+    }
+    Ok(())
+}
+
 /// Headers that SDKs put into the query of a presigned URL become headers again. The signature, which
-/// is over the query, covers them.
+/// is over the query, covers them. Says whether there are any.
 ///
 /// # Errors
 /// `InvalidArgument` for one that is in both places, or that no header can have.
-pub(crate) fn lower(parts: &mut Parts) -> S3Result<()> {
+pub(crate) fn lower(parts: &mut Parts) -> S3Result<bool> {
     let query = parts.uri.query().unwrap_or_default();
     if !Query::read(query).presigned {
-        return Ok(());
+        return Ok(false);
     }
+    let mut any = false;
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| unsupported::is_hoisted(name))
     {
         let wrong = || s3_error!(InvalidArgument, "the query parameter {name} cannot stand for a header");
@@ -113,8 +152,9 @@ pub(crate) fn lower(parts: &mut Parts) -> S3Result<()> {
             return Err(wrong());
         }
         parts.headers.insert(header, HeaderValue::try_from(&*value).map_err(|_| wrong())?);
+        any = true;
     }
-    Ok(())
+    Ok(any)
 }
 
 fn check_size<B>(request: &Request<B>) -> S3Result<()> {

@@ -38,6 +38,7 @@ mod unsupported;
 mod website;
 mod wire;
 
+pub use context::circumstances;
 pub use endpoint::Endpoint;
 pub use operations::right_for;
 pub use server::{ServeError, bind, serve};

@@ -10,6 +10,9 @@ pub const CHUNK_LINE_MAX: usize = 256;
 /// All request headers and the target together, bytes. S3 allows 8 KiB of headers; a presigned
 /// target of a 1,024-byte key escaped threefold needs more.
 pub const HEAD_MAX: usize = 32 * 1024;
+/// One value that conditions of policies match, bytes: S3's longest keys and prefixes have 1,024, and no
+/// browser's name is as long.
+pub const VALUE_MAX: usize = 2 * 1024;
 /// Number of request headers.
 pub const HEADERS_MAX: usize = 128;
 /// Largest XML document taken from a client, bytes: a completion of 10,000 parts with checksums.

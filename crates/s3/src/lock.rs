@@ -1,7 +1,9 @@
 //! Object lock on the wire.
 
 use http::HeaderMap;
-use s3s::dto::{ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetentionMode, Timestamp, TimestampFormat};
+use s3s::dto::{
+    ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetentionMode, Timestamp, TimestampFormat,
+};
 use s3s::{S3Result, s3_error};
 use store::api::{Lock, Retention, RetentionMode};
 
@@ -56,7 +58,7 @@ pub(crate) fn future(until: Timestamp) -> S3Result<u64> {
         .map_err(|_| s3_error!(InvalidArgument, "The retain until date is out of range"))
 }
 
-fn mode_name(mode: RetentionMode) -> &'static str {
+pub(crate) fn mode_name(mode: RetentionMode) -> &'static str {
     match mode {
         RetentionMode::Governance => "GOVERNANCE",
         RetentionMode::Compliance => "COMPLIANCE",
@@ -99,6 +101,19 @@ pub(crate) fn of_document(document: Option<s3s::dto::ObjectLockRetention>) -> S3
             Ok(Some(Retention { mode, until_ms: future(until)? }))
         }
         _ => Err(malformed()),
+    }
+}
+
+/// The legal hold of a PutObjectLegalHold document.
+///
+/// # Errors
+/// `MalformedXML`.
+pub(crate) fn hold_of_document(document: Option<&ObjectLockLegalHold>) -> S3Result<bool> {
+    let status = document.and_then(|hold| hold.status.as_ref());
+    match status.map(ObjectLockLegalHoldStatus::as_str) {
+        Some(ObjectLockLegalHoldStatus::ON) => Ok(true),
+        Some(ObjectLockLegalHoldStatus::OFF) => Ok(false),
+        _ => Err(error::malformed()),
     }
 }
 

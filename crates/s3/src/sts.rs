@@ -158,8 +158,8 @@ async fn run(
     let values = context::values(&head.uri, &head.headers, Some("REST-HEADER"), peer, None);
     let caller = Caller { store, access_key: &access_key, principal: &principal, values: &values };
     let result = match action {
-        "AssumeRole" => caller.assume_role(&form)?,
-        "GetSessionToken" => caller.get_session_token(&form)?,
+        "AssumeRole" => caller.assume_role(&form).await?,
+        "GetSessionToken" => caller.get_session_token(&form).await?,
         _ => caller.get_caller_identity(&form)?,
     };
     Ok((action, result))
@@ -262,7 +262,7 @@ impl Caller<'_> {
         Ok(())
     }
 
-    fn assume_role(&self, form: &Form) -> Result<String, Fault> {
+    async fn assume_role(&self, form: &Form) -> Result<String, Fault> {
         // A role's owner could ask for an external id; here no role has one.
         form.only(&["RoleArn", "RoleSessionName", "DurationSeconds", "Policy", "ExternalId"])?;
         let arn = form.get("RoleArn").unwrap_or_default();
@@ -276,7 +276,7 @@ impl Caller<'_> {
         }
         let seconds = form.duration(&OF_ROLE)?;
         self.may("sts:AssumeRole", arn)?;
-        let made = self.store.create_session(self.access_key, self.principal, policy, seconds)?;
+        let made = self.store.create_session(self.access_key, self.principal, policy, seconds).await?;
         let account = self.principal.account();
         let id = escape(self.principal.id());
         let mut result = credentials(&made);
@@ -293,11 +293,11 @@ impl Caller<'_> {
         Ok(result)
     }
 
-    fn get_session_token(&self, form: &Form) -> Result<String, Fault> {
+    async fn get_session_token(&self, form: &Form) -> Result<String, Fault> {
         form.only(&["DurationSeconds"])?;
         let seconds = form.duration(&OF_SESSION)?;
         self.may("sts:GetSessionToken", "*")?;
-        Ok(credentials(&self.store.create_session(self.access_key, self.principal, None, seconds)?))
+        Ok(credentials(&self.store.create_session(self.access_key, self.principal, None, seconds).await?))
     }
 
     /// Needs no right, and no policy takes it away. Temporary credentials are told whom policies

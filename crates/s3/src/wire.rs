@@ -258,10 +258,14 @@ pub(crate) fn checksum_type(kind: ChecksumKind) -> ChecksumType {
 /// The version that a request names.
 ///
 /// # Errors
-/// `InvalidArgument` for a text that is no version id.
+/// `InvalidArgument` for a text that is no version id; nor is an empty one, which would be judged as a
+/// version's and done on the newest.
 pub(crate) fn version_id(text: Option<impl AsRef<str>>) -> S3Result<Option<VersionId>> {
-    let parse = |text: &str| text.parse().map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified"));
-    text.filter(|text| !text.as_ref().is_empty()).map(|text| parse(text.as_ref())).transpose()
+    let parse = |text: &str| match text {
+        "" => Err(s3_error!(InvalidArgument, "Version id cannot be the empty string")),
+        text => text.parse().map_err(|_| s3_error!(InvalidArgument, "Invalid version id specified")),
+    };
+    text.map(|text| parse(text.as_ref())).transpose()
 }
 
 /// An upload id. One that cannot be ours is of an upload that does not exist.

@@ -253,7 +253,7 @@ async fn a_form_is_bounded_before_it_is_known() {
 async fn temporary_credentials_sign_forms() {
     let w = World::with_bucket().await;
     let (_, root) = w.store.authenticate(ROOT.0).await.unwrap().unwrap();
-    let made = w.store.create_session(ROOT.0, &root, None, 900).unwrap();
+    let made = w.store.create_session(ROOT.0, &root, None, 900).await.unwrap();
     let token = [("key", "up/k"), ("x-amz-security-token", made.token.as_str())];
     let conditions = format!("{KEY}, [\"starts-with\", \"$x-amz-security-token\", \"\"]");
     let form = signed((&made.access_key, &made.secret), &token, &conditions, 5);

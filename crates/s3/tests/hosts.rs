@@ -102,7 +102,10 @@ async fn a_bucket_is_a_website() {
     let signed = w.get("/").header("host", "bbb.web.localhost").send(&w).await.expect(200);
     assert_eq!(signed.text(), "home");
     let other = w.get("/").form(Form::Anonymous).header("host", "none.web.localhost").send(&w).await.expect(404);
-    assert!(other.text().contains("Code: NoSuchBucket"));
+    // As of a bucket that is no website: nobody learns which there are.
+    assert!(other.text().contains("Code: NoSuchWebsiteConfiguration"));
+    visit(&w, "GET", "/", &[("user-agent", &"a".repeat(2_048))]).await.expect(200);
+    visit(&w, "GET", "/", &[("user-agent", &"a".repeat(2_049))]).await.expect(400);
     let all = "<WebsiteConfiguration><RedirectAllRequestsTo><HostName>o.org</HostName><Protocol>https</Protocol></RedirectAllRequestsTo></WebsiteConfiguration>";
     w.put("/bbb?website").body(all).send(&w).await.expect(200);
     let sent = visit(&w, "GET", "/a/b", &[]).await.expect(301);

@@ -261,3 +261,21 @@ async fn users_never_meet() {
     let names: Vec<String> = w.store.tenants().await.unwrap().into_iter().map(|tenant| tenant.name).collect();
     assert_eq!(names, ["b"]);
 }
+
+/// A visitor of a website names no tenant, whatever key it has.
+#[tokio::test]
+async fn websites_are_of_the_default_tenant() {
+    let w = World::start().await;
+    let a = Tenant::new(&w, "a").await;
+    a.call("PUT", "/data").send(&w).await.expect(200);
+    a.call("PUT", "/data?cors").body(body_of("PutBucketCors")).send(&w).await.expect(200);
+    let told = async |host: Option<&str>| {
+        let mut call = a.call("GET", "/data").header("origin", "https://example.com");
+        if let Some(host) = host {
+            call = call.header("host", host);
+        }
+        call.send(&w).await.maybe("access-control-allow-origin").is_some()
+    };
+    assert!(told(None).await, "its own rules, on the endpoint");
+    assert!(!told(Some("data.web.localhost")).await, "and not on the website of that name");
+}

@@ -123,7 +123,7 @@ impl Store {
             return Ok(Some(policy.clone()));
         }
         let document = BucketConfig::decode(&row.value)?.document;
-        let parsed = Policy::parse(&document, Kind::Resource { bucket });
+        let parsed = Policy::stored(&document, Kind::Resource { bucket });
         let parsed =
             parsed.map_err(|error| Error::Corrupt(format!("the stored policy of bucket {bucket}: {error}")))?;
         Ok(Some(self.remember(id, row.version, parsed)))

@@ -143,7 +143,8 @@ impl Store {
         Ok(Principal::new(identity(self.account(), name, user, groups)?))
     }
 
-    async fn groups_of(
+    /// The groups among these that are still there, and the rows that say so.
+    pub(crate) async fn groups_of(
         &self,
         memberships: &[Membership],
         rows: &mut Vec<(Key, Option<Version>)>,
@@ -190,7 +191,7 @@ fn identity(
 /// Parses inline policies. One that cannot be read may deny something: its bearer gets nothing.
 fn attached(user: &str, origin: Origin, policies: &[InlinePolicy]) -> Result<Vec<Attached>, Error> {
     let parse = |inline: &InlinePolicy| {
-        let policy = Policy::parse(inline.document.as_bytes(), Kind::Identity);
+        let policy = Policy::stored(inline.document.as_bytes(), Kind::Identity);
         let policy = policy.map_err(|error| {
             Error::Corrupt(format!("the stored policy {} that bears on user {user}: {error}", inline.name))
         })?;

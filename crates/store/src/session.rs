@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use meta::record::Record;
@@ -31,10 +33,18 @@ struct Claims {
     issued_ms: u64,
     expires_ms: u64,
     policy: Option<String>,
+    /// Of the secret that the key had then: with another one it is another key.
+    secret_digest: [u8; 32],
 }
 
 impl Record for Claims {
     const NAME: &'static str = "session token";
+}
+
+fn digest_of(secret: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+    bytes
 }
 
 /// Credentials just made.
@@ -69,8 +79,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Policy`] for a policy that is none, [`Error::TooLarge`] for one of more than 2,048
-    /// bytes, [`Error::Invalid`] when `parent` is itself temporary.
-    pub fn create_session(
+    /// bytes, [`Error::Invalid`] when `parent` is itself temporary, [`Error::InvalidToken`] when it is gone, or as
+    /// [`Self::authenticate`].
+    pub async fn create_session(
         &self,
         parent: &str,
         principal: &Principal,
@@ -86,13 +97,15 @@ impl Store {
             }
             Policy::parse(policy.as_bytes(), Kind::Identity)?;
         }
+        let (parent_secret, _) = self.authenticate(parent).await?.ok_or(Error::InvalidToken)?;
+        let secret_digest = digest_of(&parent_secret);
         let rng = self.0.options.doors.rng.as_ref();
         let access_key = unique_id(TEMPORARY_PREFIX, rng);
         let issued_ms = self.now_ms();
         let expires_ms = issued_ms + u64::from(seconds) * 1000;
         let id = principal.id().to_owned();
         let policy = policy.map(str::to_owned);
-        let claims = Claims { parent: parent.to_owned(), id, issued_ms, expires_ms, policy };
+        let claims = Claims { parent: parent.to_owned(), id, issued_ms, expires_ms, policy, secret_digest };
         let sealed = self.0.keys.seal_token(&access_key, &claims.encode(), rng)?;
         let secret = self.temporary_secret(&access_key)?;
         Ok(TemporaryCredentials { access_key, secret, token: URL_SAFE_NO_PAD.encode(sealed), expires_ms })
@@ -102,7 +115,7 @@ impl Store {
     /// request was signed with the key's secret is for the caller to verify.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`], also when the key that made them is gone or disabled;
+    /// [`Error::InvalidToken`], also when the key that made them is gone, disabled or has another secret;
     /// [`Error::ExpiredToken`]; or as [`Self::authenticate`].
     pub async fn session_principal(&self, access_key: &str, token: &str) -> Result<Principal, Error> {
         if !self.is_temporary(access_key) || token.len() > TOKEN_MAX {
@@ -115,10 +128,11 @@ impl Store {
         if claims.expires_ms <= self.now_ms() {
             return Err(Error::ExpiredToken);
         }
-        let policy = claims.policy.map(|policy| Policy::parse(policy.as_bytes(), Kind::Identity)).transpose();
+        let policy = claims.policy.map(|policy| Policy::stored(policy.as_bytes(), Kind::Identity)).transpose();
         let policy = policy.map_err(|_| Error::InvalidToken)?;
-        let (_, parent) = self.authenticate(&claims.parent).await?.ok_or(Error::InvalidToken)?;
-        if parent.id() != claims.id {
+        let (secret, parent) = self.authenticate(&claims.parent).await?.ok_or(Error::InvalidToken)?;
+        let same_secret = verify_slices_are_equal(&digest_of(&secret), &claims.secret_digest).is_ok();
+        if parent.id() != claims.id || !same_secret {
             return Err(Error::InvalidToken);
         }
         let (issued_ms, expires_ms) = (claims.issued_ms, claims.expires_ms);

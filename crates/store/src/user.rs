@@ -17,18 +17,6 @@ const KEYS_MAX: usize = 5;
 /// Most groups of a user (IAM: 10): all are read to judge its requests.
 const GROUPS_MAX: usize = 10;
 
-fn info(name: &str, record: UserRecord) -> UserInfo {
-    UserInfo {
-        name: name.to_owned(),
-        id: record.id,
-        created_ms: record.created_ms,
-        keys: record.keys,
-        grants: record.grants,
-        policies: record.policies.into_iter().map(|policy| policy.name).collect(),
-        groups: record.groups.into_iter().map(|group| group.name).collect(),
-    }
-}
-
 /// A name of a user or group.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
@@ -91,7 +79,7 @@ impl Store {
             for (row_key, row) in &page.rows {
                 let Some(name) = key::user_name_of(self.account(), row_key) else { continue };
                 if let Some(record) = self.user_in(&row.value).await? {
-                    users.push(info(name, record));
+                    users.push(self.info(name, record).await?);
                 }
             }
             match page.rows.last() {
@@ -106,7 +94,21 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchUser`], or a metadata error.
     pub async fn user(&self, name: &str) -> Result<UserInfo, Error> {
-        Ok(info(name, self.found_user(name).await?.0))
+        self.info(name, self.found_user(name).await?.0).await
+    }
+
+    /// A user as it is told: without groups that are gone, whose names others may have by now.
+    async fn info(&self, name: &str, record: UserRecord) -> Result<UserInfo, Error> {
+        let groups = self.groups_of(&record.groups, &mut Vec::new()).await?;
+        Ok(UserInfo {
+            name: name.to_owned(),
+            id: record.id,
+            created_ms: record.created_ms,
+            keys: record.keys,
+            grants: record.grants,
+            policies: record.policies.into_iter().map(|policy| policy.name).collect(),
+            groups: groups.into_iter().map(|(group, _)| group).collect(),
+        })
     }
 
     /// The user that the row of a name holds, or leads to.
@@ -139,7 +141,7 @@ impl Store {
             let mut batch = change(&mut record)?;
             batch.checks.push(Check::Is(name_key.clone(), version));
             batch.writes.push(Write::Put(name_key.clone(), record.encode()));
-            Ok((batch, info(name, record)))
+            Ok((batch, self.info(name, record).await?))
         })
         .await
     }
@@ -218,15 +220,20 @@ impl Store {
         credentials: Option<(String, String)>,
     ) -> Result<(KeyEntry, String), Error> {
         let fresh = self.new_key(name, credentials)?;
-        if self.row(fresh.row_key()).await?.is_some() {
-            return Err(Error::UserExists(fresh.entry.access_key));
-        }
-        self.change_user(name, |user| {
+        let name_key = key::user_name_key(self.account(), name);
+        self.until_won(|| async {
+            // With each try: one that another user has got meanwhile is never won.
+            if self.row(fresh.row_key()).await?.is_some() {
+                return Err(Error::UserExists(fresh.entry.access_key.clone()));
+            }
+            let (mut user, version) = self.found_user(name).await?;
             user.keys.push(fresh.entry.clone());
             if user.keys.len() > KEYS_MAX {
                 return Err(Error::Invalid("a user has at most 5 access keys; delete one first"));
             }
-            Ok(Batch { checks: vec![Check::Absent(fresh.row_key())], writes: vec![fresh.write()] })
+            let checks = vec![Check::Is(name_key.clone(), version), Check::Absent(fresh.row_key())];
+            let writes = vec![Write::Put(name_key.clone(), user.encode()), fresh.write()];
+            Ok((Batch { checks, writes }, ()))
         })
         .await?;
         Ok((fresh.entry, fresh.secret))
@@ -269,15 +276,23 @@ impl Store {
     /// a metadata error.
     pub async fn join_group(&self, name: &str, group: &str) -> Result<UserInfo, Error> {
         no_administrator(name)?;
-        let (found, version) = self.found_group(group).await?;
-        let group_key = key::group_key(self.account(), group);
-        self.change_user(name, |user| {
-            user.groups.retain(|membership| membership.name != group);
-            user.groups.push(Membership { name: group.to_owned(), id: found.id.clone() });
+        let (group_key, name_key) = (key::group_key(self.account(), group), key::user_name_key(self.account(), name));
+        self.until_won(|| async {
+            // With each try: the version that a group had before is never won.
+            let (found, group_version) = self.found_group(group).await?;
+            let (mut user, version) = self.found_user(name).await?;
+            // Groups that are gone do not count.
+            let alive = self.groups_of(&user.groups, &mut Vec::new()).await?;
+            user.groups.retain(|membership| {
+                membership.name != group && alive.iter().any(|(_, record)| record.id == membership.id)
+            });
+            user.groups.push(Membership { name: group.to_owned(), id: found.id });
             if user.groups.len() > GROUPS_MAX {
                 return Err(Error::Invalid("a user is in at most 10 groups"));
             }
-            Ok(Batch { checks: vec![Check::Is(group_key.clone(), version)], writes: vec![] })
+            let checks = vec![Check::Is(group_key.clone(), group_version), Check::Is(name_key.clone(), version)];
+            let writes = vec![Write::Put(name_key.clone(), user.encode())];
+            Ok((Batch { checks, writes }, self.info(name, user).await?))
         })
         .await
     }

@@ -32,7 +32,11 @@ pub(crate) async fn run(admin: &AdminArgs, args: UserArgs, json: bool) -> Result
         }
         UserCommand::Delete { name } => {
             let done: Done = client.call("DELETE", &path(tenant, &["users", &name]), NOTHING).await?;
-            print(&done, json, |_| format!("user {} is gone; its keys no longer work\n", render::clean(&name)))?;
+            let name = render::clean(&name);
+            let told = format!(
+                "user {name} is gone; its keys no longer work\nACLs and bucket policies may still name {name}: take that out before a new user gets the name\n"
+            );
+            print(&done, json, |_| told)?;
         }
         UserCommand::Grant { name, bucket, right } => {
             let at = path(tenant, &["users", &name, "grants", &bucket]);

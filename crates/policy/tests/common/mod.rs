@@ -8,13 +8,17 @@ pub const HERE: Account<'_> = Account { id: "111122223333", canonical: "c0ffee" 
 pub const THERE: Account<'_> = Account { id: "444455556666", canonical: "decaf" };
 pub const ROOT: Principal<'_> = Principal::Root(HERE);
 
-/// A user of an account, without tags.
+/// A user of an account, without tags; its canonical id is its name, as in the store.
 pub fn user<'a>(account: Account<'a>, name: &'a str) -> Principal<'a> {
-    Principal::User { account, name, id: "AIDAEXAMPLE", tags: &[] }
+    Principal::User { account: Account { canonical: name, ..account }, name, id: "AIDAEXAMPLE", tags: &[] }
 }
 
 pub fn bucket_policy(document: &str) -> Result<Policy, PolicyError> {
     Policy::parse(document.as_bytes(), Kind::Resource { bucket: BUCKET })
+}
+
+pub fn stored_policy(document: &str) -> Result<Policy, PolicyError> {
+    Policy::stored(document.as_bytes(), Kind::Resource { bucket: BUCKET })
 }
 
 pub fn identity_policy(document: &str) -> Result<Policy, PolicyError> {

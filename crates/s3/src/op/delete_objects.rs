@@ -21,12 +21,12 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
     if delete.objects.is_empty() || delete.objects.len() > PAGE_MAX {
         return Err(s3_error!(MalformedXML, "between 1 and {PAGE_MAX} objects are deleted at once"));
     }
-    // A bucket that does not exist fails the request, not each key.
-    at.store.bucket(&bucket).await.map_err(answer)?;
     let outcomes = futures::stream::iter(delete.objects)
         .map(|object| async {
             let key = object.key.clone();
             let version = object.version_id.clone();
+            // Judging a thousand keys must not keep the thread from others.
+            tokio::task::yield_now().await;
             (key, version, one(at, &authority, &bucket, object, bypass).await)
         })
         .buffered(AT_ONCE);
@@ -46,6 +46,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<DeleteObjectsInput>) -> S3R
                 };
                 output.deleted.get_or_insert_default().push(deleted);
             }
+            // A bucket that does not exist fails the request, not each key. Who may delete nothing in it is not
+            // told so.
+            Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => return Err(error),
             Err(error) => output.errors.get_or_insert_default().push(told(key, version, &error)),
         }
     }
@@ -66,6 +69,7 @@ async fn one(
         return Err(s3_error!(KeyTooLongError, "a key has between 1 and {KEY_LEN_MAX} bytes"));
     }
     let named = object.version_id.as_deref();
+    let version = wire::version_id(named)?;
     let action = if named.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
     authority.check(action, Some(Right::Write), bucket, Some((&object.key, named))).await?;
     if bypass_governance {
@@ -76,7 +80,6 @@ async fn one(
         any if any == "*" => EtagSet::Any,
         tag => EtagSet::Of(vec![tag]),
     });
-    let version = wire::version_id(object.version_id)?;
     let request = DeleteRequest { version, etag_is: condition, bypass_governance };
     at.store.delete(bucket, &object.key, &request).await.map_err(answer)
 }

@@ -12,7 +12,7 @@ pub(crate) async fn run(
     req: S3Request<GetBucketPolicyStatusInput>,
 ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
     let document = config::document(&at.store, &req.input.bucket, config::POLICY).await?;
-    let policy = Policy::parse(&document, Kind::Resource { bucket: &req.input.bucket });
+    let policy = Policy::stored(&document, Kind::Resource { bucket: &req.input.bucket });
     let policy_status = PolicyStatus { is_public: Some(policy.is_ok_and(|policy| is_public(&policy))) };
     Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status: Some(policy_status) }))
 }

@@ -13,14 +13,15 @@ use store::api::{Checksum, ReadRange, ReadStream, Verdict};
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
-use crate::{encryption, lock, tags};
+use crate::{access, encryption, lock};
 
 pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     wire::may_override(&req)?;
+    let authority = access::authority(&req)?.clone();
     let input = req.input;
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;
-    let version = wire::version_id(input.version_id)?;
+    let version = wire::version_id(input.version_id.as_deref())?;
     let named = version.is_some();
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
@@ -36,8 +37,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
     let info = object.info.clone();
     // A version that is named may be an older one.
     let (version_id, expiration) = at.told(&info, !named).await?;
-    let tag_count = tags::count(&info.meta);
-    let locked = lock::Told::of(info.meta.lock);
+    let asked = (input.key.as_str(), input.version_id.as_deref());
+    let (tag_count, lock) = access::shown(&authority, &input.bucket, asked, &info.meta).await?;
+    let locked = lock::Told::of(lock);
     let body = body(object.read(view.read_range()).await.map_err(answer)?, view.len()).await?;
     let headers = ObjectHeaders::of(info.meta);
     let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.kms());

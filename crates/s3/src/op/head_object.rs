@@ -9,15 +9,16 @@ use super::get_object::View;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, ObjectHeaders, Sums};
-use crate::{encryption, lock, tags};
+use crate::{access, encryption, lock};
 
 pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     wire::may_override(&req)?;
     let mut overrides = overrides(&req.input)?;
+    let authority = access::authority(&req)?.clone();
     let input = req.input;
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;
-    let version = wire::version_id(input.version_id)?;
+    let version = wire::version_id(input.version_id.as_deref())?;
     let named = version.is_some();
     let condition =
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
@@ -33,11 +34,13 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
     let info = object.info.clone();
     // A version that is named may be an older one.
     let (version_id, expiration) = at.told(&info, !named).await?;
+    let asked = (input.key.as_str(), input.version_id.as_deref());
+    let (tag_count, lock) = access::shown(&authority, &input.bucket, asked, &info.meta).await?;
     // The framework's model of the operation does not have it yet.
-    if let Some(count) = tags::count(&info.meta) {
+    if let Some(count) = tag_count {
         overrides.insert("x-amz-tagging-count", HeaderValue::from(count));
     }
-    let locked = lock::Told::of(info.meta.lock);
+    let locked = lock::Told::of(lock);
     let headers = ObjectHeaders::of(info.meta);
     let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.kms());
     let sums = Sums::of(view.checksum.as_ref());

@@ -19,7 +19,7 @@ pub(crate) async fn run(
     let limit = wire::page_limit(input.max_keys)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let key_marker = input.key_marker.filter(|marker| !marker.is_empty());
-    let version = wire::version_id(input.version_id_marker.as_deref())?;
+    let version = wire::version_id(input.version_id_marker.as_deref().filter(|marker| !marker.is_empty()))?;
     if version.is_some() && key_marker.is_none() {
         return Err(s3_error!(InvalidArgument, "A version-id marker cannot be specified without a key marker."));
     }

@@ -30,7 +30,7 @@ use crate::encryption::{self, Asked};
 use crate::endpoint;
 use crate::error::{answer, custom, not_implemented};
 use crate::form::{Fields, Policy, Signed};
-use crate::guard::Named;
+use crate::guard::{self, Named};
 use crate::host::Place;
 use crate::limits::{BODY_TIMEOUT, FORM_FIELDS_MAX, TURN_TIMEOUT};
 use crate::notes::Watched;
@@ -39,6 +39,8 @@ use crate::{tags, unsupported, wire};
 
 /// Tags of a new object.
 const TAGGING: &str = "x-amz-tagging";
+/// When the form was signed.
+const DATE: &str = "x-amz-date";
 /// A file is read in pieces of this many bytes: one that fits is an object, of a longer one they
 /// become the parts. The least that a part may have.
 const PIECE: usize = base::limits::PART_SIZE_MIN as usize;
@@ -73,13 +75,14 @@ pub(crate) async fn run(
     let key = fields.get("key").filter(|key| !key.is_empty()).ok_or_else(no_key)?;
     let now = OffsetDateTime::now_utc();
     let headers = headers_of(&fields)?;
+    guard::check_values(&headers, &Uri::default())?;
     let (principal, length) = authorise(at, &fields, bucket, now).await?;
     let at = &at.acting(principal.as_ref(), &head.extensions, Cause::Form);
-    let authority = authority(at, principal, head, &headers);
+    let authority = authority(at, principal, head, &headers, fields.get(DATE));
     access::expected_owner(&head.headers, at.store.account())?;
     access::expected_owner(&headers, at.store.account())?;
     authority.check("s3:PutObject", Some(Right::Write), bucket, Some((key, None))).await?;
-    access::extra(&authority, &headers, bucket, key).await?;
+    access::extra(&authority, &headers, bucket, (key, None)).await?;
     unsupported::check_headers(&headers)?;
     if headers.keys().any(|name| name.as_str().starts_with("x-amz-checksum-")) {
         return Err(not_implemented("a checksum of a form's file"));
@@ -117,12 +120,21 @@ fn headers_of(fields: &Fields) -> S3Result<HeaderMap> {
 
 /// What conditions ask of a PutObject's headers, they ask of the form's fields. The request's own
 /// headers are nobody's word, but for those that nothing verifies in any request.
-fn authority(at: &Service, principal: Option<Principal>, head: &Parts, headers: &HeaderMap) -> Authority {
+fn authority(
+    at: &Service,
+    principal: Option<Principal>,
+    head: &Parts,
+    headers: &HeaderMap,
+    date: Option<&str>,
+) -> Authority {
     let mut asked = headers.clone();
     for name in [header::USER_AGENT, header::REFERER] {
         if let Some(value) = head.headers.get(&name) {
             asked.insert(name, value.clone());
         }
+    }
+    if let Some(date) = date.and_then(|date| HeaderValue::try_from(date).ok()) {
+        asked.insert(DATE, date);
     }
     let peer = head.extensions.get::<Peer>().copied();
     let signed_in = principal.is_some().then_some("POST");

@@ -1,9 +1,9 @@
 //! PutObjectLegalHold.
 
-use s3s::dto::{ObjectLockLegalHoldStatus, PutObjectLegalHoldInput, PutObjectLegalHoldOutput};
+use s3s::dto::{PutObjectLegalHoldInput, PutObjectLegalHoldOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use crate::error::{answer, malformed};
+use crate::error::answer;
 use crate::service::Service;
 use crate::{lock, wire};
 
@@ -14,14 +14,7 @@ pub(crate) async fn run(
     let input = req.input;
     lock::needs_lock(at, &input.bucket).await?;
     let version = wire::version_id(input.version_id)?;
-    let status = input.legal_hold.and_then(|hold| hold.status);
-    let hold = match status.as_ref().map(ObjectLockLegalHoldStatus::as_str) {
-        Some(ObjectLockLegalHoldStatus::ON) => true,
-        Some(ObjectLockLegalHoldStatus::OFF) => false,
-        _ => {
-            return Err(malformed());
-        }
-    };
+    let hold = lock::hold_of_document(input.legal_hold.as_ref())?;
     let changed = at.store.change_object(&input.bucket, &input.key, version, |object| {
         object.lock.hold = hold;
         Ok(())

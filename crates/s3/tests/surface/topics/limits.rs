@@ -1,5 +1,6 @@
 //! How much is too much.
 
+use crate::common::Form;
 use crate::row::{Row, Scene, get, head, post, put, scene};
 
 fn cors_rules(count: usize) -> Row {
@@ -35,6 +36,8 @@ fn parts(count: u32) -> Row {
     post("/{b}/k?uploadId={id}").sends(format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"))
 }
 
+const MATCHED: &str = "what policies match is bounded";
+
 #[rustfmt::skip]
 pub fn scenes() -> Vec<Scene> {
     let (longest, longer) = ("k".repeat(1024), "k".repeat(1025));
@@ -63,6 +66,12 @@ pub fn scenes() -> Vec<Scene> {
         scene("heads", [
             get("/{b}").with("x-filler", "f".repeat(7000)),
             get("/{b}").with("x-filler", "f".repeat(33_000)).fails(400, "RequestHeaderSectionTooLarge"),
+            get("/{b}").with("user-agent", "a".repeat(2048)).with("referer", "r".repeat(2048)),
+            get("/{b}").with("user-agent", "a".repeat(2049)).differs(400, "RequestHeaderSectionTooLarge", MATCHED),
+            get("/{b}").with("referer", "r".repeat(2049)).differs(400, "RequestHeaderSectionTooLarge", MATCHED),
+            get("/{b}").query("x-amz-storage-class", "S".repeat(2049)).form(Form::Presigned(60)).fails(400, "RequestHeaderSectionTooLarge"),
+            get("/{b}").query("prefix", "p".repeat(1024)).query("delimiter", "d".repeat(1024)),
+            get("/{b}").query("prefix", "p".repeat(4097)).differs(400, "InvalidArgument", MATCHED),
         ]),
         scene("configurations", [
             cors_rules(100),

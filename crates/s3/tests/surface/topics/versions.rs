@@ -1,7 +1,7 @@
 //! Versions: switched on, suspended, listed, removed.
 
 use super::{ENABLED, SUSPENDED};
-use crate::row::{Scene, delete, get, head, put, scene};
+use crate::row::{Scene, delete, get, head, post, put, scene};
 
 #[rustfmt::skip]
 pub fn scenes() -> Vec<Scene> {
@@ -38,7 +38,7 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/k?versionId=xyz").fails(400, "InvalidArgument").has("Invalid version id specified"),
             head("/{b}/k?versionId=xyz").is(400),
             delete("/{b}/k?versionId=xyz").fails(400, "InvalidArgument"),
-            get("/{b}/k?versionId=").fails(400, "InvalidArgument").differs(200, "", "an empty id is none"),
+            get("/{b}/k?versionId=").fails(400, "InvalidArgument"),
             get("/{b}/other?versionId={id}").fails(404, "NoSuchVersion"),
             head("/{b}/other?versionId={id}").is(404),
             delete("/{b}/other?versionId={id}").is(204),
@@ -125,6 +125,16 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/k?versionId={one}").with("if-match", "{tag}").gives("one"),
             get("/{b}/k").with("if-match", "{tag}").fails(412, "PreconditionFailed"),
             get("/{b}/k?versionId={one}").with("if-none-match", "{tag}").is(304),
+        ]),
+        scene("an id that is empty", [
+            put("/{b}?versioning").sends(ENABLED),
+            put("/{b}/k").sends("x"),
+            get("/{b}/k?versionId=").fails(400, "InvalidArgument"),
+            get("/{b}/k?tagging&versionId=").fails(400, "InvalidArgument"),
+            delete("/{b}/k?versionId=").fails(400, "InvalidArgument"),
+            put("/{b}/copy").with("x-amz-copy-source", "/{b}/k?versionId=").fails(400, "InvalidArgument"),
+            post("/{b}?delete").sends("<Delete><Object><Key>k</Key><VersionId></VersionId></Object></Delete>").tag("Code", "InvalidArgument"),
+            get("/{b}/k").gives("x"),
         ]),
     ]
 }
