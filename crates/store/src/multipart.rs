@@ -6,7 +6,7 @@ use meta::record::{
     Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, UploadRecord,
     key,
 };
-use meta::{Batch, Check, CommitError, Range, Version, Write};
+use meta::{Batch, Check, CommitError, Key, Range, Version, Write};
 use notify::EventName;
 
 use crate::api::{
@@ -21,10 +21,14 @@ use crate::list::{after_marker, common_prefix};
 use crate::part::Target;
 use crate::put::{check_name, info, opaque_etag};
 use crate::read::part_info;
+use crate::walk::each_row;
+use crate::worker::readable;
 use crate::{Error, Store};
 
 /// Times a completion starts over because a part was overwritten meanwhile.
 const COMPLETE_ATTEMPTS: usize = 20;
+/// Unused parts released in one batch: each is up to two checks and three writes of at most a hundred.
+const UNUSED_PER_BATCH: usize = 20;
 
 fn upload_info(key: &str, upload: UploadId, record: UploadRecord) -> UploadInfo {
     UploadInfo {
@@ -312,7 +316,11 @@ impl Store {
                 Err(CommitError::Failed { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let (row, version) = self.upload_row(&bucket, key, upload).await?;
+            let (row, version) = match self.upload_row(&bucket, key, upload).await {
+                // Another completion won in between: what it made is found like one from before.
+                Err(Error::NoSuchUpload) => continue,
+                found => found?,
+            };
             if !row.staging {
                 continue;
             }
@@ -347,7 +355,7 @@ impl Store {
             let object = self.prepare_object(&goal, &mut batch).await?;
             match self.0.meta.commit(batch).await {
                 Ok(()) => {
-                    self.release_unused(upload, parts, &stored).await;
+                    self.release_unused(upload, parts, &stored);
                     return Ok(info(goal.bucket.id, key, object));
                 }
                 Err(CommitError::Failed { .. }) => {}
@@ -367,41 +375,50 @@ impl Store {
 
     pub(crate) async fn all_parts(&self, upload: UploadId) -> Result<Vec<(u16, PartRecord)>, Error> {
         let mut parts = Vec::new();
-        let (mut from, to) = key::parts(upload);
-        loop {
-            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
-            for (row_key, row) in &page.rows {
-                parts.push((key::part_number_of(row_key)?, PartRecord::decode(&row.value)?));
-            }
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = after(last),
-                _ => return Ok(parts),
-            }
-        }
+        each_row(self.0.meta.as_ref(), key::parts(upload), |row_key, row| {
+            parts.push((key::part_number_of(row_key)?, PartRecord::decode(&row.value)?));
+            Ok(())
+        })
+        .await?;
+        Ok(parts)
     }
 
-    /// Parts that the completion did not name. Whatever of this fails is done when the object
-    /// itself is dropped, since its rows carry the same upload id.
-    async fn release_unused(&self, upload: UploadId, used: &[CompletePart], stored: &[(u16, PartRecord)]) {
-        for (number, part) in stored {
-            if used.binary_search_by_key(number, |part| part.number).is_ok() {
-                continue;
-            }
-            let row_key = key::part_key(upload, *number);
-            let released = self.until_won(|| async {
-                let mut batch = Batch {
-                    checks: vec![Check::Present(row_key.clone())],
-                    writes: vec![Write::Delete(row_key.clone())],
-                };
-                if let Some(sealed) = &part.sealed {
-                    self.release_part(sealed, &mut batch).await?;
+    /// Parts that the completion did not name go in the background: its client does not wait for them.
+    /// Whatever of this fails is done when the object itself is dropped, since its rows carry the same
+    /// upload id.
+    fn release_unused(&self, upload: UploadId, used: &[CompletePart], stored: &[(u16, PartRecord)]) {
+        let is_unused = |number: &u16| used.binary_search_by_key(number, |part| part.number).is_err();
+        let unused: Vec<Key> = stored
+            .iter()
+            .filter(|(number, _)| is_unused(number))
+            .map(|(number, _)| key::part_key(upload, *number))
+            .collect();
+        if unused.is_empty() {
+            return;
+        }
+        let store = self.clone();
+        self.0.tasks.spawn(async move {
+            for rows in unused.chunks(UNUSED_PER_BATCH) {
+                if let Err(error) = store.until_won(|| store.release_rows(rows)).await {
+                    tracing::debug!(%error, "unused parts stay until their object goes");
                 }
-                Ok((batch, ()))
-            });
-            if let Err(error) = released.await {
-                tracing::debug!(%error, "an unused part stays until its object goes");
+            }
+        });
+    }
+
+    /// The batch that removes those of these part rows that are there, and releases what they refer to.
+    async fn release_rows(&self, row_keys: &[Key]) -> Result<(Batch, ()), Error> {
+        let mut batch = Batch::default();
+        for (row_key, row) in row_keys.iter().zip(self.0.meta.get(row_keys).await?) {
+            let Some(row) = row else { continue };
+            batch.checks.push(is(row_key.clone(), row.version));
+            batch.writes.push(Write::Delete(row_key.clone()));
+            let part = readable::<PartRecord>(row_key, &row.value);
+            if let Some(sealed) = part.as_ref().and_then(|part| part.sealed.as_ref()) {
+                self.release_part(sealed, &mut batch).await?;
             }
         }
+        Ok((batch, ()))
     }
 }
 

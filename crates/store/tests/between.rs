@@ -371,3 +371,68 @@ async fn a_row_that_cannot_be_read_stops_no_other_bucket() {
     let request = ListRequest { limit: 1000, ..ListRequest::default() };
     assert!(w.store.list_versions("aaa", &request, None).await.is_err());
 }
+
+#[tokio::test]
+async fn a_copy_onto_itself_takes_what_is_there_when_it_commits() {
+    let w = World::new(Versioning::Enabled).await;
+    put(&w.store, "bbb", "k", "1").await;
+    let store = w.store.clone();
+    w.meta.before(Call::Get, "i/", 0, async move {
+        put(&store, "bbb", "k", "22").await;
+    });
+    let copied = copy_onto_itself(&w.store, &CopyChanges::default()).await.unwrap();
+    assert!(w.meta.ran());
+    assert_eq!(copied.size, 2, "the newer object is hidden by none from before");
+}
+
+#[tokio::test]
+async fn a_copy_onto_itself_locks_nothing_in_a_bucket_without_locks() {
+    let w = World::new(Versioning::Off).await;
+    put(&w.store, "bbb", "k", "1").await;
+    let changes = CopyChanges { lock: Lock { hold: true, ..Lock::default() }, ..CopyChanges::default() };
+    assert!(matches!(copy_onto_itself(&w.store, &changes).await, Err(Error::Invalid(_))));
+    delete(&w.store, "k", None).await;
+}
+
+/// An upload of this many parts of one byte, and the last one, named.
+async fn upload(store: &Store, parts: u16) -> (base::UploadId, Vec<CompletePart>) {
+    let upload = store.create_upload("bbb", "k", ObjectMeta::default(), None, "root").await.unwrap().upload;
+    let mut named = Vec::new();
+    for number in 1..=parts {
+        let new = NewPart { upload, number, customer: None };
+        let mut source = Body(Some(Bytes::from_static(b"x")));
+        let part = store.put_part("bbb", "k", &new, 1, &mut source).await.unwrap();
+        named = vec![CompletePart { number, etag: part.etag, checksum: None }];
+    }
+    (upload, named)
+}
+
+#[tokio::test]
+async fn parts_that_a_completion_leaves_out_go_after_the_answer() {
+    let w = World::new(Versioning::Off).await;
+    let (upload, named) = upload(&w.store, 46).await;
+    let (go, going) = tokio::sync::oneshot::channel::<()>();
+    w.meta.before(Call::Delete, "p/", 0, async move { drop(going.await) });
+    let condition = WriteCondition::default();
+    let done = w.store.complete_upload("bbb", "k", upload, &named, None, &condition);
+    tokio::time::timeout(PATIENCE, done).await.expect("an answer").unwrap();
+    go.send(()).unwrap();
+    w.store.shutdown().await;
+    assert!(w.meta.ran());
+    assert_eq!(w.meta.part_batches.load(Ordering::Relaxed), 3);
+    let (from, to) = key::parts(upload);
+    assert_eq!(w.meta.range(Range { from, to, limit: 100 }).await.unwrap().rows.len(), 1);
+}
+
+#[tokio::test]
+async fn a_completion_that_lost_to_its_own_repetition_has_its_answer() {
+    let w = World::new(Versioning::Off).await;
+    let (upload, named) = upload(&w.store, 1).await;
+    let (store, again) = (w.store.clone(), named.clone());
+    w.meta.before(Call::Get, "u/", 1, async move {
+        store.complete_upload("bbb", "k", upload, &again, None, &WriteCondition::default()).await.unwrap();
+    });
+    let done = w.store.complete_upload("bbb", "k", upload, &named, None, &WriteCondition::default()).await;
+    assert!(w.meta.ran());
+    assert_eq!(done.unwrap().size, 1);
+}
