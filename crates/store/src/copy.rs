@@ -130,8 +130,8 @@ impl Store {
                 Err(error) => return Err(error),
             };
             let (bucket, condition, encrypt) = (bucket.clone(), condition.clone(), changes.encrypt.clone());
-            let (origin, name) = (self.1.clone(), EventName::Copy);
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt, origin, name };
+            let (account, origin, name) = (self.account(), self.1.clone(), EventName::Copy);
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, account, encrypt, origin, name };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(goal.bucket.id, key, object)))
         })

@@ -346,8 +346,8 @@ impl Store {
             let (bucket, condition) = (bucket.clone(), condition.clone());
             // The bucket's own encryption was decided on when the upload was created.
             let encrypt = Encrypt::Bucket;
-            let (origin, name) = (self.1.clone(), EventName::CompleteMultipartUpload);
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt, origin, name };
+            let (account, origin, name) = (self.account(), self.1.clone(), EventName::CompleteMultipartUpload);
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, account, encrypt, origin, name };
             let mut batch = Batch {
                 checks: vec![is(upload_key.clone(), version)],
                 writes: vec![Write::Delete(upload_key.clone())],

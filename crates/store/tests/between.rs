@@ -436,3 +436,81 @@ async fn a_completion_that_lost_to_its_own_repetition_has_its_answer() {
     assert!(w.meta.ran());
     assert_eq!(done.unwrap().size, 1);
 }
+
+/// A target that is never sent anything: nothing runs in the background.
+struct Nowhere;
+
+#[async_trait]
+impl Target for Nowhere {
+    async fn send(&self, _: &Message) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        "nowhere"
+    }
+
+    fn address(&self) -> String {
+        String::new()
+    }
+}
+
+fn hook(tenants: &[&str]) -> EventOptions {
+    let tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
+    let target = TargetOptions { name: "hook".to_owned(), target: Arc::new(Nowhere), queue_max: 1000, tenants };
+    EventOptions { region: String::new(), targets: vec![target] }
+}
+
+/// A bucket that tells `hook` of all that is made in it.
+async fn notifying_bucket(store: &Store, bucket: &str) {
+    store.create_bucket(bucket, "root", false).await.unwrap();
+    let rule = notify::Rule {
+        id: "all".to_owned(),
+        kind: notify::Kind::Queue,
+        arn: "arn:aws:sqs:::hook".to_owned(),
+        events: vec!["s3:ObjectCreated:*".to_owned()],
+        filter: None,
+    };
+    store.put_notification(&notify::Rules { bucket: bucket.to_owned(), rules: vec![rule] }, false).await.unwrap();
+}
+
+async fn events(meta: &Between) -> Vec<notify::Event> {
+    let (from, to) = key::events();
+    let rows = meta.range(Range { from, to, limit: 100 }).await.unwrap().rows;
+    rows.iter().map(|(_, row)| notify::Event::decode(&row.value).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn events_of_packed_objects_name_their_own_tenant() {
+    let (meta, clock) = (Arc::new(Between::default()), Arc::new(ManualClock::new(1_700_000_000_000)));
+    let store = open(&meta, &clock, hook(&["default", "other"])).await;
+    store.create_tenant("other").await.unwrap();
+    let other = store.tenant("other").await.unwrap();
+    store.create_bucket("aaa", "root", false).await.unwrap();
+    notifying_bucket(&other, "ooo").await;
+    // The first two begin a pack each; the third finds its place in one of another tenant.
+    tokio::join!(put(&store, "aaa", "1", "1"), put(&store, "aaa", "2", "2"), put(&other, "ooo", "3", "3"));
+    let owners: Vec<String> = events(&meta).await.into_iter().map(|event| event.owner).collect();
+    assert_eq!(owners, [format!("{}/root", other.account())]);
+}
+
+#[tokio::test]
+async fn a_tenant_taken_off_a_targets_list_sends_it_nothing_more() {
+    let (meta, clock) = (Arc::new(Between::default()), Arc::new(ManualClock::new(1_700_000_000_000)));
+    let table = [
+        (hook(&["default", "other"]), 1),
+        (hook(&["default"]), 1),
+        // Events for a target that is not configured wait until it is again.
+        (EventOptions::default(), 2),
+        (hook(&["other"]), 3),
+    ];
+    for (at, (options, expected)) in table.into_iter().enumerate() {
+        let store = open(&meta, &clock, options).await;
+        if at == 0 {
+            store.create_tenant("other").await.unwrap();
+            notifying_bucket(&store.tenant("other").await.unwrap(), "ooo").await;
+        }
+        put(&store.tenant("other").await.unwrap(), "ooo", "k", "").await;
+        assert_eq!(events(&meta).await.len(), expected, "{at}");
+    }
+}
