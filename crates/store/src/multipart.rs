@@ -3,8 +3,8 @@
 use base::limits::{PART_SIZE_MIN, PARTS_MAX};
 use base::{BodyId, UploadId};
 use meta::record::{
-    Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, UploadRecord,
-    key,
+    Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, RecordError,
+    UploadRecord, key,
 };
 use meta::{Batch, Check, CommitError, Key, Range, Version, Write};
 use notify::EventName;
@@ -210,6 +210,20 @@ impl Store {
         request: &ListRequest,
         after_upload: Option<UploadId>,
     ) -> Result<UploadPage, Error> {
+        match self.readable_uploads(bucket, request, after_upload).await? {
+            (page, None) => Ok(page),
+            (_, Some(damage)) => Err(damage.into()),
+        }
+    }
+
+    /// As [`Self::uploads`], but rows that cannot be read are told and passed over: the last one's error is
+    /// given beside the others.
+    pub(crate) async fn readable_uploads(
+        &self,
+        bucket: &str,
+        request: &ListRequest,
+        after_upload: Option<UploadId>,
+    ) -> Result<(UploadPage, Option<RecordError>), Error> {
         let id = self.bucket_record(bucket).await?.id;
         let (mut from, to) = key::uploads(id, &request.prefix);
         if let Some(marker) = &request.after {
@@ -224,9 +238,9 @@ impl Store {
             from = from.max(start);
         }
         let mut page = UploadPage::default();
-        let mut last = None;
+        let (mut last, mut damage) = (None, None);
         if request.limit == 0 {
-            return Ok(page);
+            return Ok((page, damage));
         }
         loop {
             let rows = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 64 }).await?;
@@ -234,7 +248,7 @@ impl Store {
             for (row_key, row) in &rows.rows {
                 if page.uploads.len() + page.common_prefixes.len() == request.limit {
                     page.next = last;
-                    return Ok(page);
+                    return Ok((page, damage));
                 }
                 let (name, upload) = key::upload_of(row_key)?;
                 if let Some(common) = common_prefix(request, &name) {
@@ -243,13 +257,20 @@ impl Store {
                     seek = Some(key::uploads(id, common).1);
                     break;
                 }
-                page.uploads.push(upload_info(&name, upload, UploadRecord::decode(&row.value)?));
+                match UploadRecord::decode(&row.value) {
+                    Ok(record) => page.uploads.push(upload_info(&name, upload, record)),
+                    Err(error) => {
+                        tracing::error!(row = %row_key.escape_ascii(), %error, "an upload cannot be read");
+                        damage = Some(error);
+                        continue;
+                    }
+                }
                 last = Some((name, Some(upload)));
             }
             from = match (seek, rows.rows.last()) {
                 (Some(seek), _) => seek,
                 (None, Some((last, _))) if rows.more => after(last),
-                _ => return Ok(page),
+                _ => return Ok((page, damage)),
             };
         }
     }

@@ -357,19 +357,29 @@ async fn a_row_that_cannot_be_read_stops_no_other_bucket() {
     let damaged = put(&w.store, "aaa", "1", "").await;
     put(&w.store, "aaa", "2", "").await;
     put(&w.store, "bbb", "3", "").await;
+    let mut uploads = Vec::new();
+    for key in ["1", "2"] {
+        uploads.push(w.store.create_upload("aaa", key, ObjectMeta::default(), None, "root").await.unwrap().upload);
+    }
     for bucket in ["aaa", "bbb"] {
         w.rules(bucket, Expiration::days(1)).await;
     }
-    let rows = [key::object_key(damaged.bucket, "1"), key::bucket_key(base::AccountId::DEFAULT, "aab")];
+    let rows = [
+        key::object_key(damaged.bucket, "1"),
+        key::upload_key(damaged.bucket, "1", uploads[0]),
+        key::bucket_key(base::AccountId::DEFAULT, "aab"),
+    ];
     let writes = rows.map(|row_key| Write::Put(row_key, Bytes::from_static(&[0xff, 1]))).to_vec();
     w.meta.commit(Batch { checks: vec![], writes }).await.unwrap();
     w.days(10);
-    assert_eq!(w.store.expire().await.unwrap().objects, 2);
+    let done = w.store.expire().await.unwrap();
+    assert_eq!((done.objects, done.uploads), (2, 1));
     let report = w.store.workers().into_iter().find(|worker| worker.name == "lifecycle").unwrap();
     assert!(report.last_error.unwrap().contains("bucket aab"));
     // A client is told: a list without the object would say that it is gone.
     let request = ListRequest { limit: 1000, ..ListRequest::default() };
     assert!(w.store.list_versions("aaa", &request, None).await.is_err());
+    assert!(w.store.uploads("aaa", &request, None).await.is_err());
 }
 
 #[tokio::test]

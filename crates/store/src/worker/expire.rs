@@ -277,7 +277,7 @@ impl Store {
         let mut request = ListRequest { limit: PAGE, ..ListRequest::default() };
         let mut after = None;
         loop {
-            let page = match self.uploads(bucket, &request, after).await {
+            let (page, _) = match self.readable_uploads(bucket, &request, after).await {
                 Err(Error::NoSuchBucket(_)) => return Ok(()),
                 page => page?,
             };
