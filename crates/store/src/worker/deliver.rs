@@ -104,7 +104,7 @@ impl Store {
             }
             let (mut groups, damaged) = by_key(&page.rows);
             groups.retain(|(subject, _)| !failed.contains(subject));
-            let sent = futures::stream::iter(groups).map(|(subject, group)| self.deliver_group(target, subject, group));
+            let sent = futures::stream::iter(groups).map(|group| self.deliver_group(target, group));
             let outcomes: Vec<Sent> = sent.buffer_unordered(AT_ONCE).collect().await;
             let mut delivered = Vec::new();
             for Sent { subject, sequences, error } in outcomes {
@@ -130,9 +130,9 @@ impl Store {
         Ok(pass)
     }
 
-    async fn deliver_group(&self, target: &dyn Target, subject: Subject, group: Vec<(u64, Event)>) -> Sent {
-        let mut sent = Sent { subject, sequences: Vec::with_capacity(group.len()), error: None };
-        for (sequence, event) in group {
+    async fn deliver_group(&self, target: &dyn Target, (subject, events): Group) -> Sent {
+        let mut sent = Sent { subject, sequences: Vec::with_capacity(events.len()), error: None };
+        for (sequence, event) in events {
             if let Err(error) = target.send(&self.message(&event, sequence)).await {
                 sent.error = Some(error);
                 break;
@@ -293,6 +293,9 @@ impl Store {
 /// Whose order events keep: a bucket and a key; a test event has none.
 type Subject = (String, Option<String>);
 
+/// A subject's events and their sequences, in order.
+type Group = (Subject, Vec<(u64, Event)>);
+
 /// What became of one subject's events.
 struct Sent {
     subject: Subject,
@@ -303,8 +306,8 @@ struct Sent {
 }
 
 /// Events by key, each key's in their order; and the sequences of rows that cannot be read.
-fn by_key(rows: &[(meta::Key, meta::Row)]) -> (Vec<(Subject, Vec<(u64, Event)>)>, Vec<u64>) {
-    let (mut groups, mut damaged) = (Vec::<(Subject, Vec<(u64, Event)>)>::new(), Vec::new());
+fn by_key(rows: &[(meta::Key, meta::Row)]) -> (Vec<Group>, Vec<u64>) {
+    let (mut groups, mut damaged) = (Vec::<Group>::new(), Vec::new());
     let mut places = HashMap::new();
     for (row_key, row) in rows {
         let Some((_, sequence)) = key::event_of(row_key) else { continue };
