@@ -211,6 +211,14 @@ mod tests {
         assert!(!combined.is_verified_by(b"ssec/1", &verifier[..31]));
     }
 
+    /// The vector of `docs/spec/wrap.md`.
+    #[test]
+    fn derived_secrets_are_the_specified_ones() {
+        let kek = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
+        let secret = kek.derive_secret(b"temporary/1HFTSALICE").unwrap();
+        assert_eq!(hex::encode(*secret), "8f87e9d3501cfd138127479c263aea681002f2cf9d5039e6216424562e6ecde8");
+    }
+
     /// KWP itself would unwrap shorter keys: a wrap that is not of 32 bytes is none of ours.
     #[test]
     fn a_wrap_of_a_shorter_key_is_refused() {

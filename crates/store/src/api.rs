@@ -449,7 +449,12 @@ pub struct VersionInfo {
     pub marker: bool,
     /// Whether it is the newest of its key.
     pub latest: bool,
+    /// The row that it was read from.
+    pub(crate) row: RowSeen,
 }
+
+/// A row's key, and the version of the row that was read.
+pub(crate) type RowSeen = (meta::Key, meta::Version);
 
 /// A page of versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use meta::record::{BucketConfig, BucketRecord, BucketState, Record, Versioning, 
 use meta::{Batch, Check, CommitError, Range, Write};
 
 use crate::api::BucketInfo;
+use crate::walk::each_row;
 use crate::{Error, Store};
 
 /// Bytes of a sub-resource's document: room in a row for the largest that S3 allows (lifecycle
@@ -168,19 +169,25 @@ impl Store {
     /// A metadata error.
     pub async fn buckets(&self) -> Result<Vec<BucketInfo>, Error> {
         let mut buckets = Vec::new();
-        let (mut from, to) = key::buckets(self.account());
-        loop {
-            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
-            for (key, row) in &page.rows {
-                if let Some(name) = key::bucket_name_of(self.account(), key) {
-                    buckets.push(info(name, BucketRecord::decode(&row.value)?));
-                }
+        each_row(self.0.meta.as_ref(), key::buckets(self.account()), |row_key, row| {
+            if let Some(name) = key::bucket_name_of(self.account(), row_key) {
+                buckets.push(info(name, BucketRecord::decode(&row.value)?));
             }
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = after(last),
-                _ => return Ok(buckets),
-            }
-        }
+            Ok(())
+        })
+        .await?;
+        Ok(buckets)
+    }
+
+    /// The names of all buckets of the tenant, also of one whose record cannot be read.
+    pub(crate) async fn bucket_names(&self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        each_row(self.0.meta.as_ref(), key::buckets(self.account()), |row_key, _| {
+            names.extend(key::bucket_name_of(self.account(), row_key).map(str::to_owned));
+            Ok(())
+        })
+        .await?;
+        Ok(names)
     }
 
     /// Removes an empty bucket; its key is gone with it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base::{BodyId, PartId, UploadId};
+use base::{AccountId, BodyId, PartId, UploadId};
 use meta::record::{
     Body, BucketRecord, DataRecord, DropRecord, GarbageRecord, ObjectRecord, PartRecord, Record, SealedPart,
     UploadRecord, Versioning, key,
@@ -37,6 +37,8 @@ pub(crate) struct ObjectGoal {
     pub(crate) key: String,
     pub(crate) condition: WriteCondition,
     pub(crate) object: ObjectRecord,
+    /// Whose bucket it is: a pack commits the objects of all tenants.
+    pub(crate) account: AccountId,
     /// What its writer asked for: the bucket says the rest when it is committed.
     pub(crate) encrypt: Encrypt,
     /// Who made it, and how.
@@ -110,7 +112,7 @@ impl Store {
             version: Some(VersionId::of(&object)),
             stored: Some(&object),
         };
-        self.tell(&happened, batch).await?;
+        self.of(goal.account).tell(&happened, batch).await?;
         Ok(object)
     }
 

@@ -18,7 +18,7 @@ use crate::encryption::{Place, encrypt_by_default};
 use crate::outbox::Happened;
 use crate::pin::Held;
 use crate::put::{check_name, info};
-use crate::version::Found;
+use crate::version::{Found, lock_by_default};
 use crate::{Error, Store};
 
 /// Largest object that one copy makes, bytes (S3: 5 GiB).
@@ -89,6 +89,7 @@ impl Store {
             if same && state.versioning == Versioning::Off && !rekeyed {
                 // In place: only metadata changes, and the body must keep its wraps' identity.
                 object.body_id = source.body_id;
+                lock_by_default(&mut object, &state)?;
                 encrypt_by_default(&mut object.encryption, &changes.encrypt, &state);
                 crate::commit::judge(condition, Some(&source.etag))?;
                 batch.checks.push(is(from_key.clone(), version));
@@ -105,9 +106,8 @@ impl Store {
                 self.tell(&happened, &mut batch).await?;
                 return Ok((batch, info(bucket.id, key, object)));
             }
-            if !same {
-                batch.checks.push(is(from_key.clone(), version));
-            }
+            // Also of a copy onto itself: what was written since must not be hidden by what was there before.
+            batch.checks.push(is(from_key.clone(), version));
             // Held until the commit: neither side's part rows are taken apart under the copy.
             held.lock().extend([source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body))));
             let old = Side { place: from_place, under: from_under };
@@ -130,8 +130,8 @@ impl Store {
                 Err(error) => return Err(error),
             };
             let (bucket, condition, encrypt) = (bucket.clone(), condition.clone(), changes.encrypt.clone());
-            let (origin, name) = (self.1.clone(), EventName::Copy);
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt, origin, name };
+            let (account, origin, name) = (self.account(), self.1.clone(), EventName::Copy);
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, account, encrypt, origin, name };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(goal.bucket.id, key, object)))
         })

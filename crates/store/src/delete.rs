@@ -5,10 +5,22 @@ use meta::record::{Body, BucketRecord, ObjectRecord, Record, Versioning, key};
 use meta::{Batch, Check, Range, Write};
 use notify::EventName;
 
-use crate::api::{DeleteRequest, Deleted, EtagSet, VersionId};
+use crate::api::{DeleteRequest, Deleted, EtagSet, RowSeen, VersionId};
+use crate::bucket::after;
 use crate::outbox::Happened;
 use crate::version::{Found, may_delete};
 use crate::{Error, Store};
+
+/// What a version was judged by: it is removed while that still stands.
+#[derive(Debug)]
+pub(crate) struct Judged<'a> {
+    /// Its row.
+    pub(crate) row: &'a RowSeen,
+    /// The row of the next newer version, which made it an old one; `None`: nothing else is under the key.
+    pub(crate) newer: Option<&'a RowSeen>,
+    /// Whether that one was to be removed as well: then it may be gone.
+    pub(crate) newer_goes: bool,
+}
 
 impl Store {
     /// Removes an object, or hides it by a delete marker where versions are kept, or removes one
@@ -21,20 +33,36 @@ impl Store {
         let bucket = self.bucket_record(bucket).await?;
         self.until_won(|| async {
             match request.version {
-                Some(id) => self.delete_version(&bucket, key, id, request).await,
+                Some(id) => self.delete_version(&bucket, key, id, request, None).await,
                 None => self.delete_current(&bucket, key, request.etag_is.as_ref(), None).await,
             }
         })
         .await
     }
 
-    /// Removes or hides the object if it is still the one with this body.
+    /// Removes or hides the object if its row is still this one.
     ///
     /// # Errors
     /// [`Error::PreconditionFailed`] when it is not, and as [`Self::delete`].
-    pub(crate) async fn delete_if_current(&self, bucket: &str, key: &str, body: BodyId) -> Result<Deleted, Error> {
+    pub(crate) async fn delete_if_current(&self, bucket: &str, key: &str, row: &RowSeen) -> Result<Deleted, Error> {
         let bucket = self.bucket_record(bucket).await?;
-        self.until_won(|| self.delete_current(&bucket, key, None, Some(body))).await
+        self.until_won(|| self.delete_current(&bucket, key, None, Some(row))).await
+    }
+
+    /// Removes a version for good if it still is what it was judged to be.
+    ///
+    /// # Errors
+    /// [`Error::PreconditionFailed`] when it is not, and as [`Self::delete`].
+    pub(crate) async fn delete_version_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: VersionId,
+        judged: &Judged<'_>,
+    ) -> Result<Deleted, Error> {
+        let bucket = self.bucket_record(bucket).await?;
+        let request = DeleteRequest::default();
+        self.until_won(|| self.delete_version(&bucket, key, id, &request, Some(judged))).await
     }
 
     async fn delete_current(
@@ -42,12 +70,11 @@ impl Store {
         bucket: &BucketRecord,
         name: &str,
         etag_is: Option<&EtagSet>,
-        body_is: Option<BodyId>,
+        row_is: Option<&RowSeen>,
     ) -> Result<(Batch, Deleted), Error> {
         let mut batch = Batch::default();
         let stand = self.stand(bucket, name, &mut batch).await?;
-        let current = stand.current.as_ref().and_then(|current| current.as_ref().ok());
-        if body_is.is_some() && current.map(|record| record.body_id) != body_is {
+        if row_is.is_some() && stand.row.as_ref() != row_is {
             return Err(Error::PreconditionFailed);
         }
         let existed = stand.current.is_some();
@@ -121,6 +148,7 @@ impl Store {
         name: &str,
         id: VersionId,
         request: &DeleteRequest,
+        judged: Option<&Judged<'_>>,
     ) -> Result<(Batch, Deleted), Error> {
         let mut batch = Batch::default();
         let state = self.bucket_state_for(bucket, name, &mut batch).await?;
@@ -135,6 +163,12 @@ impl Store {
             return Err(Error::PreconditionFailed);
         }
         may_delete(&record, request.bypass_governance, self.now_ms())?;
+        if let Some(judged) = judged {
+            if *judged.row != (row_key.clone(), version) {
+                return Err(Error::PreconditionFailed);
+            }
+            self.check_above(bucket, name, judged, &mut batch).await?;
+        }
         batch.checks.push(Check::Is(row_key.clone(), version));
         batch.writes.push(Write::Delete(row_key.clone()));
         self.release(record.body_id, &record.body, &mut batch).await?;
@@ -155,6 +189,34 @@ impl Store {
         };
         self.tell(&happened, &mut batch).await?;
         Ok((batch, Deleted { existed: true, marker: record.is_marker(), version: Some(id) }))
+    }
+
+    /// Adds to `batch` checks of what stood beside a version when it was judged.
+    async fn check_above(
+        &self,
+        bucket: &BucketRecord,
+        name: &str,
+        judged: &Judged<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        if let Some((newer_key, version)) = judged.newer {
+            batch.checks.push(match self.row(newer_key.clone()).await? {
+                Some(row) if row.version == *version => Check::Is(newer_key.clone(), *version),
+                None if judged.newer_goes => Check::Absent(newer_key.clone()),
+                _ => return Err(Error::PreconditionFailed),
+            });
+            return Ok(());
+        }
+        let current = key::object_key(bucket.id, name);
+        let (from, to) = key::versions_of_key(bucket.id, name);
+        let others = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 2 }).await?;
+        if others.rows.len() != 1 || self.row(current.clone()).await?.is_some() {
+            return Err(Error::PreconditionFailed);
+        }
+        let (row_key, _) = judged.row;
+        let around = [Check::Empty(from, row_key.clone()), Check::Empty(after(row_key), to)];
+        batch.checks.extend(around.into_iter().chain([Check::Absent(current)]));
+        Ok(())
     }
 
     /// When the newest version goes and the one below it is an object, that one becomes current.
@@ -187,7 +249,7 @@ impl Store {
             }
             batch.checks.push(Check::Empty(from, gone_key.clone()));
             rows.next();
-            from = crate::bucket::after(&gone_key);
+            from = after(&gone_key);
         }
         let Some((row_key, row)) = rows.next() else {
             batch.checks.push(Check::Empty(from, to));

@@ -8,6 +8,7 @@ use crate::attach;
 use crate::bucket::after;
 use crate::credential::unique_id;
 use crate::user::{check_name, contended};
+use crate::walk::each_row;
 use crate::{Error, Store};
 
 /// Most groups that a listing reads.
@@ -72,14 +73,18 @@ impl Store {
     /// [`Error::NoSuchGroup`], or a metadata error.
     pub async fn group(&self, name: &str) -> Result<(GroupInfo, Vec<String>), Error> {
         let (record, _) = self.found_group(name).await?;
+        let mut users = Vec::new();
+        each_row(self.0.meta.as_ref(), key::users(self.account()), |row_key, row| {
+            let name = key::user_name_of(self.account(), row_key);
+            users.extend(name.map(|name| (name.to_owned(), row.value.clone())));
+            Ok(())
+        })
+        .await?;
         let mut members = Vec::new();
-        for user in self.users().await? {
-            let (user_record, _) = match self.found_user(&user.name).await {
-                Err(Error::NoSuchUser(_)) => continue,
-                found => found?,
-            };
-            if user_record.groups.iter().any(|group| group.id == record.id) {
-                members.push(user.name);
+        for (user, row) in users {
+            let user_record = self.user_in(&row).await?;
+            if user_record.is_some_and(|user| user.groups.iter().any(|group| group.id == record.id)) {
+                members.push(user);
             }
         }
         Ok((info(name, record), members))

@@ -2,7 +2,7 @@
 
 use base::BucketId;
 use meta::prefix_end;
-use meta::record::{ObjectRecord, Record, key};
+use meta::record::{ObjectRecord, Record, RecordError, key};
 
 use crate::api::{ListRequest, VersionId, VersionInfo, VersionMarker, VersionPage};
 use crate::bucket::after;
@@ -22,12 +22,27 @@ impl Store {
         request: &ListRequest,
         marker: Option<&VersionMarker>,
     ) -> Result<VersionPage, Error> {
+        match self.readable_versions(bucket, request, marker).await? {
+            (page, None) => Ok(page),
+            (_, Some(damage)) => Err(damage.into()),
+        }
+    }
+
+    /// As [`Self::list_versions`], but rows that cannot be read are told and passed over: the last one's
+    /// error is given beside the others.
+    pub(crate) async fn readable_versions(
+        &self,
+        bucket: &str,
+        request: &ListRequest,
+        marker: Option<&VersionMarker>,
+    ) -> Result<(VersionPage, Option<RecordError>), Error> {
         let bucket = self.bucket_record(bucket).await?;
         let id = bucket.id;
         let skips = request.delimiter.is_some();
         let mut current = Walk::new(self, key::objects(id, &request.prefix), skips);
         let mut older = Walk::new(self, key::versions(id, &request.prefix), skips);
-        let mut seen = None;
+        // The version before in the list: its key and order.
+        let mut seen: Option<(String, u64)> = None;
         if let Some(marker) = marker {
             current.seek(after_marker(request, &marker.key, |name| key::objects_from(id, name)));
             let order = match marker.version {
@@ -40,7 +55,7 @@ impl Store {
             match order {
                 Some(order) => {
                     older.seek(after(&key::version_key(id, &marker.key, order)));
-                    seen = Some(marker.key.clone());
+                    seen = Some((marker.key.clone(), order));
                 }
                 None if common_prefix(request, &marker.key) == Some(&marker.key) => {
                     older.seek(prefix_end(&key::versions_from(id, marker.key.as_bytes())));
@@ -49,15 +64,15 @@ impl Store {
             }
         }
         let mut page = VersionPage::default();
-        let mut last = None;
+        let (mut last, mut damage) = (None, None);
         loop {
             let told = page.versions.len() + page.common_prefixes.len();
             current.fill(request.limit + 1 - told.min(request.limit)).await?;
             older.fill(request.limit + 1 - told.min(request.limit)).await?;
-            let Some((name, is_current)) = nearest(&current, &older)? else { return Ok(page) };
+            let Some((name, is_current)) = nearest(&current, &older)? else { return Ok((page, damage)) };
             if told >= request.limit {
                 page.next = last;
-                return Ok(page);
+                return Ok((page, damage));
             }
             if let Some(common) = common_prefix(request, &name) {
                 let common = common.to_owned();
@@ -67,14 +82,30 @@ impl Store {
                 continue;
             }
             let walk = if is_current { &mut current } else { &mut older };
-            let Some((_, row)) = walk.take() else { continue };
-            let record = ObjectRecord::decode(&row.value)?;
+            let Some((row_key, row)) = walk.take() else { continue };
+            let above = seen.take_if(|(above, _)| *above == name).map(|(_, order)| order);
+            let record = match ObjectRecord::decode(&row.value) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::error!(row = %row_key.escape_ascii(), %error, "a version cannot be read");
+                    damage = Some(error);
+                    seen = Some((name, above.unwrap_or(u64::MAX)));
+                    continue;
+                }
+            };
+            // The two walks are two snapshots: a version that was current in the first and is an older one in
+            // the second was told, and those above it are newer than what the first saw.
+            if let Some(above) = above.filter(|above| record.order >= *above) {
+                seen = Some((name, above));
+                continue;
+            }
+            seen = Some((name.clone(), record.order));
             let marker = record.is_marker();
             let info = info(bucket.id, &name, record);
-            last = Some(VersionMarker { key: name.clone(), version: Some(info.version) });
-            let latest = is_current || seen.as_ref() != Some(&name);
-            seen = Some(name);
-            page.versions.push(VersionInfo { info, marker, latest });
+            last = Some(VersionMarker { key: name, version: Some(info.version) });
+            // An object that is the newest of its key is the current one.
+            let latest = is_current || (marker && above.is_none());
+            page.versions.push(VersionInfo { info, marker, latest, row: (row_key, row.version) });
         }
     }
 }

@@ -3,10 +3,10 @@
 use base::limits::{PART_SIZE_MIN, PARTS_MAX};
 use base::{BodyId, UploadId};
 use meta::record::{
-    Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, UploadRecord,
-    key,
+    Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, RecordError,
+    UploadRecord, key,
 };
-use meta::{Batch, Check, CommitError, Range, Version, Write};
+use meta::{Batch, Check, CommitError, Key, Range, Version, Write};
 use notify::EventName;
 
 use crate::api::{
@@ -21,10 +21,14 @@ use crate::list::{after_marker, common_prefix};
 use crate::part::Target;
 use crate::put::{check_name, info, opaque_etag};
 use crate::read::part_info;
+use crate::walk::each_row;
+use crate::worker::readable;
 use crate::{Error, Store};
 
 /// Times a completion starts over because a part was overwritten meanwhile.
 const COMPLETE_ATTEMPTS: usize = 20;
+/// Unused parts released in one batch: each is up to two checks and three writes of at most a hundred.
+const UNUSED_PER_BATCH: usize = 20;
 
 fn upload_info(key: &str, upload: UploadId, record: UploadRecord) -> UploadInfo {
     UploadInfo {
@@ -206,6 +210,20 @@ impl Store {
         request: &ListRequest,
         after_upload: Option<UploadId>,
     ) -> Result<UploadPage, Error> {
+        match self.readable_uploads(bucket, request, after_upload).await? {
+            (page, None) => Ok(page),
+            (_, Some(damage)) => Err(damage.into()),
+        }
+    }
+
+    /// As [`Self::uploads`], but rows that cannot be read are told and passed over: the last one's error is
+    /// given beside the others.
+    pub(crate) async fn readable_uploads(
+        &self,
+        bucket: &str,
+        request: &ListRequest,
+        after_upload: Option<UploadId>,
+    ) -> Result<(UploadPage, Option<RecordError>), Error> {
         let id = self.bucket_record(bucket).await?.id;
         let (mut from, to) = key::uploads(id, &request.prefix);
         if let Some(marker) = &request.after {
@@ -220,9 +238,9 @@ impl Store {
             from = from.max(start);
         }
         let mut page = UploadPage::default();
-        let mut last = None;
+        let (mut last, mut damage) = (None, None);
         if request.limit == 0 {
-            return Ok(page);
+            return Ok((page, damage));
         }
         loop {
             let rows = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 64 }).await?;
@@ -230,7 +248,7 @@ impl Store {
             for (row_key, row) in &rows.rows {
                 if page.uploads.len() + page.common_prefixes.len() == request.limit {
                     page.next = last;
-                    return Ok(page);
+                    return Ok((page, damage));
                 }
                 let (name, upload) = key::upload_of(row_key)?;
                 if let Some(common) = common_prefix(request, &name) {
@@ -239,13 +257,20 @@ impl Store {
                     seek = Some(key::uploads(id, common).1);
                     break;
                 }
-                page.uploads.push(upload_info(&name, upload, UploadRecord::decode(&row.value)?));
+                match UploadRecord::decode(&row.value) {
+                    Ok(record) => page.uploads.push(upload_info(&name, upload, record)),
+                    Err(error) => {
+                        tracing::error!(row = %row_key.escape_ascii(), %error, "an upload cannot be read");
+                        damage = Some(error);
+                        continue;
+                    }
+                }
                 last = Some((name, Some(upload)));
             }
             from = match (seek, rows.rows.last()) {
                 (Some(seek), _) => seek,
                 (None, Some((last, _))) if rows.more => after(last),
-                _ => return Ok(page),
+                _ => return Ok((page, damage)),
             };
         }
     }
@@ -312,7 +337,11 @@ impl Store {
                 Err(CommitError::Failed { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let (row, version) = self.upload_row(&bucket, key, upload).await?;
+            let (row, version) = match self.upload_row(&bucket, key, upload).await {
+                // Another completion won in between: what it made is found like one from before.
+                Err(Error::NoSuchUpload) => continue,
+                found => found?,
+            };
             if !row.staging {
                 continue;
             }
@@ -338,8 +367,8 @@ impl Store {
             let (bucket, condition) = (bucket.clone(), condition.clone());
             // The bucket's own encryption was decided on when the upload was created.
             let encrypt = Encrypt::Bucket;
-            let (origin, name) = (self.1.clone(), EventName::CompleteMultipartUpload);
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, encrypt, origin, name };
+            let (account, origin, name) = (self.account(), self.1.clone(), EventName::CompleteMultipartUpload);
+            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, account, encrypt, origin, name };
             let mut batch = Batch {
                 checks: vec![is(upload_key.clone(), version)],
                 writes: vec![Write::Delete(upload_key.clone())],
@@ -347,7 +376,7 @@ impl Store {
             let object = self.prepare_object(&goal, &mut batch).await?;
             match self.0.meta.commit(batch).await {
                 Ok(()) => {
-                    self.release_unused(upload, parts, &stored).await;
+                    self.release_unused(upload, parts, &stored);
                     return Ok(info(goal.bucket.id, key, object));
                 }
                 Err(CommitError::Failed { .. }) => {}
@@ -367,41 +396,50 @@ impl Store {
 
     pub(crate) async fn all_parts(&self, upload: UploadId) -> Result<Vec<(u16, PartRecord)>, Error> {
         let mut parts = Vec::new();
-        let (mut from, to) = key::parts(upload);
-        loop {
-            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
-            for (row_key, row) in &page.rows {
-                parts.push((key::part_number_of(row_key)?, PartRecord::decode(&row.value)?));
-            }
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = after(last),
-                _ => return Ok(parts),
-            }
-        }
+        each_row(self.0.meta.as_ref(), key::parts(upload), |row_key, row| {
+            parts.push((key::part_number_of(row_key)?, PartRecord::decode(&row.value)?));
+            Ok(())
+        })
+        .await?;
+        Ok(parts)
     }
 
-    /// Parts that the completion did not name. Whatever of this fails is done when the object
-    /// itself is dropped, since its rows carry the same upload id.
-    async fn release_unused(&self, upload: UploadId, used: &[CompletePart], stored: &[(u16, PartRecord)]) {
-        for (number, part) in stored {
-            if used.binary_search_by_key(number, |part| part.number).is_ok() {
-                continue;
-            }
-            let row_key = key::part_key(upload, *number);
-            let released = self.until_won(|| async {
-                let mut batch = Batch {
-                    checks: vec![Check::Present(row_key.clone())],
-                    writes: vec![Write::Delete(row_key.clone())],
-                };
-                if let Some(sealed) = &part.sealed {
-                    self.release_part(sealed, &mut batch).await?;
+    /// Parts that the completion did not name go in the background: its client does not wait for them.
+    /// Whatever of this fails is done when the object itself is dropped, since its rows carry the same
+    /// upload id.
+    fn release_unused(&self, upload: UploadId, used: &[CompletePart], stored: &[(u16, PartRecord)]) {
+        let is_unused = |number: &u16| used.binary_search_by_key(number, |part| part.number).is_err();
+        let unused: Vec<Key> = stored
+            .iter()
+            .filter(|(number, _)| is_unused(number))
+            .map(|(number, _)| key::part_key(upload, *number))
+            .collect();
+        if unused.is_empty() {
+            return;
+        }
+        let store = self.clone();
+        self.0.tasks.spawn(async move {
+            for rows in unused.chunks(UNUSED_PER_BATCH) {
+                if let Err(error) = store.until_won(|| store.release_rows(rows)).await {
+                    tracing::debug!(%error, "unused parts stay until their object goes");
                 }
-                Ok((batch, ()))
-            });
-            if let Err(error) = released.await {
-                tracing::debug!(%error, "an unused part stays until its object goes");
+            }
+        });
+    }
+
+    /// The batch that removes those of these part rows that are there, and releases what they refer to.
+    async fn release_rows(&self, row_keys: &[Key]) -> Result<(Batch, ()), Error> {
+        let mut batch = Batch::default();
+        for (row_key, row) in row_keys.iter().zip(self.0.meta.get(row_keys).await?) {
+            let Some(row) = row else { continue };
+            batch.checks.push(is(row_key.clone(), row.version));
+            batch.writes.push(Write::Delete(row_key.clone()));
+            let part = readable::<PartRecord>(row_key, &row.value);
+            if let Some(sealed) = part.as_ref().and_then(|part| part.sealed.as_ref()) {
+                self.release_part(sealed, &mut batch).await?;
             }
         }
+        Ok((batch, ()))
     }
 }
 

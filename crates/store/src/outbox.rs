@@ -15,8 +15,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::api::VersionId;
-use crate::bucket::{CONFIG_MAX, after};
+use crate::bucket::CONFIG_MAX;
 use crate::credential::owner;
+use crate::walk::each_row;
+use crate::worker::readable;
 use crate::{Error, Store};
 
 /// The name of the configuration among a bucket's sub-resources.
@@ -141,6 +143,15 @@ pub(crate) struct Lane {
     pub(crate) told: Mutex<Told>,
 }
 
+impl Lane {
+    /// So many rows were counted when so many were known. What was written or removed meanwhile is known
+    /// since.
+    pub(crate) fn recount(&self, known: u64, rows: u64) {
+        let right = |queued: u64| Some((queued + rows).saturating_sub(known));
+        let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, right);
+    }
+}
+
 /// What is told of a lane.
 #[derive(Clone, Default)]
 pub(crate) struct Told {
@@ -181,25 +192,22 @@ impl Outbox {
     /// Reads what an earlier process left.
     pub(crate) async fn restore(&self, meta: &dyn Engine) -> Result<(), Error> {
         let mut highest = 0;
-        let (from, to) = key::queues();
-        for (row_key, row) in walk(meta, from, to).await? {
-            let Some(name) = key::queue_of(&row_key) else { continue };
-            let record = QueueRecord::decode(&row.value)?;
+        each_row(meta, key::queues(), |row_key, row| {
+            let Some(name) = key::queue_of(row_key) else { return Ok(()) };
+            // A damaged one costs what was counted; the server starts all the same.
+            let record = readable::<QueueRecord>(row_key, &row.value).unwrap_or_default();
             highest = highest.max(record.sequence);
             self.lane(name).told.lock().record = record;
-        }
-        let (mut from, to) = key::events();
-        loop {
-            let page = meta.range(Range { from, to: to.clone(), limit: 1000 }).await?;
-            for (name, sequence) in page.rows.iter().filter_map(|(row_key, _)| key::event_of(row_key)) {
-                highest = highest.max(sequence);
-                self.lane(name).queued.fetch_add(1, Ordering::Relaxed);
-            }
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = after(last),
-                _ => break,
-            }
-        }
+            Ok(())
+        })
+        .await?;
+        each_row(meta, key::events(), |row_key, _| {
+            let Some((name, sequence)) = key::event_of(row_key) else { return Ok(()) };
+            highest = highest.max(sequence);
+            self.lane(name).queued.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+        .await?;
         self.sequence.fetch_max(highest, Ordering::Relaxed);
         Ok(())
     }
@@ -231,19 +239,6 @@ fn lane(name: &str, target: Option<Arc<dyn Target>>, queue_max: u64, tenants: Ve
         wake: Notify::new(),
         told: Mutex::default(),
     })
-}
-
-/// All rows of a short interval.
-async fn walk(meta: &dyn Engine, mut from: Key, to: Key) -> Result<Vec<(Key, Row)>, Error> {
-    let mut rows = Vec::new();
-    loop {
-        let page = meta.range(Range { from, to: to.clone(), limit: 1000 }).await?;
-        rows.extend(page.rows);
-        match rows.last() {
-            Some((last, _)) if page.more => from = after(last),
-            _ => return Ok(rows),
-        }
-    }
 }
 
 /// The engine, watched for events: what is committed is counted, and wakes its target.
@@ -325,8 +320,20 @@ impl Store {
         };
         let target =
             rule.target().map_err(|_| Error::Corrupt("a stored notification rule has no target".to_owned()))?;
-        self.put_event(target, &event, batch);
+        if self.may_send_to(target).await? {
+            self.put_event(target, &event, batch);
+        }
         Ok(())
+    }
+
+    /// Whether the tenant's events go to a target. It may have been taken off the target's list since its
+    /// buckets named it; events for a target that is not configured wait until it is again.
+    async fn may_send_to(&self, target: &str) -> Result<bool, Error> {
+        let lane = self.0.outbox.lane(target);
+        if lane.target.is_none() {
+            return Ok(true);
+        }
+        Ok(self.tenant_name().await?.is_some_and(|tenant| lane.tenants.contains(&tenant)))
     }
 
     fn event(&self, name: EventName, bucket: &str, record: &BucketRecord, origin: &Origin) -> Event {

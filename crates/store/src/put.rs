@@ -99,9 +99,9 @@ impl Store {
                 acl,
             };
             let (bucket, condition) = (bucket.clone(), condition.clone());
-            let (origin, name) = (self.1.clone(), EventName::Put);
+            let (account, origin, name) = (self.account(), self.1.clone(), EventName::Put);
             let key = key.to_owned();
-            Ok(Goal::Object(Box::new(ObjectGoal { bucket, key, condition, object, encrypt, origin, name })))
+            Ok(Goal::Object(Box::new(ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name })))
         };
         let stored = self.store_body(target, size, body, goal).await?;
         stored.map(|record| info(bucket.id, key, record)).ok_or(Error::Invalid("a body without an end"))

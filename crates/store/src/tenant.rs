@@ -2,13 +2,14 @@
 
 use base::AccountId;
 use meta::record::{NamedUser, Record, TenantRecord, UserRecord, key};
-use meta::{Batch, Check, CommitError, Range, Write};
+use meta::{Batch, Check, CommitError, Write};
 
 use crate::api::TenantInfo;
 use crate::bucket::after;
 use crate::credential::unique_id;
 use crate::principal::ROOT;
 use crate::user::contended;
+use crate::walk::each_row;
 use crate::{Error, Store};
 
 /// The name of the tenant that holds all that none was named for.
@@ -107,19 +108,14 @@ impl Store {
     /// A metadata error.
     pub async fn tenants(&self) -> Result<Vec<TenantInfo>, Error> {
         let mut tenants = Vec::new();
-        let (mut from, to) = key::tenants();
-        loop {
-            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
-            for (row_key, row) in &page.rows {
-                if let Some(account) = key::tenant_of(row_key) {
-                    tenants.push(info(account, TenantRecord::decode(&row.value)?));
-                }
+        each_row(self.0.meta.as_ref(), key::tenants(), |row_key, row| {
+            if let Some(account) = key::tenant_of(row_key) {
+                tenants.push(info(account, TenantRecord::decode(&row.value)?));
             }
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = after(last),
-                _ => return Ok(tenants),
-            }
-        }
+            Ok(())
+        })
+        .await?;
+        Ok(tenants)
     }
 
     /// Removes a tenant that has no buckets, no groups, and no user but its administrator, whose
@@ -160,9 +156,13 @@ impl Store {
 
     /// A store for each tenant that there is, the default one first: for workers, which serve all.
     pub(crate) async fn each_tenant(&self) -> Result<Vec<Self>, Error> {
-        let tenants = self.tenants().await?;
-        let accounts = tenants.into_iter().map(|tenant| tenant.account);
-        Ok(std::iter::once(AccountId::DEFAULT).chain(accounts).map(|account| self.of(account)).collect())
+        let mut tenants = vec![self.of(AccountId::DEFAULT)];
+        each_row(self.0.meta.as_ref(), key::tenants(), |row_key, _| {
+            tenants.extend(key::tenant_of(row_key).map(|account| self.of(account)));
+            Ok(())
+        })
+        .await?;
+        Ok(tenants)
     }
 }
 

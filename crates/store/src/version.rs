@@ -7,7 +7,7 @@ use meta::record::{BucketRecord, BucketState, ObjectRecord, Record, Retention, R
 use meta::{Batch, Check, Range, Row, Version, Write};
 use notify::EventName;
 
-use crate::api::{ObjectInfo, VersionId};
+use crate::api::{ObjectInfo, RowSeen, VersionId};
 use crate::outbox::Happened;
 use crate::put::info;
 use crate::{Error, Store};
@@ -19,6 +19,8 @@ pub(crate) struct Stand<'a> {
     pub(crate) state: BucketState,
     /// The `o/` row. A record that cannot be read must not stop its own replacement.
     pub(crate) current: Option<Result<ObjectRecord, meta::record::RecordError>>,
+    /// Which row that is.
+    pub(crate) row: Option<RowSeen>,
     /// The newest `v/` row's order; none in a bucket that was never versioned.
     newest: Option<u64>,
 }
@@ -106,9 +108,10 @@ impl Store {
         let row_key = key::object_key(bucket.id, name);
         let row = self.row(row_key.clone()).await?;
         batch.checks.push(match &row {
-            None => Check::Absent(row_key),
-            Some(row) => Check::Is(row_key, row.version),
+            None => Check::Absent(row_key.clone()),
+            Some(row) => Check::Is(row_key.clone(), row.version),
         });
+        let seen = row.as_ref().map(|row| (row_key, row.version));
         let current = row.map(|row| ObjectRecord::decode(&row.value));
         let newest = match state.versioning {
             Versioning::Off => None,
@@ -121,7 +124,7 @@ impl Store {
                 order.map(|(_, order)| order)
             }
         };
-        Ok(Stand { bucket, name, state, current, newest })
+        Ok(Stand { bucket, name, state, current, row: seen, newest })
     }
 
     /// Adds to `batch` what takes the current version out of the way of a newer one: it is kept

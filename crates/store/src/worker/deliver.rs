@@ -1,6 +1,6 @@
 //! Delivery: takes events from the outbox to their targets, a task a target.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,15 +11,22 @@ use meta::{Batch, Check, Range, Write};
 use notify::{Event, EventName, pause_ms};
 use serde::{Deserialize, Serialize};
 
+use crate::bucket::after;
 use crate::outbox::{Lane, Message, Target, TargetError};
 use crate::status::TargetReport;
+use crate::walk::each_row;
 use crate::worker::readable;
 use crate::{Error, Store};
 
 /// Events looked at in one pass.
 const PAGE: usize = 64;
+/// Pages looked at in one pass while events are refused: those of one key, however many wait, must not keep
+/// back all others.
+const PAGES_MAX: usize = 16;
 /// Keys whose events are under way at once.
 const AT_ONCE: usize = 8;
+/// Refused keys past which a target that took nothing is left alone until the next pass.
+const REFUSED_MAX: usize = 8;
 /// Rows removed in one batch, beside the queue's record.
 const REMOVE_MAX: usize = 90;
 /// The pause of a task that nothing wakes: a commit of unknown outcome is found after it.
@@ -83,37 +90,56 @@ impl Store {
         Ok(())
     }
 
-    /// Sends the oldest events; those of one key one after the other, until one fails.
+    /// Sends the oldest events; those of one key one after the other, until one fails. Where a target refuses
+    /// some and takes others, it is offered those behind them as well.
     pub(crate) async fn deliver_pass(&self, lane: &Lane, target: &dyn Target) -> Result<Pass, Error> {
-        let (from, to) = key::events_of(&lane.name);
-        let page = self.0.meta.range(Range { from, to, limit: PAGE }).await?;
-        let (groups, damaged) = by_key(&page.rows);
-        let sent = futures::stream::iter(groups).map(|group| self.deliver_group(target, group));
-        let outcomes: Vec<(Vec<u64>, Option<TargetError>)> = sent.buffer_unordered(AT_ONCE).collect().await;
-        let mut pass = Pass { seen: page.rows.len(), delivered: 0, error: None };
-        let mut delivered = Vec::new();
-        let mut failed = 0;
-        for (sequences, error) in outcomes {
-            delivered.extend(sequences);
-            failed += u64::from(error.is_some());
-            pass.error = pass.error.or(error);
+        let (mut from, to) = key::events_of(&lane.name);
+        let mut pass = Pass::default();
+        let mut failed = HashSet::new();
+        for _ in 0..PAGES_MAX {
+            let known = lane.queued.load(Ordering::Relaxed);
+            let page = self.0.meta.range(Range { from, to: to.clone(), limit: PAGE }).await?;
+            if !page.more {
+                lane.recount(known, pass.left + page.rows.len() as u64);
+            }
+            let (mut groups, damaged) = by_key(&page.rows);
+            groups.retain(|(subject, _)| !failed.contains(subject));
+            let sent = futures::stream::iter(groups).map(|group| self.deliver_group(target, group));
+            let outcomes: Vec<Sent> = sent.buffer_unordered(AT_ONCE).collect().await;
+            let mut delivered = Vec::new();
+            for Sent { subject, sequences, error } in outcomes {
+                delivered.extend(sequences);
+                if let Some(error) = error {
+                    failed.insert(subject);
+                    pass.away |= !matches!(error, TargetError::Refused(_));
+                    pass.error = pass.error.or(Some(error));
+                }
+            }
+            pass.seen += page.rows.len();
+            pass.delivered += delivered.len() as u64;
+            pass.left += (page.rows.len() - delivered.len() - damaged.len()) as u64;
+            self.remove_events(lane, &delivered, Gone::Delivered).await?;
+            self.remove_events(lane, &damaged, Gone::Dropped).await?;
+            let takes = !pass.away && (pass.delivered > 0 || failed.len() <= REFUSED_MAX);
+            match page.rows.last() {
+                Some((last, _)) if page.more && pass.error.is_some() && takes => from = after(last),
+                _ => break,
+            }
         }
-        pass.delivered = delivered.len() as u64;
-        self.note_pass(lane, &pass, failed);
-        self.remove_events(lane, &delivered, Gone::Delivered).await?;
-        self.remove_events(lane, &damaged, Gone::Dropped).await?;
+        self.note_pass(lane, &pass, failed.len() as u64);
         Ok(pass)
     }
 
-    async fn deliver_group(&self, target: &dyn Target, group: Vec<(u64, Event)>) -> (Vec<u64>, Option<TargetError>) {
-        let mut delivered = Vec::with_capacity(group.len());
-        for (sequence, event) in group {
+    async fn deliver_group(&self, target: &dyn Target, (subject, events): Group) -> Sent {
+        let mut sent = Sent { subject, sequences: Vec::with_capacity(events.len()), error: None };
+        for (sequence, event) in events {
             if let Err(error) = target.send(&self.message(&event, sequence)).await {
-                return (delivered, Some(error));
+                sent.error = Some(error);
+                break;
             }
-            delivered.push(sequence);
+            sent.sequences.push(sequence);
         }
-        (delivered, None)
+        sent
     }
 
     fn message(&self, event: &Event, sequence: u64) -> Message {
@@ -151,7 +177,18 @@ impl Store {
             if queued <= lane.queue_max {
                 continue;
             }
-            let mut left = queued - lane.queue_max / 10 * 9;
+            // The number is what is known. What goes is decided by what is there.
+            let mut rows = 0;
+            each_row(self.0.meta.as_ref(), key::events_of(&lane.name), |_, _| {
+                rows += 1;
+                Ok(())
+            })
+            .await?;
+            lane.recount(queued, rows);
+            if rows <= lane.queue_max {
+                continue;
+            }
+            let mut left = rows - lane.queue_max / 10 * 9;
             tracing::warn!(target_name = %lane.name, events = left, "the queue is full: its oldest events are dropped");
             let (from, to) = key::events_of(&lane.name);
             while left > 0 {
@@ -178,15 +215,18 @@ impl Store {
             let highest = sequences.iter().copied().max().unwrap_or(0);
             let (record, count) = self
                 .until_won(|| async {
-                    let found = self.record::<QueueRecord>(queue_key.clone()).await?;
+                    let found = self.row(queue_key.clone()).await?;
                     let rows = self.0.meta.get(&keys).await?;
                     let there = keys.iter().zip(rows).filter(|(_, row)| row.is_some());
                     let mut writes: Vec<Write> = there.map(|(row_key, _)| Write::Delete(row_key.clone())).collect();
                     let count = writes.len() as u64;
-                    let (mut record, check) = match found {
-                        None => (QueueRecord::default(), Check::Absent(queue_key.clone())),
-                        Some((record, version)) => (record, Check::Is(queue_key.clone(), version)),
+                    let check = match &found {
+                        None => Check::Absent(queue_key.clone()),
+                        Some(row) => Check::Is(queue_key.clone(), row.version),
                     };
+                    // A damaged one begins anew: what was delivered must not be sent for ever because of it.
+                    let record = found.and_then(|row| readable::<QueueRecord>(&queue_key, &row.value));
+                    let mut record = record.unwrap_or_default();
                     record.sequence = record.sequence.max(highest);
                     match gone {
                         Gone::Delivered => {
@@ -250,9 +290,24 @@ impl Store {
     }
 }
 
+/// Whose order events keep: a bucket and a key; a test event has none.
+type Subject = (String, Option<String>);
+
+/// A subject's events and their sequences, in order.
+type Group = (Subject, Vec<(u64, Event)>);
+
+/// What became of one subject's events.
+struct Sent {
+    subject: Subject,
+    /// Those that the target has.
+    sequences: Vec<u64>,
+    /// Why not the others.
+    error: Option<TargetError>,
+}
+
 /// Events by key, each key's in their order; and the sequences of rows that cannot be read.
-fn by_key(rows: &[(meta::Key, meta::Row)]) -> (Vec<Vec<(u64, Event)>>, Vec<u64>) {
-    let (mut groups, mut damaged) = (Vec::<Vec<(u64, Event)>>::new(), Vec::new());
+fn by_key(rows: &[(meta::Key, meta::Row)]) -> (Vec<Group>, Vec<u64>) {
+    let (mut groups, mut damaged) = (Vec::<Group>::new(), Vec::new());
     let mut places = HashMap::new();
     for (row_key, row) in rows {
         let Some((_, sequence)) = key::event_of(row_key) else { continue };
@@ -260,24 +315,28 @@ fn by_key(rows: &[(meta::Key, meta::Row)]) -> (Vec<Vec<(u64, Event)>>, Vec<u64>)
             damaged.push(sequence);
             continue;
         };
-        let name = event.object.as_ref().map(|object| object.key.clone());
-        let place = *places.entry((event.bucket.clone(), name)).or_insert(groups.len());
+        let subject = (event.bucket.clone(), event.object.as_ref().map(|object| object.key.clone()));
+        let place = *places.entry(subject.clone()).or_insert(groups.len());
         match groups.get_mut(place) {
-            Some(group) => group.push((sequence, event)),
-            None => groups.push(vec![(sequence, event)]),
+            Some((_, group)) => group.push((sequence, event)),
+            None => groups.push((subject, vec![(sequence, event)])),
         }
     }
     (groups, damaged)
 }
 
 /// What a pass did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pass {
     /// Rows that were there.
     pub(crate) seen: usize,
     pub(crate) delivered: u64,
+    /// Rows that were there and stay.
+    left: u64,
     /// The first failure.
     pub(crate) error: Option<TargetError>,
+    /// Whether the target did not answer at some time.
+    away: bool,
 }
 
 fn worker_name(lane: &Lane) -> String {
@@ -299,3 +358,6 @@ fn target_report(lane: &Arc<Lane>) -> TargetReport {
         last_delivery_ms: Some(told.record.delivered_ms).filter(|ms| *ms > 0),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,19 @@
 //! Lifecycle: removes what a bucket's rules say is old.
 
+use base::BucketId;
+use futures::StreamExt;
 use lifecycle::{Facts, Rules, abort_date, expiry, judge_current, judge_lonely_marker, judge_noncurrent, judge_upload};
 use meta::record::{BucketConfig, BucketState, Record, Versioning, key};
 
-use crate::api::{DeleteRequest, ListRequest, ObjectInfo, Told, UploadInfo, VersionId, VersionInfo, VersionMarker};
+use crate::api::{ListRequest, ObjectInfo, RowSeen, Told, UploadInfo, VersionId, VersionInfo, VersionMarker};
+use crate::delete::Judged;
 use crate::outbox::{Cause, Origin};
 use crate::{Error, Store};
 
 /// Versions looked at in one step.
 const PAGE: usize = 1000;
+/// Keys, or uploads, whose removals are under way at once: clients' writes have the rest of the engine.
+const AT_ONCE: usize = 16;
 
 /// The name of the rules among a bucket's sub-resources.
 pub const LIFECYCLE: &str = "lifecycle";
@@ -35,6 +40,32 @@ enum Verdict {
     Object,
     Version,
     Marker,
+}
+
+/// A version that is due.
+struct Due {
+    version: VersionInfo,
+    verdict: Verdict,
+    /// The row of the next newer version, and whether that one is due as well.
+    newer: Option<(RowSeen, bool)>,
+}
+
+/// A version that was judged: to the next one of its key it is the next newer one.
+struct Before {
+    version: VersionInfo,
+    /// Noncurrent versions of the key that are newer.
+    count: u64,
+    due: bool,
+}
+
+impl Expired {
+    fn add(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.versions += other.versions;
+        self.markers += other.markers;
+        self.uploads += other.uploads;
+        self.kept += other.kept;
+    }
 }
 
 impl Store {
@@ -84,75 +115,94 @@ impl Store {
     /// # Errors
     /// As [`Self::told`].
     pub async fn abort_date(&self, bucket: &str, upload: &UploadInfo) -> Result<Option<(u64, String)>, Error> {
-        let Some(rules) = self.rules(bucket).await? else { return Ok(None) };
+        let rules = match self.lifecycle(bucket).await {
+            Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) => return Ok(None),
+            rules => rules?,
+        };
         let due = abort_date(&rules, &upload.key, upload.created_ms, self.0.options.lifecycle_day);
         Ok(due.map(|(when_ms, rule)| (when_ms, rule.encoded_id())))
     }
 
-    /// A bucket's rules; `None` for one without, and for one that was deleted meanwhile.
-    async fn rules(&self, bucket: &str) -> Result<Option<Rules>, Error> {
-        match self.lifecycle(bucket).await {
-            Ok(rules) => Ok(Some(rules)),
-            Err(Error::NoSuchConfig(_) | Error::NoSuchBucket(_)) => Ok(None),
-            Err(error) => Err(error),
+    /// The rules that a bucket has now; `None` when it has none, and when the name is no longer this bucket's.
+    async fn rules_now(&self, bucket: &str, id: BucketId) -> Result<Option<Rules>, Error> {
+        match self.bucket_record(bucket).await {
+            Ok(record) if record.id == id => {}
+            Ok(_) | Err(Error::NoSuchBucket(_)) => return Ok(None),
+            Err(error) => return Err(error),
         }
+        let found = self.record::<BucketConfig>(key::bucket_config_key(id, LIFECYCLE)).await?;
+        found.map(|(config, _)| read_rules(&config)).transpose()
     }
 
-    /// One pass over all buckets of all tenants that have rules.
+    /// One pass over all buckets of all tenants that have rules. What stops one bucket stops no other.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn expire(&self) -> Result<Expired, Error> {
         self.0.workers.report("lifecycle", |report| report.state = "running".to_owned());
-        let mut done = Expired::default();
+        let (mut done, mut failed) = (Expired::default(), None);
         for tenant in self.each_tenant().await? {
-            tenant.expire_buckets(&mut done).await?;
+            for bucket in tenant.bucket_names().await? {
+                if let Err(error) = tenant.expire_bucket(&bucket, &mut done).await {
+                    let account = tenant.account();
+                    tracing::error!(%bucket, %account, %error, "a bucket's lifecycle rules are not followed to their end");
+                    failed = Some(format!("bucket {bucket}: {error}"));
+                }
+            }
         }
         self.0.workers.report("lifecycle", |report| {
             report.state = "idle".to_owned();
             report.done += done.objects + done.versions + done.markers + done.uploads;
-            report.last_error = None;
+            report.last_error = failed;
         });
         Ok(done)
     }
 
-    async fn expire_buckets(&self, done: &mut Expired) -> Result<(), Error> {
-        for bucket in self.buckets().await? {
-            if let Some(rules) = self.rules(&bucket.name).await? {
-                self.expire_versions(&bucket.name, &rules, done).await?;
-                self.expire_uploads(&bucket.name, &rules, done).await?;
-            }
+    async fn expire_bucket(&self, bucket: &str, done: &mut Expired) -> Result<(), Error> {
+        let id = match self.bucket_record(bucket).await {
+            Err(Error::NoSuchBucket(_)) => return Ok(()),
+            record => record?.id,
+        };
+        if self.rules_now(bucket, id).await?.is_some() {
+            self.expire_versions(bucket, id, done).await?;
+            self.expire_uploads(bucket, id, done).await?;
         }
         Ok(())
     }
 
-    async fn expire_versions(&self, bucket: &str, rules: &Rules, done: &mut Expired) -> Result<(), Error> {
+    async fn expire_versions(&self, bucket: &str, id: BucketId, done: &mut Expired) -> Result<(), Error> {
         let request = ListRequest { limit: PAGE, ..ListRequest::default() };
         let mut marker: Option<VersionMarker> = None;
-        // The version before in the list: of the same key it is the next newer one.
-        let mut newer: Option<(VersionInfo, u64)> = None;
+        let mut before: Option<Before> = None;
         loop {
-            let page = match self.list_versions(bucket, &request, marker.as_ref()).await {
+            let (page, _) = match self.readable_versions(bucket, &request, marker.as_ref()).await {
                 Err(Error::NoSuchBucket(_)) => return Ok(()),
                 page => page?,
             };
+            // Read after the page: it is of the bucket that these rules are of.
+            let Some(rules) = self.rules_now(bucket, id).await? else { return Ok(()) };
+            let mut due = Vec::new();
             for version in page.versions {
-                let same = newer.as_ref().filter(|(newer, _)| newer.info.key == version.info.key);
-                let became = same.map(|(newer, _)| newer.info.modified_ms);
-                let count = same.map_or(0, |(newer, count)| count + u64::from(!newer.latest));
-                if became.is_none() {
-                    self.expire_lonely(bucket, rules, newer.as_ref(), done).await?;
+                let newer = before.take_if(|before| before.version.info.key == version.info.key);
+                due.extend(before.take().and_then(|last| self.judge_last(&rules, last)));
+                let became = newer.as_ref().map(|newer| newer.version.info.modified_ms);
+                let count = newer.as_ref().map_or(0, |newer| newer.count + u64::from(!newer.version.latest));
+                let verdict = self.judge(&rules, &version, became, count);
+                if verdict != Verdict::Keep {
+                    let newer = newer.map(|newer| (newer.version.row, newer.due));
+                    due.push(Due { version: version.clone(), verdict, newer });
                 }
-                let verdict = self.judge(rules, &version, became, count);
-                self.carry_out(bucket, &version, verdict, done).await?;
-                newer = Some((version, count));
+                before = Some(Before { version, count, due: verdict != Verdict::Keep });
             }
+            if page.next.is_none() {
+                due.extend(before.take().and_then(|last| self.judge_last(&rules, last)));
+            }
+            self.carry_out(bucket, &due, done).await?;
             match page.next {
                 Some(next) => marker = Some(next),
-                None => break,
+                None => return Ok(()),
             }
         }
-        self.expire_lonely(bucket, rules, newer.as_ref(), done).await
     }
 
     fn judge(&self, rules: &Rules, version: &VersionInfo, became: Option<u64>, newer: u64) -> Verdict {
@@ -160,7 +210,8 @@ impl Store {
         let facts = facts_of(&version.info, &tags);
         let (now, day) = (self.now_ms(), self.0.options.lifecycle_day);
         match became {
-            None if version.marker => Verdict::Keep,
+            // Whatever made it an old one was not listed.
+            None if version.marker || !version.latest => Verdict::Keep,
             None if judge_current(rules, &facts, now, day).is_some() => Verdict::Object,
             None => Verdict::Keep,
             Some(became) if judge_noncurrent(rules, &facts, became, newer, now, day) => Verdict::Version,
@@ -168,73 +219,78 @@ impl Store {
         }
     }
 
-    /// Removes the marker that was the last of its key to be listed, if nothing was below it.
-    async fn expire_lonely(
-        &self,
-        bucket: &str,
-        rules: &Rules,
-        last: Option<&(VersionInfo, u64)>,
-        done: &mut Expired,
-    ) -> Result<(), Error> {
-        let Some((version, _)) = last.filter(|(version, _)| version.marker && version.latest) else { return Ok(()) };
+    /// The last version of a key to be listed is due if it is a marker that hides nothing any more.
+    fn judge_last(&self, rules: &Rules, last: Before) -> Option<Due> {
+        let version = last.version;
+        if !version.marker || !version.latest {
+            return None;
+        }
         let tags = tags_of(&version.info);
-        let facts = facts_of(&version.info, &tags);
-        let verdict = match judge_lonely_marker(rules, &facts, self.now_ms(), self.0.options.lifecycle_day) {
-            Some(_) => Verdict::Marker,
-            None => Verdict::Keep,
-        };
-        self.carry_out(bucket, version, verdict, done).await
+        judge_lonely_marker(rules, &facts_of(&version.info, &tags), self.now_ms(), self.0.options.lifecycle_day)?;
+        Some(Due { version, verdict: Verdict::Marker, newer: None })
     }
 
-    async fn carry_out(
-        &self,
-        bucket: &str,
-        version: &VersionInfo,
-        verdict: Verdict,
-        done: &mut Expired,
-    ) -> Result<(), Error> {
-        let counter = match verdict {
-            Verdict::Keep => return Ok(()),
-            Verdict::Object => &mut done.objects,
-            Verdict::Version => &mut done.versions,
-            Verdict::Marker => &mut done.markers,
-        };
-        let key = &version.info.key;
-        let by_rule = self.acting_for(Origin::itself(Cause::Lifecycle));
-        let deleted = match verdict {
-            // Only while it is still the newest: what was written since is not old.
-            Verdict::Object => by_rule.delete_if_current(bucket, key, version.info.body_id).await,
-            _ => {
-                let request = DeleteRequest { version: Some(version.info.version), ..DeleteRequest::default() };
-                by_rule.delete(bucket, key, &request).await
-            }
-        };
-        match deleted {
-            Ok(deleted) if deleted.existed => *counter += 1,
-            Ok(_) | Err(Error::Locked(_) | Error::PreconditionFailed | Error::NoSuchBucket(_) | Error::Contended) => {
-                done.kept += 1;
-            }
-            Err(error) => return Err(error),
+    /// Removes what is due: of one key one after the other, the newest first, and of different keys at once.
+    async fn carry_out(&self, bucket: &str, due: &[Due], done: &mut Expired) -> Result<(), Error> {
+        let keys = due.chunk_by(|one, next| one.version.info.key == next.version.info.key);
+        let removals: Vec<_> = keys.map(|due| self.carry_out_key(bucket, due)).collect();
+        let mut outcomes = futures::stream::iter(removals).buffer_unordered(AT_ONCE);
+        while let Some(outcome) = outcomes.next().await {
+            done.add(outcome?);
         }
         Ok(())
     }
 
-    async fn expire_uploads(&self, bucket: &str, rules: &Rules, done: &mut Expired) -> Result<(), Error> {
+    async fn carry_out_key(&self, bucket: &str, due: &[Due]) -> Result<Expired, Error> {
+        let mut done = Expired::default();
+        let by_rule = self.acting_for(Origin::itself(Cause::Lifecycle));
+        for Due { version, verdict, newer } in due {
+            let key = &version.info.key;
+            let judged = Judged {
+                row: &version.row,
+                newer: newer.as_ref().map(|(row, _)| row),
+                newer_goes: newer.as_ref().is_some_and(|(_, goes)| *goes),
+            };
+            // Only while it is what was judged: what was written or changed since is not old.
+            let deleted = match verdict {
+                Verdict::Object => by_rule.delete_if_current(bucket, key, &version.row).await,
+                _ => by_rule.delete_version_if(bucket, key, version.info.version, &judged).await,
+            };
+            let counter = match verdict {
+                Verdict::Object => &mut done.objects,
+                Verdict::Marker => &mut done.markers,
+                Verdict::Version | Verdict::Keep => &mut done.versions,
+            };
+            match deleted {
+                Ok(deleted) if deleted.existed => *counter += 1,
+                Ok(_)
+                | Err(Error::Locked(_) | Error::PreconditionFailed | Error::NoSuchBucket(_) | Error::Contended) => {
+                    done.kept += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    async fn expire_uploads(&self, bucket: &str, id: BucketId, done: &mut Expired) -> Result<(), Error> {
         let mut request = ListRequest { limit: PAGE, ..ListRequest::default() };
         let mut after = None;
         loop {
-            let page = match self.uploads(bucket, &request, after).await {
+            let (page, _) = match self.readable_uploads(bucket, &request, after).await {
                 Err(Error::NoSuchBucket(_)) => return Ok(()),
                 page => page?,
             };
-            for upload in page.uploads {
-                let day = self.0.options.lifecycle_day;
-                if judge_upload(rules, &upload.key, upload.created_ms, self.now_ms(), day) {
-                    match self.abort_upload(bucket, &upload.key, upload.upload).await {
-                        Ok(()) => done.uploads += 1,
-                        Err(Error::NoSuchUpload | Error::NoSuchBucket(_) | Error::Contended) => done.kept += 1,
-                        Err(error) => return Err(error),
-                    }
+            let Some(rules) = self.rules_now(bucket, id).await? else { return Ok(()) };
+            let (now, day) = (self.now_ms(), self.0.options.lifecycle_day);
+            let due = page.uploads.iter().filter(|one| judge_upload(&rules, &one.key, one.created_ms, now, day));
+            let removals: Vec<_> = due.map(|upload| self.abort_upload(bucket, &upload.key, upload.upload)).collect();
+            let mut outcomes = futures::stream::iter(removals).buffer_unordered(AT_ONCE);
+            while let Some(outcome) = outcomes.next().await {
+                match outcome {
+                    Ok(()) => done.uploads += 1,
+                    Err(Error::NoSuchUpload | Error::NoSuchBucket(_) | Error::Contended) => done.kept += 1,
+                    Err(error) => return Err(error),
                 }
             }
             let Some((key, upload)) = page.next else { return Ok(()) };

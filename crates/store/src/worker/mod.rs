@@ -125,7 +125,7 @@ impl Store {
 }
 
 /// A row's record. One that cannot be read is told and passed over: it must not stop the others.
-fn readable<R: Record>(row_key: &[u8], value: &[u8]) -> Option<R> {
+pub(crate) fn readable<R: Record>(row_key: &[u8], value: &[u8]) -> Option<R> {
     let record = R::decode(value);
     if let Err(error) = &record {
         tracing::error!(row = %row_key.escape_ascii(), %error, "a row cannot be read; it is passed over");
