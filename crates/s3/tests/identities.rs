@@ -42,8 +42,9 @@ async fn what_decides() {
     w.store.create_group("g").await.unwrap();
     w.store.join_group("u", "g").await.unwrap();
     let (none, read) = (None, Some(Right::Read));
+    type Row<'a> = (&'a str, Option<Right>, Option<Right>, &'a [&'a str], &'a [&'a str], Option<&'a str>, u16);
     #[rustfmt::skip]
-    let table: [(&str, Option<Right>, Option<Right>, &[&str], &[&str], Option<&str>, u16); 16] = [
+    let table: [Row<'_>; 16] = [
         ("nothing",                      none, none, &[],                 &[],         None,                403),
         ("a grant",                      read, none, &[],                 &[],         None,                200),
         ("a grant of the group",         none, read, &[],                 &[],         None,                200),

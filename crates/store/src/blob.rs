@@ -13,6 +13,7 @@ use meta::record::{BlobRecord, DataRecord, RepairReason, SegmentPlacement, key};
 use sites::{PlaceError, SiteError};
 use tokio::sync::OnceCell;
 
+use crate::buffers::Buffers;
 use crate::pin::{Held, Pin};
 use crate::{Error, Store};
 
@@ -94,27 +95,30 @@ pub(crate) fn parse_shard_name(name: &str) -> Option<(BlobId, u32, usize)> {
 
 /// Builds the five shards of one segment, stripe by stripe.
 pub(crate) struct SegmentBuilder {
+    buffers: Arc<Buffers>,
     columns: [Vec<Bytes>; COLUMNS],
     trailers: [TrailerBuilder; COLUMNS],
 }
 
 impl SegmentBuilder {
-    pub(crate) fn new(blob: BlobId, segment: u32, geometry: Geometry) -> Self {
+    pub(crate) fn new(buffers: &Arc<Buffers>, blob: BlobId, segment: u32, geometry: Geometry) -> Self {
         let columns = std::array::from_fn(|column| {
             let header = ShardHeader { blob, segment, column: column as u8, geometry };
             vec![Bytes::copy_from_slice(&header.encode())]
         });
-        Self { columns, trailers: std::array::from_fn(|_| TrailerBuilder::new()) }
+        let trailers = std::array::from_fn(|_| TrailerBuilder::new());
+        Self { buffers: buffers.clone(), columns, trailers }
     }
 
     /// Takes one stripe: three units in a row, padded. Computes the parity.
     pub(crate) fn stripe(&mut self, data: Bytes) -> Result<(), Error> {
         let unit = data.len() / DATA_COLUMNS;
-        let mut parity = BytesMut::zeroed(2 * unit);
+        let mut parity = self.buffers.take(2 * unit);
+        parity.resize(2 * unit, 0);
         let (first, second) = parity.split_at_mut(unit);
         let units = [&data[..unit], &data[unit..2 * unit], &data[2 * unit..]];
         erasure::encode(units, [first, second]).map_err(|_| Error::Invalid("a stripe of unequal units"))?;
-        let parity = parity.freeze();
+        let parity = self.buffers.share(parity);
         for column in 0..COLUMNS {
             let (whole, at) = if column < DATA_COLUMNS { (&data, column) } else { (&parity, column - DATA_COLUMNS) };
             let piece = whole.slice(at * unit..(at + 1) * unit);

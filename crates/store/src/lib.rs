@@ -8,6 +8,7 @@ mod attach;
 mod authorize;
 mod blob;
 mod bucket;
+mod buffers;
 mod checksum;
 mod commit;
 mod copy;

@@ -3,6 +3,8 @@
 //! Group commit as in a log: while packs are being written, arriving parts queue; the next pack
 //! takes all that wait. An idle store writes a pack of one at once.
 
+use std::sync::Arc;
+
 use base::limits::COLUMNS;
 use base::{BlobId, PartId};
 use bytes::{Bytes, BytesMut};
@@ -12,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::blob::{SegmentBuilder, Shape};
+use crate::buffers::Buffers;
 use crate::commit::{Done, Goal, Prepared};
 use crate::pin::Held;
 use crate::{Error, Store};
@@ -107,7 +110,7 @@ impl Store {
         let plan = Plan::of(&jobs, BlobId::ordered(self.now_ms(), self.0.options.doors.rng.as_ref()));
         // Held until the row is committed, so that the sweep does not take it for an orphan.
         let _pin = self.0.pins.hold(Held::Blob(plan.shape.blob));
-        let shards = match plan.shards(&jobs) {
+        let shards = match plan.shards(&self.0.stripes, &jobs) {
             Ok(shards) => shards,
             Err(error) => return fail(jobs, &error),
         };
@@ -253,8 +256,8 @@ impl Plan {
         }
     }
 
-    fn shards(&self, jobs: &[Job]) -> Result<[Vec<Bytes>; COLUMNS], Error> {
-        pack_shards(&self.shape, jobs.iter().map(|job| &job.sealed))
+    fn shards(&self, buffers: &Arc<Buffers>, jobs: &[Job]) -> Result<[Vec<Bytes>; COLUMNS], Error> {
+        pack_shards(buffers, &self.shape, jobs.iter().map(|job| &job.sealed))
     }
 }
 
@@ -266,6 +269,7 @@ pub(crate) fn pack_shape(blob: BlobId, len: u64) -> Shape {
 
 /// The shards of a pack with these bodies.
 pub(crate) fn pack_shards<'a>(
+    buffers: &Arc<Buffers>,
     shape: &Shape,
     bodies: impl Iterator<Item = &'a Bytes>,
 ) -> Result<[Vec<Bytes>; COLUMNS], Error> {
@@ -276,7 +280,7 @@ pub(crate) fn pack_shards<'a>(
         data.extend_from_slice(body);
     }
     data.resize(stripe, 0);
-    let mut builder = SegmentBuilder::new(shape.blob, 0, geometry);
+    let mut builder = SegmentBuilder::new(buffers, shape.blob, 0, geometry);
     builder.stripe(data.freeze())?;
     Ok(builder.finish())
 }

@@ -2,7 +2,7 @@
 
 use base::limits::{CHUNK, DATA_COLUMNS, PART_SIZE_MAX, SEALED_CHUNK};
 use base::{BlobId, PartId};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use envelope::{BodyHeader, Dek, Sealer};
 use keys::BucketKey;
 use meta::Write;
@@ -183,7 +183,7 @@ impl<'a> Chunker<'a> {
     }
 
     /// Appends the next sealed chunk to `out`: one copy from the frame, then sealed in place.
-    async fn next_chunk(&mut self, out: &mut BytesMut) -> Result<(), Error> {
+    async fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let start = out.len();
         let mut want = self.left.min(CHUNK as u64) as usize;
         while want > 0 {
@@ -211,13 +211,13 @@ impl<'a> Chunker<'a> {
 }
 
 async fn seal_small_body(sealer: Sealer, size: u64, body: &mut dyn BodySource) -> Result<Bytes, Error> {
-    let mut sealed = BytesMut::with_capacity(envelope::sealed_len(size) as usize);
+    let mut sealed = Vec::with_capacity(envelope::sealed_len(size) as usize);
     let mut chunker = Chunker::new(sealer, size, body);
     for _ in 0..envelope::chunk_count(size) {
         chunker.next_chunk(&mut sealed).await?;
     }
     chunker.end().await?;
-    Ok(sealed.freeze())
+    Ok(sealed.into())
 }
 
 /// A large part's shards, durable, not yet known to metadata. Dropped, they are removed.
@@ -275,7 +275,7 @@ impl BlobWriter {
             // uploads would come to wait for each other for ever.
             let geometry = self.blob.shape.geometry(segment);
             let memory = self.store.reserve(geometry.len * 5 / 3).await?;
-            let mut builder = SegmentBuilder::new(self.blob.shape.blob, segment, geometry);
+            let mut builder = SegmentBuilder::new(&self.store.0.stripes, self.blob.shape.blob, segment, geometry);
             let mut left = geometry.len;
             while left > 0 {
                 let stripe = left.min(u64::from(UNIT) * DATA_COLUMNS as u64);
@@ -297,12 +297,12 @@ impl BlobWriter {
         let full = u64::from(UNIT) * DATA_COLUMNS as u64;
         let unit = if len == full { UNIT } else { last_unit };
         let padded = unit as usize * DATA_COLUMNS;
-        let mut data = BytesMut::with_capacity(padded);
+        let mut data = self.store.0.stripes.take(padded);
         while (data.len() as u64) < len {
             chunker.next_chunk(&mut data).await?;
         }
         data.resize(padded, 0);
-        Ok(data.freeze())
+        Ok(self.store.0.stripes.share(data))
     }
 
     async fn send(&mut self, segment: u32, builder: SegmentBuilder, memory: OwnedSemaphorePermit) -> Result<(), Error> {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Error;
 use crate::authorize::CachedPolicy;
+use crate::buffers::Buffers;
 use crate::credential::CachedUser;
 use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
@@ -70,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) started_ms: u64,
     /// One permit per KiB of body memory.
     pub(crate) buffers: Arc<Semaphore>,
+    /// What that memory is given out as, where it is much.
+    pub(crate) stripes: Arc<Buffers>,
     pub(crate) pins: Pins,
     pub(crate) packer: Packer,
     pub(crate) users: Mutex<HashMap<String, CachedUser>>,
@@ -108,6 +111,7 @@ impl Store {
             root_principal: Principal::new(Identity::root(AccountId::DEFAULT)),
             started_ms: options.doors.clock.now_ms(),
             buffers: Arc::new(Semaphore::new((options.buffer_bytes / 1024).max(1))),
+            stripes: Buffers::new(options.buffer_bytes),
             pins: Pins::default(),
             packer: Packer::default(),
             users: Mutex::default(),

@@ -241,7 +241,7 @@ impl Store {
         let shape = pack_shape(fresh, live.iter().map(|(part, ..)| part.len).sum());
         let mut group = Vec::new();
         if !live.is_empty() {
-            let shards = pack_shards(&shape, live.iter().map(|(.., bytes)| bytes))?;
+            let shards = pack_shards(&self.0.stripes, &shape, live.iter().map(|(.., bytes)| bytes))?;
             let generation = self.0.pool.generation();
             let away = self.put_segment(&shape, 0, shards).await?;
             let mut parts = Vec::new();

@@ -396,7 +396,7 @@ mod tests {
     fn shards(fill: u8) -> ([Option<Bytes>; COLUMNS], Geometry) {
         let body = Bytes::from((0..5000).map(|i| (i % 251) as u8 ^ fill).collect::<Vec<_>>());
         let shape = pack_shape(BlobId::from_bytes([7; 16]), body.len() as u64);
-        let shards = pack_shards(&shape, [&body].into_iter()).unwrap();
+        let shards = pack_shards(&crate::buffers::Buffers::new(0), &shape, [&body].into_iter()).unwrap();
         (shards.map(|pieces| Some(pieces.concat().into())), shape.geometry(0))
     }
 
