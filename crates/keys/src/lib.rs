@@ -1,7 +1,17 @@
-//! The keys above a part's DEK: a root key in a file, a bucket key under it.
+//! The keys above a part's DEK: a root key in a file, tenants' keys under it, and under those the keys of
+//! portions, in versions. Buckets have a key of their own under the root, which parts were under before there were
+//! portions, and which those of SSE-C are under together with the customer's.
 //!
-//! Today's hierarchy has two levels; portions, tenants, leases and policy will grow between them.
-//! Callers see only [`Keyring`]: they hand in wrapped keys and get DEKs wrapped and unwrapped.
+//! [`Keyring`] holds the root key and knows no metadata; [`Portions`] is the rest.
+
+mod cache;
+mod error;
+mod keep;
+mod kms;
+mod portions;
+pub mod rules;
+mod tenant;
+mod wrap;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -10,12 +20,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::{BodyId, BucketId, Classify, ErrorKind, PartId, Rng};
+use base::{BodyId, BucketId, Classify, ErrorKind, Rng};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use envelope::{Dek, EnvelopeError, Kek, WrappedKey};
 use parking_lot::RwLock;
 use zeroize::Zeroizing;
+
+pub use cache::LEASE_MS;
+pub use error::PortionError;
+pub use keep::{BYTES_MAX, PARTS_MAX};
+pub use kms::{EncryptionContext, Opened, key_of};
+pub use portions::{
+    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed, parse_id,
+};
+pub use tenant::TenantKey;
+pub use wrap::{DekPlace, KeyName, PortionKey, Wrap};
 
 /// First line of a root key file.
 const FILE_MAGIC: &str = "holdfast root key v1";
@@ -64,36 +84,6 @@ impl Classify for KeyError {
             Self::NotAKey { .. } | Self::Wrong(_) => ErrorKind::Corrupt,
             Self::Exposed { .. } => ErrorKind::Denied,
         }
-    }
-}
-
-/// What a wrapped DEK is for. The wrap opens for exactly this name and body, so a record moved to
-/// another name by a hand in the metadata does not open there.
-#[derive(Debug, Clone, Copy)]
-pub struct DekPlace<'a> {
-    /// The bucket.
-    pub bucket: BucketId,
-    /// The object's key.
-    pub object: &'a str,
-    /// The body (version).
-    pub body: BodyId,
-    /// Part number; 0 for a body of one part.
-    pub number: u16,
-    /// The part.
-    pub part: PartId,
-}
-
-impl DekPlace<'_> {
-    /// Fixed-length fields first, the name last: no two places share an encoding.
-    fn context(&self) -> Vec<u8> {
-        let mut context = Vec::with_capacity(64 + self.object.len());
-        context.extend_from_slice(b"dek/1");
-        context.extend_from_slice(self.bucket.as_bytes());
-        context.extend_from_slice(self.body.as_bytes());
-        context.extend_from_slice(&self.number.to_be_bytes());
-        context.extend_from_slice(self.part.as_bytes());
-        context.extend_from_slice(self.object.as_bytes());
-        context
     }
 }
 
@@ -351,7 +341,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use base::SeededRng;
+    use base::{PartId, SeededRng};
 
     #[test]
     fn a_root_key_file_opens_again_and_only_for_its_owner() {

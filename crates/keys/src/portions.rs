@@ -197,7 +197,9 @@ impl Portions {
     pub async fn find(&self, account: AccountId, name: &str) -> Result<Portion, PortionError> {
         let gone = || PortionError::NoSuchPortion(name.to_owned());
         let id = match name.strip_prefix("alias/") {
-            Some(alias) => self.record::<AliasRecord>(key::alias_key(account, alias)).await?.ok_or_else(gone)?.0.portion,
+            Some(alias) => {
+                self.record::<AliasRecord>(key::alias_key(account, alias)).await?.ok_or_else(gone)?.0.portion
+            }
             None => match self.find_name(account, name).await? {
                 Some(id) => id,
                 None => parse_id(name).ok_or_else(gone)?,
@@ -365,7 +367,7 @@ impl Portions {
         Ok(true)
     }
 
-    async fn commit_once(&self, batch: Batch) -> Result<(), PortionError> {
+    pub(crate) async fn commit_once(&self, batch: Batch) -> Result<(), PortionError> {
         self.meta.commit(batch).await.map_err(|error| match error {
             CommitError::Failed { .. } => PortionError::Contended,
             error => error.into(),
@@ -612,6 +614,13 @@ pub fn parse_id(text: &str) -> Option<PortionId> {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
     let dashed = text.len() == 36 && text.match_indices('-').map(|(at, _)| at).eq([8, 13, 18, 23]);
     (dashed || !text.contains('-')).then(|| digits.parse().ok())?
+}
+
+/// A key's id as AWS KMS writes it: with dashes.
+pub fn dashed(id: PortionId) -> String {
+    let digits = id.to_string();
+    let pieces = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    pieces.join("-")
 }
 
 fn check_name(name: &str) -> Result<(), PortionError> {

@@ -109,9 +109,11 @@ impl Rules {
         if document.rules.len() > RULES_MAX {
             return Err(RulesError::TooLong);
         }
-        let rules = document.rules.into_iter().enumerate().map(|(index, raw)| {
-            compile(raw).map_err(|why| RulesError::Rule { rule: index + 1, why })
-        });
+        let rules = document
+            .rules
+            .into_iter()
+            .enumerate()
+            .map(|(index, raw)| compile(raw).map_err(|why| RulesError::Rule { rule: index + 1, why }));
         Ok(Self(rules.collect::<Result<_, _>>()?))
     }
 
@@ -139,7 +141,9 @@ impl Rule {
             Piece::Text(text) => text.clone(),
             Piece::Caught(name) if name == "bucket" => subject.bucket.to_owned(),
             // Checked when the rule was read.
-            Piece::Caught(name) => caught.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text).to_owned(),
+            Piece::Caught(name) => {
+                caught.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text).to_owned()
+            }
         };
         Some(self.portion.iter().map(piece).collect())
     }
@@ -207,7 +211,9 @@ fn caught<'p, 'k>(pattern: &'p [Piece], key: &'k str) -> Option<Vec<(&'p String,
                 let segment = rest.split('/').next().unwrap_or_default();
                 let end = match pieces.peek() {
                     // The text behind may begin with the `/` that ends the segment.
-                    Some(Piece::Text(next)) => rest.match_indices(next.as_str()).map(|(at, _)| at).find(|at| *at > 0)?,
+                    Some(Piece::Text(next)) => {
+                        rest.match_indices(next.as_str()).map(|(at, _)| at).find(|at| *at > 0)?
+                    }
                     _ => segment.len(),
                 };
                 if end == 0 || end > segment.len() {
@@ -258,7 +264,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn choose(rules: &Rules, bucket: &str, key: &str, tags: &[(&str, &str)], content_type: &str) -> (String, Option<usize>) {
+    fn choose(
+        rules: &Rules,
+        bucket: &str,
+        key: &str,
+        tags: &[(&str, &str)],
+        content_type: &str,
+    ) -> (String, Option<usize>) {
         let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let choice = rules.choose(&Subject { bucket, key, tags: &tags, content_type });
         (choice.portion, choice.rule)

@@ -54,7 +54,8 @@ impl TenantKey {
     }
 
     fn portion_context(&self, name: KeyName) -> Vec<u8> {
-        [b"portion/1".as_slice(), &self.account.to_bytes(), name.portion.as_bytes(), &name.version.to_be_bytes()].concat()
+        [b"portion/1".as_slice(), &self.account.to_bytes(), name.portion.as_bytes(), &name.version.to_be_bytes()]
+            .concat()
     }
 }
 

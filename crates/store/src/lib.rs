@@ -1,7 +1,7 @@
 //! The object store: buckets, objects, multipart uploads, users; packs, repair, scrub, collection.
 //!
 //! [`Store`] is what the edges talk to. Metadata goes to a [`meta::Engine`], sealed and erasure
-//! coded bytes to a [`sites::Pool`]; keys come from [`keys::Keyring`].
+//! coded bytes to a [`sites::Pool`]; keys come from [`keys::Portions`].
 
 pub mod api;
 mod attach;

@@ -173,12 +173,12 @@ fn exactly<R: Record>(body: &[u8]) -> Result<R, RecordError> {
     }
 }
 
-/// Reads version 2 of a record, and version 1, which lacked the last fields: `absent` is what
-/// they are written as where they were not.
+/// Reads the versions of a record from 2 on, which have the same fields, and version 1, which lacked the
+/// last ones: `absent` is what they are written as where they were not.
 fn grown<R: Record>(version: u8, body: &[u8], absent: &[u8]) -> Result<R, RecordError> {
     match version {
         1 => exactly(&[body, absent].concat()),
-        2 => exactly(body),
+        2.. => exactly(body),
         _ => Err(RecordError::Corrupt { record: R::NAME }),
     }
 }

@@ -76,7 +76,10 @@ pub struct PortionKeyRecord {
 
 impl std::fmt::Debug for PortionKeyRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PortionKeyRecord").field("parts", &self.parts).field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("PortionKeyRecord")
+            .field("parts", &self.parts)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 
