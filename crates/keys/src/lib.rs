@@ -35,7 +35,7 @@ pub use portions::{
     Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed, parse_id,
 };
 pub use tenant::TenantKey;
-pub use wrap::{DekPlace, KeyName, PortionKey, Wrap};
+pub use wrap::{DekPlace, KeyName, PortionKey, Wrap, wraps_of};
 
 /// First line of a root key file.
 const FILE_MAGIC: &str = "holdfast root key v1";

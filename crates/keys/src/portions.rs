@@ -390,7 +390,7 @@ impl Portions {
                 writes: vec![Write::Put(row_key, record.encode()), Write::Put(next_key, next.encode())],
             };
             if rewrap {
-                let work = RewrapRecord { below: record.version, since_ms: self.now_ms() };
+                let work = RewrapRecord { below: record.version, since_ms: self.now_ms(), is_clean: false };
                 batch.writes.push(Write::Put(key::rewrap_key(account, id), work.encode()));
             }
             match self.meta.commit(batch).await {
@@ -419,6 +419,26 @@ impl Portions {
             }
         }
         Ok(work)
+    }
+
+    /// A pass found nothing to move.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn found_clean(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        work: &RewrapRecord,
+    ) -> Result<(), PortionError> {
+        let row_key = key::rewrap_key(account, id);
+        let Some((now, version)) = self.record::<RewrapRecord>(row_key.clone()).await? else { return Ok(()) };
+        if now != *work {
+            return Ok(());
+        }
+        let clean = RewrapRecord { is_clean: true, ..now };
+        let checks = vec![Check::Is(row_key.clone(), version)];
+        self.commit_once(Batch { checks, writes: vec![Write::Put(row_key, clean.encode())] }).await
     }
 
     /// All parts were moved: the versions of the key below `work`'s are gone, but those that seal

@@ -19,6 +19,14 @@ pub struct KeyName {
     pub version: u32,
 }
 
+/// Work that concerns no portion's parts.
+pub mod wraps_of {
+    use base::PortionId;
+
+    /// Stands for all buckets' keys, where a portion's id does for its own.
+    pub const BUCKETS: PortionId = PortionId::from_bytes([0; 16]);
+}
+
 /// A wrapped DEK, and what it is under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrap {

@@ -19,12 +19,13 @@ use crate::outbox::Happened;
 use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::version::Found;
+use crate::worker::rewrap::key_lives;
 use crate::{Error, Store};
 
 /// Largest object that one copy makes, bytes (S3: 5 GiB).
 const COPY_SIZE_MAX: u64 = 5 << 30;
-/// Parts re-wrapped in one batch: each is a check and two writes of at most a hundred.
-const PARTS_PER_BATCH: usize = 25;
+/// Parts re-wrapped in one batch: each is two checks and two writes of at most a hundred.
+const PARTS_PER_BATCH: usize = 20;
 /// A staged copy that is not committed within this is taken apart.
 const STAGING_MS: u64 = 24 * 3600 * 1000;
 
@@ -183,7 +184,9 @@ impl Store {
                     // The source was replaced and taken apart under us.
                     let (mut part, _) = found.ok_or(Error::NoSuchKey)?;
                     if let Some(sealed) = &part.sealed {
-                        part.sealed = Some(self.share_part(old, new, number, sealed, &mut batch).await?);
+                        let sealed = self.share_part(old, new, number, sealed, &mut batch).await?;
+                        batch.checks.extend(key_lives(&sealed.wrapped_dek));
+                        part.sealed = Some(sealed);
                     }
                     batch.writes.push(Write::Put(key::part_key(UploadId::from(new.place.body), number), part.encode()));
                 }

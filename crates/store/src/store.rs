@@ -146,6 +146,11 @@ impl Store {
         self.0.pool.probe_all().await;
     }
 
+    /// Looks now for keys that were rotated or are to be shredded, instead of within a minute.
+    pub fn wake_rewrap(&self) {
+        self.0.workers.wake_rewrap.notify_one();
+    }
+
     /// Portions of the data and their keys.
     pub fn portions(&self) -> &Portions {
         &self.0.portions

@@ -135,6 +135,8 @@ pub struct RewrapRecord {
     pub below: u32,
     /// Milliseconds since the Unix epoch.
     pub since_ms: u64,
+    /// Whether a pass has found nothing to move.
+    pub is_clean: bool,
 }
 
 impl Record for RewrapRecord {
