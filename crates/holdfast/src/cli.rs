@@ -42,6 +42,8 @@ pub(crate) enum Command {
     /// Tenants: buckets, users and groups that never meet those of others.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Portions of the data, each under a key of its own.
+    Portion(PortionArgs),
     /// The five sites.
     #[command(subcommand)]
     Site(SiteCommand),
@@ -235,6 +237,102 @@ pub(crate) enum TenantCommand {
     List,
     /// Remove a tenant without buckets, groups and users; its administrator goes with it.
     Delete { name: String },
+}
+
+#[derive(Args)]
+pub(crate) struct PortionArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(subcommand)]
+    pub(crate) command: PortionCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PortionCommand {
+    /// All portions, oldest first.
+    List,
+    /// One portion and the versions of its key.
+    Show {
+        /// Its name, its key's id, or alias/NAME.
+        name: String,
+    },
+    /// Make a portion; rules and SSE-KMS requests may name it.
+    Create {
+        name: String,
+        /// What it is for.
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// The rules that choose portions for what is written.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// What a leak of the portion's key would open: every part, a line each.
+    Exposure {
+        name: String,
+        /// Of this version of the key only.
+        #[arg(long)]
+        key_version: Option<u32>,
+        /// Count, do not list.
+        #[arg(long)]
+        summary: bool,
+    },
+    /// Give the key a new version, and move all parts to it; their bytes stay as they are.
+    Rotate {
+        name: String,
+        /// Leave the parts under the versions that they are under.
+        #[arg(long)]
+        no_rewrap: bool,
+    },
+    /// Open nothing with the key, until it is enabled again.
+    Disable { name: String },
+    /// Let the key open again.
+    Enable { name: String },
+    /// Destroy the key, and so all that is under it; until the days are over `keep` takes it back.
+    Shred {
+        name: String,
+        /// 0 to 30.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=30))]
+        days: u32,
+        /// The name once more, where it is to be at once.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        /// Only count what would be lost.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Do not shred it; its key stays disabled.
+    Keep { name: String },
+    /// Move what was written before there were portions from its bucket's key to portions.
+    Migrate {
+        /// Only tell whether that is under way.
+        #[arg(long)]
+        status: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Print the rules as they were put.
+    Get,
+    /// Put rules in place of those that were.
+    Put {
+        /// JSON; - reads it from stdin.
+        file: PathBuf,
+    },
+    /// Which portion an object would belong to.
+    Test {
+        /// BUCKET/KEY.
+        object: String,
+        /// A tag of it.
+        #[arg(long, value_name = "NAME=VALUE")]
+        tag: Vec<String>,
+        /// Its content type.
+        #[arg(long)]
+        content_type: Option<String>,
+        /// Ask these rules instead of those in force.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]

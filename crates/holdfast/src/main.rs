@@ -49,6 +49,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::User(args) => runtime.block_on(command::user::run(&cli.admin, args, json)),
         Command::Group(args) => runtime.block_on(command::group::run(&cli.admin, args, json)),
         Command::Tenant(args) => runtime.block_on(command::tenant::run(&cli.admin, args, json)),
+        Command::Portion(args) => runtime.block_on(command::portion::run(&cli.admin, args, json)),
         Command::Site(args) => runtime.block_on(command::site::run(&cli.admin, args, json)),
         Command::Scrub(args) => runtime.block_on(command::scrub::run(&cli.admin, args, json)),
         Command::Notify(args) => runtime.block_on(command::notify::run(&cli.admin, args, json)),

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod group;
 pub(crate) mod notify;
 pub(crate) mod policy;
+pub(crate) mod portion;
 pub(crate) mod scrub;
 pub(crate) mod site;
 pub(crate) mod status;
