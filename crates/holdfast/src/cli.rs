@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Where event notifications go.
     #[command(subcommand)]
     Notify(NotifyCommand),
+    /// The keys that everything is under.
+    #[command(subcommand)]
+    Key(KeysCommand),
     /// Check a configuration file, or print an example.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -79,9 +82,19 @@ pub(crate) struct ServeArgs {
     /// Configuration file; `holdfast config example` prints one.
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
     /// How logs are written to stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HOLDFAST_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
+}
+
+/// What opens a sealed root key.
+#[derive(Args, Default)]
+pub(crate) struct PassphraseArgs {
+    /// File with the passphrase of a sealed root key, mode 0600; or HOLDFAST_ROOT_PASSPHRASE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -386,6 +399,63 @@ pub(crate) enum NotifyCommand {
     List,
     /// Send a test event to a target and say what happened.
     Test { name: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// The root key: works on the data directory, whether the server runs or not.
+    #[command(subcommand)]
+    Root(RootCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RootCommand {
+    /// Print shares of the root key, for people to keep; some of them give it back.
+    Split {
+        /// How many.
+        #[arg(long, default_value_t = 5)]
+        shares: u8,
+        /// How many of them give the key back; fewer tell nothing about it.
+        #[arg(long, default_value_t = 3)]
+        threshold: u8,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Write the root key from shares; sealed if there is a passphrase. Never over another.
+    Recover {
+        #[command(flatten)]
+        shares: SharesArgs,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// A drill: whether shares give the root key that is there; exit 1 if not. Writes nothing.
+    Check {
+        #[command(flatten)]
+        shares: SharesArgs,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Seal the file of the root key by a passphrase, which the server then needs to start.
+    Seal(SealArgs),
+    /// Put the root key back in clear.
+    Unseal(SealArgs),
+}
+
+/// Where shares come from.
+#[derive(Args)]
+pub(crate) struct SharesArgs {
+    /// File with a share on each line, instead of stdin.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SealArgs {
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
+    /// Do all of it but the writing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Subcommand)]

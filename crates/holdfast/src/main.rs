@@ -5,12 +5,13 @@ mod command;
 mod config;
 mod credentials;
 mod exit;
+mod passphrase;
 mod render;
 mod serve;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, KeysCommand};
 use crate::exit::{Exit, Failure};
 
 // Bodies are a few large, short-lived buffers per request; the system allocator gives such pages
@@ -45,6 +46,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(args) => runtime.block_on(serve::serve(args)),
         Command::Config(args) => command::config::run(args, json),
         Command::Completions { shell } => command::completions::run(shell),
+        Command::Key(KeysCommand::Root(args)) => runtime.block_on(command::root::run(&cli.admin, args, json)),
         Command::Status(args) => runtime.block_on(command::status::run(&cli.admin, args, json)),
         Command::User(args) => runtime.block_on(command::user::run(&cli.admin, args, json)),
         Command::Group(args) => runtime.block_on(command::group::run(&cli.admin, args, json)),
