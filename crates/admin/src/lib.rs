@@ -12,6 +12,7 @@ mod health;
 mod home;
 mod metrics;
 mod notify;
+mod portions;
 mod scrub;
 mod sites;
 mod status;
@@ -32,6 +33,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Problem;
 pub use groups::{Group, GroupList, NewGroup};
+pub use keys::rules::Choice;
+pub use portions::{
+    ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rotate, RulesDocument,
+    SetPortion, TestRules,
+};
 pub use sigv4;
 pub use sites::{Done, Site, SiteList};
 pub use tenants::{NewTenant, SecretTenant, Tenant, TenantList};
@@ -102,6 +108,14 @@ fn router(app: App) -> Router {
             "/v1/groups/{name}/policies/{policy}",
             get(groups::get_policy).put(groups::put_policy).delete(groups::delete_policy),
         )
+        .route("/v1/portions", get(portions::list).post(portions::create))
+        .route("/v1/portions/{name}", get(portions::get))
+        .route("/v1/portions/{name}/state", put(portions::set))
+        .route("/v1/portions/{name}/rotate", post(portions::rotate))
+        .route("/v1/portions/{name}/exposure", get(portions::exposure))
+        .route("/v1/portion-rules", get(portions::rules).put(portions::put_rules))
+        .route("/v1/portion-rules/test", post(portions::test_rules))
+        .route("/v1/portion-migration", get(portions::migration).post(portions::migrate))
         .route("/v1/tenants", get(tenants::list).post(tenants::create))
         .route("/v1/tenants/{name}", delete(tenants::delete))
         .route("/v1/sites", get(sites::list))

@@ -130,6 +130,10 @@ id!(
     /// A multipart upload.
     UploadId
 );
+id!(
+    /// A portion of the data, and its key: the KMS API knows the key by it.
+    PortionId
+);
 
 impl From<UploadId> for BodyId {
     /// A completed upload keeps its id as the body's, so that part wraps stay valid.

@@ -10,4 +10,4 @@ pub mod limits;
 
 pub use doors::{Clock, Doors, ManualClock, Rng, SeededRng, SystemClock, SystemRng};
 pub use error::{Classify, ErrorKind};
-pub use id::{AccountId, BlobId, BodyId, BucketId, ParseIdError, PartId, UploadId};
+pub use id::{AccountId, BlobId, BodyId, BucketId, ParseIdError, PartId, PortionId, UploadId};

@@ -106,6 +106,11 @@ impl Server {
 
     /// Starts the process on what is there; waits until it tells its addresses.
     pub fn boot(&mut self) {
+        self.boot_with(&[]);
+    }
+
+    /// The same, with more arguments.
+    pub fn boot_with(&mut self, args: &[&str]) {
         let out = File::create(self.dir().join("out.txt")).expect("a log");
         let err = File::options().create(true).append(true).open(self.dir().join("err.txt")).expect("a log");
         let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
@@ -113,6 +118,7 @@ impl Server {
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.dir().join("data"))
+            .args(args)
             .env("HOLDFAST_ACCESS_KEY", ACCESS_KEY)
             .env("HOLDFAST_SECRET_KEY", SECRET_KEY)
             .stdout(out)

@@ -4,18 +4,22 @@
 //! * Bodies: C2SP chunked-encryption (<https://c2sp.org/chunked-encryption>) with HKDF-SHA-512 and
 //!   AES-256-GCM: 16 KiB chunks, 32-byte key commitment, random access. See [`Sealer`], [`Opener`].
 //! * Keys: AES-256-KWP (RFC 5649) under a key derived for the one context. See [`Kek`].
+//! * Shares: a key cut so that some of many people give it back. See [`split`], [`combine`].
 //!
 //! Pure: no I/O, no clock; randomness comes in through [`base::Rng`]. The formats are specified in
-//! `docs/spec/part.md` and `docs/spec/wrap.md`.
+//! `docs/spec/part.md`, `docs/spec/wrap.md` and `docs/spec/root.md`.
 
 mod body;
 mod error;
 mod key;
+mod shamir;
 mod small;
+mod text;
 #[cfg(test)]
 mod vectors;
 
 pub use body::{BodyHeader, HEADER_LEN, Opener, SALT_LEN, Sealer, chunk_count, plain_len, sealed_len};
-pub use error::EnvelopeError;
+pub use error::{EnvelopeError, ShareError};
 pub use key::{Dek, Kek, WrappedKey};
+pub use shamir::{SHARES_MAX, SetId, Share, THRESHOLD_MIN, combine, split};
 pub use small::{open_small, seal_small};

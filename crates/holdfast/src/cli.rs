@@ -42,6 +42,8 @@ pub(crate) enum Command {
     /// Tenants: buckets, users and groups that never meet those of others.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Portions of the data, each under a key of its own.
+    Portion(PortionArgs),
     /// The five sites.
     #[command(subcommand)]
     Site(SiteCommand),
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Where event notifications go.
     #[command(subcommand)]
     Notify(NotifyCommand),
+    /// The keys that everything is under.
+    #[command(subcommand)]
+    Key(KeysCommand),
     /// Check a configuration file, or print an example.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -77,9 +82,19 @@ pub(crate) struct ServeArgs {
     /// Configuration file; `holdfast config example` prints one.
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
     /// How logs are written to stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HOLDFAST_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
+}
+
+/// What opens a sealed root key.
+#[derive(Args, Default)]
+pub(crate) struct PassphraseArgs {
+    /// File with the passphrase of a sealed root key, mode 0600; or HOLDFAST_ROOT_PASSPHRASE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -237,6 +252,102 @@ pub(crate) enum TenantCommand {
     Delete { name: String },
 }
 
+#[derive(Args)]
+pub(crate) struct PortionArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(subcommand)]
+    pub(crate) command: PortionCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PortionCommand {
+    /// All portions, oldest first.
+    List,
+    /// One portion and the versions of its key.
+    Show {
+        /// Its name, its key's id, or alias/NAME.
+        name: String,
+    },
+    /// Make a portion; rules and SSE-KMS requests may name it.
+    Create {
+        name: String,
+        /// What it is for.
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// The rules that choose portions for what is written.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// What a leak of the portion's key would open: every part, a line each.
+    Exposure {
+        name: String,
+        /// Of this version of the key only.
+        #[arg(long)]
+        key_version: Option<u32>,
+        /// Count, do not list.
+        #[arg(long)]
+        summary: bool,
+    },
+    /// Give the key a new version, and move all parts to it; their bytes stay as they are.
+    Rotate {
+        name: String,
+        /// Leave the parts under the versions that they are under.
+        #[arg(long)]
+        no_rewrap: bool,
+    },
+    /// Open nothing with the key, until it is enabled again.
+    Disable { name: String },
+    /// Let the key open again.
+    Enable { name: String },
+    /// Destroy the key, and so all that is under it; until the days are over `keep` takes it back.
+    Shred {
+        name: String,
+        /// 0 to 30.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=30))]
+        days: u32,
+        /// The name once more, where it is to be at once.
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        /// Only count what would be lost.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Do not shred it; its key stays disabled.
+    Keep { name: String },
+    /// Move what was written before there were portions from its bucket's key to portions.
+    Migrate {
+        /// Only tell whether that is under way.
+        #[arg(long)]
+        status: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Print the rules as they were put.
+    Get,
+    /// Put rules in place of those that were.
+    Put {
+        /// JSON; - reads it from stdin.
+        file: PathBuf,
+    },
+    /// Which portion an object would belong to.
+    Test {
+        /// BUCKET/KEY.
+        object: String,
+        /// A tag of it.
+        #[arg(long, value_name = "NAME=VALUE")]
+        tag: Vec<String>,
+        /// Its content type.
+        #[arg(long)]
+        content_type: Option<String>,
+        /// Ask these rules instead of those in force.
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Right {
     /// List and read.
@@ -288,6 +399,63 @@ pub(crate) enum NotifyCommand {
     List,
     /// Send a test event to a target and say what happened.
     Test { name: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// The root key: works on the data directory, whether the server runs or not.
+    #[command(subcommand)]
+    Root(RootCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RootCommand {
+    /// Print shares of the root key, for people to keep; some of them give it back.
+    Split {
+        /// How many.
+        #[arg(long, default_value_t = 5)]
+        shares: u8,
+        /// How many of them give the key back; fewer tell nothing about it.
+        #[arg(long, default_value_t = 3)]
+        threshold: u8,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Write the root key from shares; sealed if there is a passphrase. Never over another.
+    Recover {
+        #[command(flatten)]
+        shares: SharesArgs,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// A drill: whether shares give the root key that is there; exit 1 if not. Writes nothing.
+    Check {
+        #[command(flatten)]
+        shares: SharesArgs,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Seal the file of the root key by a passphrase, which the server then needs to start.
+    Seal(SealArgs),
+    /// Put the root key back in clear.
+    Unseal(SealArgs),
+}
+
+/// Where shares come from.
+#[derive(Args)]
+pub(crate) struct SharesArgs {
+    /// File with a share on each line, instead of stdin.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SealArgs {
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
+    /// Do all of it but the writing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Subcommand)]

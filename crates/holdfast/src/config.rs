@@ -8,10 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base::limits::COLUMNS;
+use keys::Passphrase;
 use serde::Deserialize;
 use store::TargetOptions;
 
-use crate::cli::ServeArgs;
+use crate::cli::{PassphraseArgs, ServeArgs};
+use crate::passphrase;
 
 const DEFAULT_DATA_DIR: &str = "./holdfast-data";
 /// Names of the sites that `serve` makes without a configuration.
@@ -29,6 +31,7 @@ struct Raw {
     region: Option<String>,
     domains: Option<Vec<String>>,
     website_domains: Option<Vec<String>>,
+    root_passphrase_file: Option<PathBuf>,
     body_memory_mib: Option<u32>,
     collect_after_s: Option<u64>,
     lifecycle_day_s: Option<u64>,
@@ -57,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<String>,
     /// Domains that have the websites of buckets as subdomains.
     pub(crate) website_domains: Vec<String>,
+    /// What opens the root key, where it is sealed.
+    pub(crate) passphrase: Option<Passphrase>,
     /// Bytes.
     pub(crate) body_memory: usize,
     pub(crate) collect_after_ms: u64,
@@ -97,6 +102,7 @@ pub(crate) fn check_file(path: &Path) -> Result<Config, Mistakes> {
         listen: None,
         admin_listen: None,
         config: None,
+        passphrase: PassphraseArgs::default(),
         log_format: crate::cli::LogFormat::Text,
     };
     check(read(path)?, &args)
@@ -123,6 +129,15 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     }
     let domains = domains_of(&mut mistakes, "domains", raw.domains, "localhost");
     let website_domains = domains_of(&mut mistakes, "website_domains", raw.website_domains, "web.localhost");
+    // The command line and the environment over the file.
+    let given = match passphrase::given(&args.passphrase) {
+        Ok(None) => raw.root_passphrase_file.as_deref().map(passphrase::from_file).transpose(),
+        given => given,
+    };
+    let passphrase = given.unwrap_or_else(|failure| {
+        mistakes.push(failure.error);
+        None
+    });
     let body_memory_mib = raw.body_memory_mib.unwrap_or(112);
     if !(32..=65_536).contains(&body_memory_mib) {
         mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
@@ -145,6 +160,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         region,
         domains,
         website_domains,
+        passphrase,
         body_memory: body_memory_mib as usize * 1024 * 1024,
         lifecycle_day: raw
             .lifecycle_day_s
@@ -275,6 +291,7 @@ mod tests {
             listen: None,
             admin_listen: None,
             config: None,
+            passphrase: PassphraseArgs::default(),
             log_format: crate::cli::LogFormat::Text,
         };
         check(toml::from_str(text).map_err(|e| Mistakes(vec![e.to_string()]))?, &args)
@@ -317,6 +334,7 @@ mod tests {
         let table = [
             ("[notify.a]\nkind = \"nats\"\nurl = \"nats://h\"\ntopic = \"x\"".to_owned(), "unknown field"),
             ("datadir = \"x\"".to_owned(), "unknown field"),
+            ("root_passphrase_file = \"/nonexistent\"".to_owned(), "passphrase file /nonexistent"),
             (site("a", "file:///a"), "exactly 5"),
             (five(|i| site(&format!("s{i}"), &format!("ftp://h/{i}"))), "unknown scheme ftp"),
             (five(|i| site(&format!("s{i}"), &format!("file://{i}"))), "three slashes"),

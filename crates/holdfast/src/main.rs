@@ -5,12 +5,13 @@ mod command;
 mod config;
 mod credentials;
 mod exit;
+mod passphrase;
 mod render;
 mod serve;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, KeysCommand};
 use crate::exit::{Exit, Failure};
 
 // Bodies are a few large, short-lived buffers per request; the system allocator gives such pages
@@ -45,10 +46,12 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(args) => runtime.block_on(serve::serve(args)),
         Command::Config(args) => command::config::run(args, json),
         Command::Completions { shell } => command::completions::run(shell),
+        Command::Key(KeysCommand::Root(args)) => runtime.block_on(command::root::run(&cli.admin, args, json)),
         Command::Status(args) => runtime.block_on(command::status::run(&cli.admin, args, json)),
         Command::User(args) => runtime.block_on(command::user::run(&cli.admin, args, json)),
         Command::Group(args) => runtime.block_on(command::group::run(&cli.admin, args, json)),
         Command::Tenant(args) => runtime.block_on(command::tenant::run(&cli.admin, args, json)),
+        Command::Portion(args) => runtime.block_on(command::portion::run(&cli.admin, args, json)),
         Command::Site(args) => runtime.block_on(command::site::run(&cli.admin, args, json)),
         Command::Scrub(args) => runtime.block_on(command::scrub::run(&cli.admin, args, json)),
         Command::Notify(args) => runtime.block_on(command::notify::run(&cli.admin, args, json)),

@@ -1,8 +1,10 @@
 //! Screens: from data to text. Pure.
 
-use admin::{Group, Site, Tenant, User};
+use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, User};
 use store::api::{Grant, KeyEntry};
 use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
+
+use crate::command::portion::Summary;
 
 /// Columns of text, aligned. The last column is not padded.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -265,6 +267,82 @@ pub(crate) fn scrub(scrub: &ScrubProgress) -> String {
     ));
     if let Some(error) = &scrub.last_error {
         text.push_str(&format!("last error: {}\n", clean(error)));
+    }
+    text
+}
+
+fn state_of(portion: &Portion, now_ms: u64) -> String {
+    match (portion.state.as_str(), portion.shred_ms) {
+        ("pending-shred", Some(at_ms)) => format!("shredded in {}", ago(now_ms, at_ms)),
+        (state, _) => state.to_owned(),
+    }
+}
+
+pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
+    let rows: Vec<Vec<String>> = portions
+        .iter()
+        .map(|portion| {
+            let age = ago(portion.created_ms, now_ms);
+            let by = if portion.by_rule { "rule" } else { "hand" };
+            vec![
+                clean(&portion.name),
+                state_of(portion, now_ms),
+                portion.version.to_string(),
+                age,
+                by.to_owned(),
+                portion.id.clone(),
+            ]
+        })
+        .collect();
+    table(&["PORTION", "STATE", "KEY VERSION", "AGE", "MADE BY", "KEY ID"], &rows)
+}
+
+pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
+    let portion = &found.portion;
+    let mut text = format!(
+        "portion   {}\nkey id    {}\nstate     {}\n",
+        clean(&portion.name),
+        portion.id,
+        state_of(portion, now_ms)
+    );
+    if !portion.description.is_empty() {
+        text.push_str(&format!("about     {}\n", clean(&portion.description)));
+    }
+    text.push_str(&format!("rotation  every {} days, or at a cap\n", portion.rotation_days));
+    if found.rewrapping {
+        text.push_str("parts are being moved to the newest version\n");
+    }
+    let rows: Vec<Vec<String>> = found
+        .versions
+        .iter()
+        .map(|version| {
+            let kms = if version.given_out { "yes" } else { "no" };
+            let age = ago(version.created_ms, now_ms);
+            vec![version.version.to_string(), age, version.parts.to_string(), bytes(version.bytes), kms.to_owned()]
+        })
+        .collect();
+    text + "\n" + &table(&["VERSION", "AGE", "PARTS, AT MOST", "BYTES, AT MOST", "USED BY KMS API"], &rows)
+}
+
+pub(crate) fn exposed(part: &ExposedPart) -> String {
+    let version = part.version.as_deref().unwrap_or("upload");
+    let name = format!("s3://{}/{}", clean(&part.bucket), clean(&part.key));
+    format!("v{}  {:>10}  {version}  {:>5}  {name}", part.key_version, bytes(part.bytes), part.part)
+}
+
+pub(crate) fn exposed_summary(name: &str, told: &Summary, what: &str) -> String {
+    let mut text = format!(
+        "with the key of {} {} objects ({} parts, {}) {what}\n",
+        clean(name),
+        told.objects,
+        told.parts,
+        bytes(told.bytes)
+    );
+    for (bucket, objects) in &told.buckets {
+        text.push_str(&format!("  {}  {objects} objects\n", clean(bucket)));
+    }
+    if told.unreadable_rows > 0 {
+        text.push_str(&format!("  {} rows cannot be read: what is in them is not counted\n", told.unreadable_rows));
     }
     text
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::Doors;
 use base::limits::COLUMNS;
-use keys::Keyring;
+use keys::{KeyError, Keyring, Passphrase, RootError, SealError};
 use meta::{Embedded, EmbeddedOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -86,10 +86,12 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     let first_start = !meta_path.exists();
     let key_path = config.data_dir.join("root.key");
     if !first_start && !key_path.exists() {
-        return Err(Failure::new(format!("the root key {} is missing", key_path.display()))
-            .hint("restore it from your backup; without it no stored object can be opened"));
+        return Err(Failure::new(format!("the root key {} is missing", key_path.display())).hint(
+            "restore it from your backup, or from shares with `holdfast key root recover`; \
+                 without it no stored object can be opened",
+        ));
     }
-    let keyring = Keyring::open(&key_path, doors.rng.as_ref()).map_err(|e| failed(&e))?;
+    let keyring = open_keyring(&key_path, config.passphrase.as_ref(), doors).map_err(|e| failed(&e))?;
     if first_start {
         make_site_folders(config)?;
     }
@@ -107,6 +109,19 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     Store::open(Arc::new(meta), pool, keyring, keys, options)
         .await
         .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))
+}
+
+/// With a passphrase a first start makes a sealed root key. One that is in clear is opened all the same, so that
+/// the passphrase may be configured before the key is sealed.
+fn open_keyring(path: &Path, passphrase: Option<&Passphrase>, doors: &Doors) -> Result<Keyring, KeyError> {
+    let Some(passphrase) = passphrase else { return Keyring::open(path, doors.rng.as_ref()) };
+    match Keyring::open_sealed(path, passphrase, doors.rng.as_ref()) {
+        Err(KeyError::Root(RootError::Seal { source: SealError::NotSealed, .. })) => {
+            tracing::warn!("there is a passphrase, but the root key lies in clear; run: holdfast key root seal");
+            Keyring::open(path, doors.rng.as_ref())
+        }
+        opened => opened,
+    }
 }
 
 /// Samples of histograms are kept one by one until they are read: without this they would pile up
@@ -164,7 +179,7 @@ fn make_private_dir(path: &Path) -> Result<(), Failure> {
 }
 
 /// Held until the process ends: two servers on one data directory would destroy it.
-fn lock(data_dir: &Path) -> Result<std::fs::File, Failure> {
+pub(crate) fn lock(data_dir: &Path) -> Result<std::fs::File, Failure> {
     let path = data_dir.join("lock");
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(Failure::io(format!("lock file {}", path.display())))?;

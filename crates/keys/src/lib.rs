@@ -1,24 +1,43 @@
-//! The keys above a part's DEK: a root key in a file, a bucket key under it.
+//! The keys above a part's DEK: a root key in a file, tenants' keys under it, and under those the keys of
+//! portions, in versions. Buckets have a key of their own under the root, which parts were under before there were
+//! portions, and which those of SSE-C are under together with the customer's.
 //!
-//! Today's hierarchy has two levels; portions, tenants, leases and policy will grow between them.
-//! Callers see only [`Keyring`]: they hand in wrapped keys and get DEKs wrapped and unwrapped.
+//! [`Keyring`] holds the root key and knows no metadata; [`Portions`] is the rest.
+
+mod cache;
+mod error;
+mod keep;
+mod kms;
+mod portions;
+mod root;
+pub mod rules;
+mod tenant;
+mod wrap;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use base::{BodyId, BucketId, Classify, ErrorKind, PartId, Rng};
+use base::{BodyId, BucketId, Classify, ErrorKind, Rng};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use envelope::{Dek, EnvelopeError, Kek, WrappedKey};
 use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
-/// First line of a root key file.
-const FILE_MAGIC: &str = "holdfast root key v1";
+pub use cache::LEASE_MS;
+pub use envelope::{SHARES_MAX, Share, ShareError};
+pub use error::PortionError;
+pub use keep::{BYTES_MAX, PARTS_MAX};
+pub use kms::{EncryptionContext, Opened, key_of};
+pub use portions::{
+    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed, parse_id,
+};
+pub use root::{
+    Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile, RootKey, Seal, SealError,
+};
+pub use tenant::TenantKey;
+pub use wrap::{DekPlace, KeyName, PortionKey, Wrap, wraps_of};
 
 /// Unwrapped bucket keys kept in memory. Past it the map is emptied: unwrapping again costs
 /// microseconds, and a bound keeps memory bounded.
@@ -30,28 +49,9 @@ const TEMPORARY_SECRET_BYTES: usize = 30;
 /// Why a key is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The root key file cannot be read or made.
-    #[error("root key file {path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// The file is not a root key.
-    #[error("{path} is not a root key file; restore it from your backup")]
-    NotAKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Others than the owner may read the file.
-    #[error("{path} is open to others (mode {mode:o}); run: chmod 600 {path}")]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// The root key is not to be had.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// The wrapped key was made under another key or for something else, or is damaged.
     #[error("a stored key does not open: the root key is another one, or the record is damaged")]
     Wrong(#[from] EnvelopeError),
@@ -60,40 +60,9 @@ pub enum KeyError {
 impl Classify for KeyError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::File { .. } => ErrorKind::Unavailable,
-            Self::NotAKey { .. } | Self::Wrong(_) => ErrorKind::Corrupt,
-            Self::Exposed { .. } => ErrorKind::Denied,
+            Self::Root(error) => error.kind(),
+            Self::Wrong(_) => ErrorKind::Corrupt,
         }
-    }
-}
-
-/// What a wrapped DEK is for. The wrap opens for exactly this name and body, so a record moved to
-/// another name by a hand in the metadata does not open there.
-#[derive(Debug, Clone, Copy)]
-pub struct DekPlace<'a> {
-    /// The bucket.
-    pub bucket: BucketId,
-    /// The object's key.
-    pub object: &'a str,
-    /// The body (version).
-    pub body: BodyId,
-    /// Part number; 0 for a body of one part.
-    pub number: u16,
-    /// The part.
-    pub part: PartId,
-}
-
-impl DekPlace<'_> {
-    /// Fixed-length fields first, the name last: no two places share an encoding.
-    fn context(&self) -> Vec<u8> {
-        let mut context = Vec::with_capacity(64 + self.object.len());
-        context.extend_from_slice(b"dek/1");
-        context.extend_from_slice(self.bucket.as_bytes());
-        context.extend_from_slice(self.body.as_bytes());
-        context.extend_from_slice(&self.number.to_be_bytes());
-        context.extend_from_slice(self.part.as_bytes());
-        context.extend_from_slice(self.object.as_bytes());
-        context
     }
 }
 
@@ -169,17 +138,20 @@ impl Keyring {
     /// # Errors
     /// [`KeyError`] when the file is unreadable, readable by others, or not a key.
     pub fn open(path: &Path, rng: &dyn Rng) -> Result<Self, KeyError> {
-        let file_error = |source| KeyError::File { path: path.to_owned(), source };
-        match read_key_file(path) {
-            Ok(Some(root)) => Ok(Self::with_root(root)),
-            Ok(None) => {
-                let mut key = Zeroizing::new([0; 32]);
-                rng.fill(key.as_mut());
-                write_key_file(path, &key).map_err(file_error)?;
-                Ok(Self::with_root(Kek::from_bytes(*key)))
-            }
-            Err(error) => Err(error),
-        }
+        Self::open_sealed(path, &PlainFile, rng)
+    }
+
+    /// The same, with what seals the file.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also when the seal is not the file's.
+    pub fn open_sealed(path: &Path, seal: &dyn Seal, rng: &dyn Rng) -> Result<Self, KeyError> {
+        Ok(Self::of(&RootFile::new(path).open_or_make(seal, rng)?))
+    }
+
+    /// A keyring of a root key at hand.
+    pub fn of(root: &RootKey) -> Self {
+        Self::with_root(root.kek())
     }
 
     /// A keyring whose root key lives in memory only: for tests and simulation.
@@ -293,93 +265,10 @@ fn token_context(access_key: &str) -> Vec<u8> {
     [b"token/1".as_slice(), access_key.as_bytes()].concat()
 }
 
-fn read_key_file(path: &Path) -> Result<Option<Kek>, KeyError> {
-    let file_error = |source| KeyError::File { path: path.to_owned(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(file_error(e)),
-    };
-    let mode = file.metadata().map_err(file_error)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
-    }
-    let not_a_key = || KeyError::NotAKey { path: path.to_owned() };
-    let mut text = Zeroizing::new(String::with_capacity(256));
-    // A bound, so that a wrong path to a huge file is an error and not a full memory.
-    (&mut file).take(200).read_to_string(&mut text).map_err(|_| not_a_key())?;
-    let (magic, digits) = text.trim_end().split_once('\n').ok_or_else(not_a_key)?;
-    // Hexadecimal digits only: the parser of numbers below would take a sign as well.
-    if magic != FILE_MAGIC || digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(not_a_key());
-    }
-    let mut key = Zeroizing::new([0; 32]);
-    for (byte, pair) in key.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| not_a_key())?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| not_a_key())?;
-    }
-    Ok(Some(Kek::from_bytes(*key)))
-}
-
-/// Written beside its final name and renamed: a crash leaves no half key behind.
-fn write_key_file(path: &Path, key: &[u8; 32]) -> std::io::Result<()> {
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    text.push_str(FILE_MAGIC);
-    text.push('\n');
-    for byte in key {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
-        }
-    }
-    text.push('\n');
-    let fresh = path.with_extension("new");
-    // One that is left over may have another mode.
-    match std::fs::remove_file(&fresh) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-    use base::SeededRng;
-
-    #[test]
-    fn a_root_key_file_opens_again_and_only_for_its_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("root.key");
-        let rng = SeededRng::new(1);
-        let bucket = BucketId::random(&rng);
-        let wrapped = Keyring::open(&path, &rng).unwrap().new_bucket_key(bucket, &rng).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        Keyring::open(&path, &rng).unwrap().bucket_key(bucket, &wrapped).unwrap();
-
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(Keyring::open(&path, &rng), Err(KeyError::Exposed { mode: 0o640, .. })));
-    }
-
-    #[test]
-    fn a_damaged_root_key_file_is_never_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("root.key");
-        let signed = format!("holdfast root key v1\n{}\n", "+f".repeat(32));
-        for bad in [signed.as_str(), "", "holdfast root key v1\n", "holdfast root key v1\nzz\n", "something else\n\n"] {
-            std::fs::write(&path, bad).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            let opened = Keyring::open(&path, &SeededRng::new(1));
-            assert!(matches!(opened, Err(KeyError::NotAKey { .. })), "{bad:?}");
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), bad);
-        }
-    }
+    use base::{PartId, SeededRng};
 
     #[test]
     fn a_dek_opens_only_in_its_place() {

@@ -217,6 +217,15 @@ impl Authority {
         }
     }
 
+    /// Whether the request may use a KMS key for what it does with a bucket: by a policy of the caller, or
+    /// by a right that was granted on the bucket.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(crate) fn use_key(&self, action: &str, right: Right, bucket: &str, key: &str) -> S3Result<()> {
+        if self.alone(action, Some((right, bucket)), key).is_allowed() { Ok(()) } else { Err(denied()) }
+    }
+
     /// The policy to ask about a request; `None` also for a bucket that is not there, of which the
     /// operation tells those who may know.
     async fn policy_of(&self, bucket: &str, action: &str) -> S3Result<Option<Arc<Policy>>> {

@@ -1,20 +1,23 @@
 //! Server-side encryption: what requests ask for (SSE-S3, SSE-KMS, SSE-C), and what they are told.
 //!
-//! Everything is encrypted under the bucket's key. SSE-KMS knows one key, the default one, which
-//! is that. With SSE-C it takes the customer's key as well.
+//! Everything is encrypted under a portion's key, which rules choose. SSE-KMS names one, or the default, which
+//! stands for what the rules say. With SSE-C it takes the customer's key.
 
 use std::sync::Arc;
 
+use base::PortionId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use md5::{Digest as _, Md5};
 use s3s::dto::ServerSideEncryption;
 use s3s::{S3Result, s3_error};
-use store::api::{CustomerKey, Encrypt, Encryption};
+use store::api::{CustomerKey, Encrypt, Encryption, Right};
 use zeroize::Zeroizing;
 
-use crate::error::{custom, not_implemented};
+use crate::access::Authority;
+use crate::error::{answer, custom, not_implemented};
+use crate::service::Service;
 
 const METHOD: &str = "x-amz-server-side-encryption";
 const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
@@ -101,7 +104,7 @@ fn customer_in(headers: &HeaderMap, algorithm: &str, key: &str, md5: &str) -> S3
 /// How a new object is to be encrypted. `kms`: what the ARNs of the account's keys begin with.
 ///
 /// # Errors
-/// `InvalidArgument`, `InvalidEncryptionAlgorithmError`, `KMS.NotFoundException`, `NotImplemented`.
+/// `InvalidArgument`, `InvalidEncryptionAlgorithmError`, `NotImplemented`.
 pub(crate) fn asked(headers: &HeaderMap, kms: &str) -> S3Result<Asked> {
     let customer = customer(headers)?;
     let method = text(headers, METHOD)?;
@@ -120,8 +123,8 @@ pub(crate) fn asked(headers: &HeaderMap, kms: &str) -> S3Result<Asked> {
     let encrypt = match (&customer, method) {
         (Some(customer), _) => Encrypt::Customer(customer.key.clone()),
         (None, Some(ServerSideEncryption::AWS_KMS)) => {
-            known_key(text(headers, KMS_KEY)?, kms)?;
-            Encrypt::Kms { context: context(headers)?, bucket_key }
+            let key = named_key(text(headers, KMS_KEY)?, kms)?;
+            Encrypt::Kms { key, context: context(headers)?, bucket_key }
         }
         (None, Some(ServerSideEncryption::AWS_KMS_DSSE)) => return Err(not_implemented("dual-layer encryption")),
         (None, _) if headers.contains_key(KMS_KEY) || headers.contains_key(CONTEXT) => {
@@ -148,18 +151,65 @@ pub(crate) fn not_chosen(headers: &HeaderMap) -> S3Result<()> {
     }
 }
 
-/// Refuses a KMS key that is not the default one, which goes by these names.
+/// The KMS key that is named, as the store finds it; `None` for the default one.
 ///
 /// # Errors
-/// `KMS.NotFoundException`.
-pub(crate) fn known_key(name: Option<&str>, kms: &str) -> S3Result<()> {
-    let Some(name) = name else { return Ok(()) };
+/// `KMS.NotFoundException` for a key of another account or region.
+fn named_key(name: Option<&str>, kms: &str) -> S3Result<Option<String>> {
+    let Some(name) = name else { return Ok(None) };
     let plain = name.strip_prefix(kms).unwrap_or(name);
     if ["default", "key/default", "alias/aws/s3"].contains(&plain) {
-        return Ok(());
+        return Ok(None);
     }
-    let known = default_key(kms);
-    Err(custom("KMS.NotFoundException", format!("Key '{name}' does not exist; there is one key: {known}")))
+    if plain.starts_with("arn:") {
+        return Err(custom("KMS.NotFoundException", format!("Invalid arn {name}")));
+    }
+    Ok(Some(plain.strip_prefix("key/").unwrap_or(plain).to_owned()))
+}
+
+/// The portion whose key is named, which the caller must be allowed to use; `None`: the default key.
+///
+/// # Errors
+/// `KMS.NotFoundException`, `AccessDenied`, or the store's.
+pub(crate) async fn usable_key(
+    at: &Service,
+    authority: &Authority,
+    bucket: &str,
+    name: Option<&str>,
+) -> S3Result<Option<PortionId>> {
+    let Some(name) = named_key(name, &at.kms())? else { return Ok(None) };
+    let found = at.store.portions().find(at.store.account(), &name).await;
+    let id = found.map_err(|error| answer(error.into()))?.id;
+    authority.use_key("kms:GenerateDataKey", Right::Write, bucket, &key_arn(&at.kms(), id))?;
+    Ok(Some(id))
+}
+
+/// What the caller asked for, with the key that it named found, and allowed to it.
+///
+/// # Errors
+/// As [`usable_key`].
+pub(crate) async fn allowed(at: &Service, authority: &Authority, bucket: &str, mut asked: Asked) -> S3Result<Asked> {
+    if let Encrypt::Kms { key: key @ Some(_), .. } = &mut asked.encrypt {
+        *key = usable_key(at, authority, bucket, key.as_deref()).await?.map(|id| id.to_string());
+    }
+    Ok(asked)
+}
+
+/// Who reads what is under a named key must be allowed to use it.
+///
+/// # Errors
+/// `AccessDenied`.
+pub(crate) fn may_open(at: &Service, authority: &Authority, bucket: &str, encryption: &Encryption) -> S3Result<()> {
+    match encryption {
+        Encryption::Portion { portion, .. } => {
+            authority.use_key("kms:Decrypt", Right::Read, bucket, &key_arn(&at.kms(), *portion))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn key_arn(kms: &str, id: PortionId) -> String {
+    format!("{kms}key/{}", keys::dashed(id))
 }
 
 fn default_key(kms: &str) -> String {
@@ -219,6 +269,13 @@ impl Told {
             Encryption::Kms { context, bucket_key } => Self {
                 method: Some(ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS)),
                 kms_key: Some(default_key(kms)),
+                context: context.as_ref().map(|json| STANDARD.encode(json)),
+                bucket_key: bucket_key.then_some(true),
+                ..Self::default()
+            },
+            Encryption::Portion { portion, context, bucket_key } => Self {
+                method: Some(ServerSideEncryption::from_static(ServerSideEncryption::AWS_KMS)),
+                kms_key: Some(key_arn(kms, *portion)),
                 context: context.as_ref().map(|json| STANDARD.encode(json)),
                 bucket_key: bucket_key.then_some(true),
                 ..Self::default()

@@ -57,6 +57,7 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::Body(error) => body(error),
         E::InvalidToken => s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."),
         E::ExpiredToken => s3_error!(ExpiredToken, "The provided token has expired."),
+        E::Portion(unusable) => of_portion(unusable).unwrap_or_else(|| by_kind(&error)),
         E::TooFewSites { .. } | E::Unreadable(_) => unavailable(&error),
         E::Full(_) => full(&error),
         E::Corrupt(_) | E::Key(_) | E::Record(_) => internal(&error),
@@ -188,6 +189,18 @@ impl std::fmt::Display for Chain<'_> {
 }
 
 /// A copy's source failed: its own error is the answer.
+/// What S3 says of a KMS key that it cannot use; `None` where the key is not the cause.
+fn of_portion(error: &keys::PortionError) -> Option<S3Error> {
+    use keys::PortionError as P;
+    let code = match error {
+        P::NoSuchPortion(_) => "KMS.NotFoundException",
+        P::Disabled(_) => "KMS.DisabledException",
+        P::PendingShred { .. } | P::Shredded(_) | P::NoSuchVersion { .. } => "KMS.KMSInvalidStateException",
+        _ => return None,
+    };
+    Some(custom(code, error.to_string()))
+}
+
 fn source(error: store::Error) -> S3Error {
     match error {
         store::Error::Body(BodyError::Source(inner)) => answer(*inner),

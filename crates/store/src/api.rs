@@ -61,8 +61,10 @@ pub enum Encrypt {
     Default,
     /// SSE-S3.
     Bucket,
-    /// SSE-KMS under the default key.
+    /// SSE-KMS.
     Kms {
+        /// The portion whose key it is, by id, name, or `alias/...`; `None`: the default key.
+        key: Option<String>,
         /// Encryption context, JSON.
         context: Option<String>,
         /// With an S3 Bucket Key; `None`: as the bucket says.

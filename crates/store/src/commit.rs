@@ -14,6 +14,7 @@ use crate::api::{Encrypt, VersionId, WriteCondition};
 use crate::encryption::encrypt_by_default;
 use crate::outbox::{Happened, Origin};
 use crate::version::lock_by_default;
+use crate::worker::rewrap::key_lives;
 use crate::{Error, Store};
 
 /// Times a commit is tried again after losing to another writer of the same key. Fifty clients
@@ -102,6 +103,9 @@ impl Store {
         lock_by_default(&mut object, &stand.state)?;
         encrypt_by_default(&mut object.encryption, &goal.encrypt, &stand.state);
         self.make_room(&stand, batch).await?;
+        if let Body::Single(part) = &object.body {
+            batch.checks.extend(key_lives(&part.wrapped_dek));
+        }
         batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
         let happened = Happened {
             bucket: &goal.bucket,
@@ -136,6 +140,7 @@ impl Store {
                 }
             }
         }
+        batch.checks.extend(goal.part.sealed.iter().filter_map(|part| key_lives(&part.wrapped_dek)));
         batch.writes.push(Write::Put(part_key, goal.part.encode()));
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{BodyId, UploadId};
 use keys::BucketKey;
 use meta::record::{
-    Body, DataRecord, DropRecord, Encryption, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
+    Body, DataRecord, DropRecord, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
 };
 use meta::{Batch, Check, Write};
 use notify::EventName;
@@ -14,17 +14,18 @@ use parking_lot::Mutex;
 
 use crate::api::{CopyChanges, CopySource, NEVER_COPIED, ObjectInfo, ObjectMeta, Verdict, VersionId, WriteCondition};
 use crate::commit::{ObjectGoal, is};
-use crate::encryption::{Place, encrypt_by_default};
+use crate::encryption::{Place, Under, encrypt_by_default};
 use crate::outbox::Happened;
 use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::version::{Found, lock_by_default};
+use crate::worker::rewrap::key_lives;
 use crate::{Error, Store};
 
 /// Largest object that one copy makes, bytes (S3: 5 GiB).
 const COPY_SIZE_MAX: u64 = 5 << 30;
-/// Parts re-wrapped in one batch: each is a check and two writes of at most a hundred.
-const PARTS_PER_BATCH: usize = 25;
+/// Parts re-wrapped in one batch: each is two checks and two writes of at most a hundred.
+const PARTS_PER_BATCH: usize = 20;
 /// A staged copy that is not committed within this is taken apart.
 const STAGING_MS: u64 = 24 * 3600 * 1000;
 
@@ -43,6 +44,7 @@ impl Store {
         condition: &WriteCondition,
     ) -> Result<ObjectInfo, Error> {
         check_name(key, changes.meta.as_ref().unwrap_or(&ObjectMeta::default()))?;
+        let bucket_name = bucket;
         let from_bucket = self.bucket_record(&from.bucket).await?;
         let bucket = self.bucket_record(bucket).await?;
         let held = Mutex::new(Vec::new());
@@ -78,15 +80,15 @@ impl Store {
             }
             object.lock = changes.lock;
             object.acl.clone_from(&changes.acl);
-            let from_place = Place { bucket: &from_bucket, key: &from.key, body: source.body_id };
+            let from_place = Place { bucket: &from_bucket, name: &from.bucket, key: &from.key, body: source.body_id };
             let from_under = self.key_to_read(&from_place, &source.encryption, from.customer.as_deref())?;
-            let place = Place { bucket: &bucket, key, body: body_id };
+            let place = Place { bucket: &bucket, name: bucket_name, key, body: body_id };
             let under;
-            (under, object.encryption) = self.key_to_write(&place, &changes.encrypt)?;
+            (under, object.encryption) =
+                self.key_to_write(&place, &changes.encrypt, &object.headers, &object.tags).await?;
             let same = from_key == key::object_key(bucket.id, key);
             let state = self.bucket_state_for(&bucket, key, &mut batch).await?;
-            let rekeyed = is_customers(&source.encryption) || is_customers(&object.encryption);
-            if same && state.versioning == Versioning::Off && !rekeyed {
+            if same && state.versioning == Versioning::Off && self.is_under(&source, &under).await? {
                 // In place: only metadata changes, and the body must keep its wraps' identity.
                 object.body_id = source.body_id;
                 lock_by_default(&mut object, &state)?;
@@ -110,8 +112,8 @@ impl Store {
             batch.checks.push(is(from_key.clone(), version));
             // Held until the commit: neither side's part rows are taken apart under the copy.
             held.lock().extend([source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body))));
-            let old = Side { place: from_place, under: from_under };
-            let new = Side { place, under };
+            let old = Source { place: from_place, under: from_under };
+            let new = Destination { place, under };
             let shared = match &source.body {
                 Body::Empty | Body::Marker => Ok(Body::Empty),
                 Body::Single(part) => self.share_part(&old, &new, 0, part, &mut batch).await.map(Body::Single),
@@ -141,8 +143,8 @@ impl Store {
     /// Counts one more reference to a part, and wraps its DEK for the new place.
     async fn share_part(
         &self,
-        old: &Side<'_>,
-        new: &Side<'_>,
+        old: &Source<'_>,
+        new: &Destination<'_>,
         number: u16,
         part: &SealedPart,
         batch: &mut Batch,
@@ -153,8 +155,8 @@ impl Store {
         data.refs = data.refs.checked_add(1).ok_or(Error::Contended)?;
         batch.checks.push(is(data_key.clone(), version));
         batch.writes.push(Write::Put(data_key, data.encode()));
-        let dek = old.under.unwrap(&old.place.dek(number, part.id), &part.wrapped_dek)?;
-        let wrapped_dek = new.under.wrap(&new.place.dek(number, part.id), &dek)?.0.to_vec();
+        let dek = self.unwrap_dek(&old.under, &old.place.dek(number, part.id), part).await?;
+        let wrapped_dek = self.wrap_dek(&new.under, &new.place.dek(number, part.id), part.size, &dek).await?;
         Ok(SealedPart { wrapped_dek, ..part.clone() })
     }
 
@@ -162,8 +164,8 @@ impl Store {
     /// record goes first: if this process dies half-way, the collector takes the rows apart.
     async fn stage_parts(
         &self,
-        old: &Side<'_>,
-        new: &Side<'_>,
+        old: &Source<'_>,
+        new: &Destination<'_>,
         runs: &[PartRun],
         batch: &mut Batch,
     ) -> Result<Body, Error> {
@@ -182,7 +184,9 @@ impl Store {
                     // The source was replaced and taken apart under us.
                     let (mut part, _) = found.ok_or(Error::NoSuchKey)?;
                     if let Some(sealed) = &part.sealed {
-                        part.sealed = Some(self.share_part(old, new, number, sealed, &mut batch).await?);
+                        let sealed = self.share_part(old, new, number, sealed, &mut batch).await?;
+                        batch.checks.extend(key_lives(&sealed.wrapped_dek));
+                        part.sealed = Some(sealed);
                     }
                     batch.writes.push(Write::Put(key::part_key(UploadId::from(new.place.body), number), part.encode()));
                 }
@@ -196,12 +200,15 @@ impl Store {
     }
 }
 
-/// One side of a copy.
-struct Side<'a> {
+/// What is copied.
+struct Source<'a> {
     place: Place<'a>,
+    /// The bucket's key, or that and the customer's.
     under: Arc<BucketKey>,
 }
 
-fn is_customers(encryption: &Encryption) -> bool {
-    matches!(encryption, Encryption::Customer { .. })
+/// What is made.
+struct Destination<'a> {
+    place: Place<'a>,
+    under: Under,
 }

@@ -1,10 +1,16 @@
-//! Whose keys a version's parts are under: the bucket's, or the bucket's and a customer's (SSE-C).
+//! Whose keys a version's parts are under: a portion's, or the bucket's and a customer's (SSE-C). Parts that
+//! were written before there were portions are under the bucket's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{BodyId, PartId};
-use keys::{BucketKey, CustomerKey, DekPlace};
-use meta::record::{BucketRecord, BucketState, DefaultEncryption, Encryption};
+use base::{BodyId, PartId, PortionId};
+use envelope::Dek;
+use keys::rules::Subject;
+use keys::{BucketKey, CustomerKey, DekPlace, Wrap};
+use meta::record::{
+    Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, SealedPart, key,
+};
 
 use crate::api::Encrypt;
 use crate::{Error, Store};
@@ -12,6 +18,8 @@ use crate::{Error, Store};
 /// A body, and the bucket and name that its keys are bound to.
 pub(crate) struct Place<'a> {
     pub(crate) bucket: &'a BucketRecord,
+    /// The bucket's name.
+    pub(crate) name: &'a str,
     pub(crate) key: &'a str,
     pub(crate) body: BodyId,
 }
@@ -23,29 +31,97 @@ impl Place<'_> {
     }
 }
 
+/// What a new body's DEKs are wrapped under.
+pub(crate) enum Under {
+    /// The bucket's key and a customer's.
+    Customer(Arc<BucketKey>),
+    /// The newest version of a portion's key.
+    Portion(PortionId),
+}
+
 impl Store {
-    /// The key to wrap a new body's DEKs under, and what its record says of it.
-    pub(crate) fn key_to_write(
+    /// What to wrap a new body's DEKs under, and what its record says of it. `headers` and `tags` are the
+    /// object's.
+    pub(crate) async fn key_to_write(
         &self,
         place: &Place<'_>,
         encrypt: &Encrypt,
-    ) -> Result<(Arc<BucketKey>, Encryption), Error> {
-        let key = self.0.keys.bucket_key(place.bucket.id, &place.bucket.wrapped_key)?;
+        headers: &BTreeMap<String, String>,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(Under, Encryption), Error> {
         match encrypt {
-            Encrypt::Default | Encrypt::Bucket => Ok((key, Encryption::Bucket)),
-            Encrypt::Kms { context, bucket_key } => {
-                let bucket_key = bucket_key.unwrap_or(false);
-                Ok((key, Encryption::Kms { context: context.clone(), bucket_key }))
-            }
             Encrypt::Customer(customer) => {
+                let key = self.0.keys.bucket_key(place.bucket.id, &place.bucket.wrapped_key)?;
                 let key = key.with_customer(customer)?;
                 let verifier = key.verifier(place.bucket.id, place.key, place.body)?.to_vec();
-                Ok((Arc::new(key), Encryption::Customer { verifier }))
+                Ok((Under::Customer(Arc::new(key)), Encryption::Customer { verifier }))
+            }
+            Encrypt::Kms { key: Some(name), context, bucket_key } => {
+                let portion = self.0.portions.find(self.account(), name).await?.id;
+                let (context, bucket_key) = (context.clone(), bucket_key.unwrap_or(false));
+                Ok((Under::Portion(portion), Encryption::Portion { portion, context, bucket_key }))
+            }
+            Encrypt::Default | Encrypt::Kms { key: None, .. } => {
+                let state = self.state_of(place.bucket).await?;
+                let mut encryption = Encryption::Bucket;
+                encrypt_by_default(&mut encryption, encrypt, &state);
+                match (encrypt, state.encryption) {
+                    (Encrypt::Default, DefaultEncryption::Portion { portion, bucket_key }) => {
+                        encryption = Encryption::Portion { portion, context: None, bucket_key };
+                        return Ok((Under::Portion(portion), encryption));
+                    }
+                    (Encrypt::Kms { context, bucket_key, .. }, default) => {
+                        let by_default = matches!(default, DefaultEncryption::Kms { bucket_key: true });
+                        let (context, bucket_key) = (context.clone(), bucket_key.unwrap_or(by_default));
+                        encryption = Encryption::Kms { context, bucket_key };
+                    }
+                    _ => {}
+                }
+                Ok((Under::Portion(self.portion_by_rules(place, headers, tags).await?), encryption))
+            }
+            Encrypt::Bucket => {
+                Ok((Under::Portion(self.portion_by_rules(place, headers, tags).await?), Encryption::Bucket))
             }
         }
     }
 
-    /// The key that a body's DEKs are wrapped under.
+    /// What a part of a body is wrapped under whose `encryption` was decided before, as an upload's is.
+    pub(crate) async fn key_to_go_on(
+        &self,
+        place: &Place<'_>,
+        encryption: &Encryption,
+        customer: Option<&CustomerKey>,
+        headers: &BTreeMap<String, String>,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Under, Error> {
+        let bucket = self.key_to_read(place, encryption, customer)?;
+        Ok(match encryption {
+            Encryption::Customer { .. } => Under::Customer(bucket),
+            Encryption::Portion { portion, .. } => Under::Portion(*portion),
+            Encryption::Bucket | Encryption::Kms { .. } => {
+                Under::Portion(self.portion_by_rules(place, headers, tags).await?)
+            }
+        })
+    }
+
+    async fn portion_by_rules(
+        &self,
+        place: &Place<'_>,
+        headers: &BTreeMap<String, String>,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<PortionId, Error> {
+        let content_type = headers.get("content-type").map_or("", String::as_str);
+        let rules = self.0.portions.chosen_by(self.account()).await?;
+        let choice = rules.choose(&Subject { bucket: place.name, key: place.key, tags, content_type });
+        Ok(self.0.portions.named(self.account(), &choice.portion).await?)
+    }
+
+    async fn state_of(&self, bucket: &BucketRecord) -> Result<BucketState, Error> {
+        // One that is gone is noticed by the commit.
+        Ok(self.record(key::bucket_state_key(bucket.id)).await?.map(|(state, _)| state).unwrap_or_default())
+    }
+
+    /// The bucket's key, with the customer's where the body takes that.
     ///
     /// # Errors
     /// [`Error::CustomerKeyMissing`], [`Error::CustomerKeyWrong`], [`Error::NoCustomerKey`], or a key error.
@@ -57,8 +133,6 @@ impl Store {
     ) -> Result<Arc<BucketKey>, Error> {
         let key = self.0.keys.bucket_key(place.bucket.id, &place.bucket.wrapped_key)?;
         match (encryption, customer) {
-            (Encryption::Bucket | Encryption::Kms { .. }, None) => Ok(key),
-            (Encryption::Bucket | Encryption::Kms { .. }, Some(_)) => Err(Error::NoCustomerKey),
             (Encryption::Customer { .. }, None) => Err(Error::CustomerKeyMissing),
             (Encryption::Customer { verifier }, Some(customer)) => {
                 let key = key.with_customer(customer)?;
@@ -68,18 +142,74 @@ impl Store {
                     Err(Error::CustomerKeyWrong)
                 }
             }
+            (_, None) => Ok(key),
+            (_, Some(_)) => Err(Error::NoCustomerKey),
         }
+    }
+
+    /// Wraps the DEK of a new part of `size` bytes, as it is stored.
+    pub(crate) async fn wrap_dek(
+        &self,
+        under: &Under,
+        place: &DekPlace<'_>,
+        size: u64,
+        dek: &Dek,
+    ) -> Result<Vec<u8>, Error> {
+        match under {
+            Under::Customer(key) => Ok(Wrap::Bucket(key.wrap(place, dek)?).encode()),
+            Under::Portion(portion) => {
+                let key = self.0.portions.to_seal(self.account(), *portion, size).await?;
+                Ok(key.wrap(place, dek)?.encode())
+            }
+        }
+    }
+
+    /// Unwraps a part's DEK. `bucket`: the key that [`Self::key_to_read`] gave.
+    pub(crate) async fn unwrap_dek(
+        &self,
+        bucket: &BucketKey,
+        place: &DekPlace<'_>,
+        part: &SealedPart,
+    ) -> Result<Dek, Error> {
+        match Wrap::parse(&part.wrapped_dek)? {
+            Wrap::Bucket(wrapped) => Ok(bucket.unwrap(place, &wrapped.0)?),
+            Wrap::Portion(name, wrapped) => {
+                let key = self.0.portions.to_open(self.account(), name).await?;
+                Ok(key.unwrap(place, &wrapped)?)
+            }
+        }
+    }
+
+    /// Whether all of a body can stay under the keys that it is under when it is to be under `under`.
+    pub(crate) async fn is_under(&self, record: &ObjectRecord, under: &Under) -> Result<bool, Error> {
+        let part = match &record.body {
+            Body::Empty | Body::Marker => None,
+            Body::Single(part) => Some(part.clone()),
+            Body::Multipart(runs) => {
+                // Its parts were written under one portion, though perhaps under several versions.
+                let Some(run) = runs.first() else { return Ok(true) };
+                let row_key = key::part_key(record.body_id.into(), run.first);
+                self.record::<PartRecord>(row_key).await?.and_then(|(part, _)| part.sealed)
+            }
+        };
+        let Some(part) = part else { return Ok(!matches!(under, Under::Customer(_))) };
+        Ok(match (Wrap::parse(&part.wrapped_dek)?, under) {
+            (Wrap::Portion(name, _), Under::Portion(portion)) => name.portion == *portion,
+            _ => false,
+        })
     }
 }
 
 /// What the bucket says where the writer said nothing, or not all. Never changes the keys that
 /// parts are under.
 pub(crate) fn encrypt_by_default(encryption: &mut Encryption, asked: &Encrypt, state: &BucketState) {
-    match (asked, state.encryption) {
-        (Encrypt::Default, DefaultEncryption::Kms { bucket_key }) => {
+    match (asked, state.encryption, &encryption) {
+        // It was sealed under a portion's key that was named, and is told as that.
+        (_, _, Encryption::Portion { .. }) => {}
+        (Encrypt::Default, DefaultEncryption::Kms { bucket_key }, _) => {
             *encryption = Encryption::Kms { context: None, bucket_key };
         }
-        (Encrypt::Kms { context, bucket_key: None }, DefaultEncryption::Kms { bucket_key }) => {
+        (Encrypt::Kms { context, bucket_key: None, .. }, DefaultEncryption::Kms { bucket_key }, _) => {
             *encryption = Encryption::Kms { context: context.clone(), bucket_key };
         }
         _ => {}

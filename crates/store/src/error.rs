@@ -173,6 +173,9 @@ pub enum Error {
     /// A key does not open what it should.
     #[error(transparent)]
     Key(#[from] keys::KeyError),
+    /// A portion's key is not to be had.
+    #[error(transparent)]
+    Portion(#[from] keys::PortionError),
     /// A site operation outside the data path failed.
     #[error(transparent)]
     Site(#[from] sites::SiteError),
@@ -225,6 +228,7 @@ impl Classify for Error {
             Self::Commit(e) => e.kind(),
             Self::Record(e) => e.kind(),
             Self::Key(e) => e.kind(),
+            Self::Portion(e) => e.kind(),
             Self::Site(e) => e.kind(),
         }
     }

@@ -1,7 +1,7 @@
 //! The object store: buckets, objects, multipart uploads, users; packs, repair, scrub, collection.
 //!
 //! [`Store`] is what the edges talk to. Metadata goes to a [`meta::Engine`], sealed and erasure
-//! coded bytes to a [`sites::Pool`]; keys come from [`keys::Keyring`].
+//! coded bytes to a [`sites::Pool`]; keys come from [`keys::Portions`].
 
 pub mod api;
 mod attach;
@@ -17,6 +17,7 @@ mod credential;
 mod delete;
 mod encryption;
 mod error;
+mod exposure;
 mod group;
 mod list;
 mod list_versions;
@@ -28,6 +29,7 @@ mod pin;
 mod principal;
 mod put;
 mod read;
+mod sealed;
 mod session;
 mod status;
 mod store;
@@ -40,6 +42,7 @@ pub mod worker;
 pub use authorize::{POLICY, Question, explain, judge};
 pub use credential::new_credentials;
 pub use error::Error;
+pub use exposure::{Exposed, Exposure};
 pub use outbox::{Cause, EventOptions, Message, Origin, Target, TargetError, TargetOptions};
 pub use read::ObjectReader;
 pub use session::{SESSION_POLICY_MAX, TemporaryCredentials};

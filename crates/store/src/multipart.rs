@@ -58,8 +58,8 @@ impl Store {
         check_name(key, &meta)?;
         let record = self.bucket_record(bucket).await?;
         let upload = UploadId::random(self.0.options.doors.rng.as_ref());
-        let place = Place { bucket: &record, key, body: BodyId::from(upload) };
-        let (_, mut encryption) = self.key_to_write(&place, &encrypt)?;
+        let place = Place { bucket: &record, name: bucket, key, body: BodyId::from(upload) };
+        let (_, mut encryption) = self.key_to_write(&place, &encrypt, &meta.headers, &meta.tags).await?;
         let state = self.bucket_state(bucket).await?;
         encrypt_by_default(&mut encryption, &encrypt, &state);
         let row = UploadRecord {
@@ -122,11 +122,13 @@ impl Store {
         if !(1..=PARTS_MAX).contains(&number) {
             return Err(Error::Invalid("a part number is between 1 and 10,000"));
         }
+        let name = bucket;
         let bucket = self.bucket_record(bucket).await?;
         let (row, _) = self.upload_row(&bucket, key, upload).await?;
         let mut stored = None;
-        let place = Place { bucket: &bucket, key, body: BodyId::from(upload) };
-        let under = match self.key_to_read(&place, &row.encryption, customer.as_deref()) {
+        let place = Place { bucket: &bucket, name, key, body: BodyId::from(upload) };
+        let under = self.key_to_go_on(&place, &row.encryption, customer.as_deref(), &row.headers, &row.tags).await;
+        let under = match under {
             Err(Error::CustomerKeyMissing | Error::CustomerKeyWrong | Error::NoCustomerKey) => {
                 return Err(Error::OtherEncryption);
             }

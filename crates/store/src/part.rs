@@ -4,18 +4,16 @@ use base::limits::{CHUNK, DATA_COLUMNS, PART_SIZE_MAX, SEALED_CHUNK};
 use base::{BlobId, PartId};
 use bytes::{Buf, Bytes};
 use envelope::{BodyHeader, Dek, Sealer};
-use keys::BucketKey;
 use meta::Write;
 use meta::record::{BlobPart, BlobRecord, DataRecord, SealedPart, SegmentPlacement};
 use meta::record::{GarbageRecord, Record, key};
-use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 
 use crate::api::{BodyError, BodyFacts, BodySource};
 use crate::blob::{SEGMENT, SegmentBuilder, Shape, UNIT};
 use crate::commit::{Done, Goal, Prepared};
-use crate::encryption::Place;
+use crate::encryption::{Place, Under};
 use crate::pack::{Job, PACKED_MAX};
 use crate::pin::{Held, Pin};
 use crate::{Error, Store};
@@ -37,7 +35,7 @@ pub(crate) struct Target<'a> {
     /// 0 for a body of one part.
     pub(crate) number: u16,
     /// What its DEK is wrapped under.
-    pub(crate) under: Arc<BucketKey>,
+    pub(crate) under: Under,
 }
 
 impl Store {
@@ -60,7 +58,8 @@ impl Store {
         let rng = self.0.options.doors.rng.as_ref();
         let id = PartId::ordered(self.now_ms(), rng);
         let dek = Dek::generate(rng);
-        let wrapped_dek = target.under.wrap(&target.place.dek(target.number, id), &dek)?.0.to_vec();
+        let place = target.place.dek(target.number, id);
+        let wrapped_dek = self.wrap_dek(&target.under, &place, size, &dek).await?;
         let (sealer, header) = Sealer::new(&dek, &body_context(id), rng);
         let sealed = |header: BodyHeader| SealedPart { id, size, wrapped_dek, header: header.0.to_vec() };
         let len = envelope::sealed_len(size);

@@ -74,11 +74,12 @@ impl Store {
     ) -> Result<ObjectInfo, Error> {
         let NewObject { meta, encrypt, acl } = new.into();
         check_name(key, &meta)?;
+        let bucket_name = bucket;
         let bucket = self.bucket_record(bucket).await?;
         self.judge_early(&bucket, key, condition).await?;
         let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
-        let place = Place { bucket: &bucket, key, body: body_id };
-        let (under, encryption) = self.key_to_write(&place, &encrypt)?;
+        let place = Place { bucket: &bucket, name: bucket_name, key, body: body_id };
+        let (under, encryption) = self.key_to_write(&place, &encrypt, &meta.headers, &meta.tags).await?;
         let target = Target { place, number: 0, under };
         let goal = |part: Option<meta::record::SealedPart>, facts: crate::api::BodyFacts| {
             let object = ObjectRecord {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use base::UploadId;
 use base::limits::{CHUNK, COLUMNS, SEALED_CHUNK};
 use bytes::Bytes;
-use envelope::{BodyHeader, Opener};
+use envelope::{BodyHeader, Dek, Opener};
 use futures::{StreamExt, TryStreamExt};
-use keys::{BucketKey, CustomerKey, DekPlace};
+use keys::{BucketKey, CustomerKey};
 use meta::record::{Body, BucketRecord, DataRecord, PartRecord, RepairReason, SealedPart, key};
 
 use crate::api::{ObjectInfo, PartInfo, ReadRange, ReadStream, VersionId};
@@ -32,7 +32,9 @@ pub struct ObjectReader {
     pub info: ObjectInfo,
     store: Store,
     bucket: BucketRecord,
-    /// What its parts' DEKs are wrapped under.
+    /// The bucket's name.
+    name: String,
+    /// The bucket's key, or that and the customer's.
     under: Arc<BucketKey>,
     body: Body,
     _pin: Option<Pin>,
@@ -62,11 +64,12 @@ impl Store {
         id: Option<VersionId>,
         customer: Option<&CustomerKey>,
     ) -> Result<ObjectReader, Error> {
+        let name = bucket;
         let bucket = self.bucket_record(bucket).await?;
         for _ in 0..OPEN_ATTEMPTS {
             let Found { row_key, record, version } = self.object(&bucket, key, id).await?;
             let body = record.body.clone();
-            let place = Place { bucket: &bucket, key, body: record.body_id };
+            let place = Place { bucket: &bucket, name, key, body: record.body_id };
             let under = self.key_to_read(&place, &record.encryption, customer)?;
             let (pin, single) = match &body {
                 Body::Empty | Body::Marker => (None, None),
@@ -87,7 +90,8 @@ impl Store {
                 }
             };
             let info = info(bucket.id, key, record);
-            return Ok(ObjectReader { info, store: self.clone(), bucket, under, body, _pin: pin, single });
+            let name = name.to_owned();
+            return Ok(ObjectReader { info, store: self.clone(), bucket, name, under, body, _pin: pin, single });
         }
         Err(Error::Contended)
     }
@@ -110,18 +114,18 @@ impl Store {
                 Some(_) => continue,
                 None => return Ok(None),
             }
-            let opener = opener(under, &place.dek(number, part.id), part)?;
+            let dek = self.unwrap_dek(under, &place.dek(number, part.id), part).await?;
+            let opener = opener(&dek, part)?;
             let reader = OpenPart { store: self.clone(), blob, offset: data.offset, size: part.size, opener };
             return Ok(Some(PartReader(Arc::new(reader))));
         }
     }
 }
 
-fn opener(under: &BucketKey, place: &DekPlace<'_>, part: &SealedPart) -> Result<Opener, Error> {
+fn opener(dek: &Dek, part: &SealedPart) -> Result<Opener, Error> {
     let corrupt = |_| Error::Corrupt("a part's key record is damaged".to_owned());
-    let dek = under.unwrap(place, &part.wrapped_dek)?;
     let header = BodyHeader(part.header.as_slice().try_into().map_err(corrupt)?);
-    Opener::new(&dek, &header, &body_context(part.id)).map_err(|e| Error::Key(e.into()))
+    Opener::new(dek, &header, &body_context(part.id)).map_err(|e| Error::Key(e.into()))
 }
 
 impl ObjectReader {
@@ -194,7 +198,7 @@ impl ObjectReader {
         let upload = UploadId::from(self.info.body_id);
         let found = self.store.record::<PartRecord>(key::part_key(upload, number)).await?;
         let sealed = found.and_then(|(part, _)| part.sealed).ok_or_else(gone)?;
-        let place = Place { bucket: &self.bucket, key: &self.info.key, body: self.info.body_id };
+        let place = Place { bucket: &self.bucket, name: &self.name, key: &self.info.key, body: self.info.body_id };
         let opened = self.store.open_part(&place, &self.under, number, &sealed).await?;
         opened.ok_or_else(gone)?.read(range).await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base::limits::COLUMNS;
 use base::{AccountId, BucketId, Doors};
-use keys::Keyring;
+use keys::{Keyring, Portions};
 use meta::record::{Record, SiteRecord, key};
 use meta::{Batch, Check, Engine, Row, Version, Write};
 use parking_lot::Mutex;
@@ -64,7 +64,8 @@ pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Origin>, pub(crate) Accou
 pub(crate) struct Inner {
     pub(crate) meta: Arc<dyn Engine>,
     pub(crate) pool: Arc<Pool>,
-    pub(crate) keys: Keyring,
+    pub(crate) keys: Arc<Keyring>,
+    pub(crate) portions: Portions,
     pub(crate) root: (String, String),
     pub(crate) root_principal: Principal,
     pub(crate) options: Options,
@@ -102,8 +103,11 @@ impl Store {
     ) -> Result<Self, Error> {
         let outbox = Arc::new(Outbox::new(&options.events));
         outbox.restore(meta.as_ref()).await?;
+        let meta: Arc<dyn Engine> = Arc::new(Watched { engine: meta, outbox: outbox.clone() });
+        let keys = Arc::new(keys);
         let inner = Inner {
-            meta: Arc::new(Watched { engine: meta, outbox: outbox.clone() }),
+            portions: Portions::new(meta.clone(), keys.clone(), options.doors.clone()),
+            meta,
             outbox,
             pool,
             keys,
@@ -140,6 +144,16 @@ impl Store {
     /// Looks at every site now, instead of waiting for the next probe.
     pub async fn probe(&self) {
         self.0.pool.probe_all().await;
+    }
+
+    /// Looks now for keys that were rotated or are to be shredded, instead of within a minute.
+    pub fn wake_rewrap(&self) {
+        self.0.workers.wake_rewrap.notify_one();
+    }
+
+    /// Portions of the data and their keys.
+    pub fn portions(&self) -> &Portions {
+        &self.0.portions
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

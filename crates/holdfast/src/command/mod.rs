@@ -5,6 +5,8 @@ pub(crate) mod config;
 pub(crate) mod group;
 pub(crate) mod notify;
 pub(crate) mod policy;
+pub(crate) mod portion;
+pub(crate) mod root;
 pub(crate) mod scrub;
 pub(crate) mod site;
 pub(crate) mod status;
@@ -26,7 +28,7 @@ use crate::exit::{Failure, chain};
 /// A client of the running server, with the credentials of the environment or of the data
 /// directory.
 pub(crate) fn client(args: &AdminArgs) -> Result<Client, Failure> {
-    let data_dir = args.data_dir.as_deref().unwrap_or(Path::new("./holdfast-data"));
+    let data_dir = data_dir(args);
     let found = match credentials::from_env()? {
         Some(found) => Some(found),
         None => credentials::from_file(&data_dir.join("credentials"))?,
@@ -36,6 +38,11 @@ pub(crate) fn client(args: &AdminArgs) -> Result<Client, Failure> {
             .hint("set HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY, or point --data-dir at the server's data directory")
     })?;
     Ok(Client::new(&args.admin, found.access_key, found.secret_key))
+}
+
+/// Where the server's files are, unless it is said.
+pub(crate) fn data_dir(args: &AdminArgs) -> &Path {
+    args.data_dir.as_deref().unwrap_or(Path::new("./holdfast-data"))
 }
 
 impl From<ClientError> for Failure {

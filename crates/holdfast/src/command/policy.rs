@@ -52,7 +52,8 @@ pub(crate) async fn run<T: Serialize + DeserializeOwned>(
     Ok(Exit::Ok)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+/// A document from a file, or from stdin (`-`).
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(DOCUMENT_MAX).read_to_string(&mut text)

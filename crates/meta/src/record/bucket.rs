@@ -1,7 +1,7 @@
 //! Buckets: `b/<name>` (`B/<account><name>` of another tenant) holds the record, `i/<id>` holds the state that writes depend on, `c/<id><name>` holds a
 //! sub-resource (policy, lifecycle, CORS, ...) as it was put.
 
-use base::{AccountId, BucketId};
+use base::{AccountId, BucketId, PortionId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -40,9 +40,9 @@ pub struct BucketState {
 
 impl Record for BucketState {
     const NAME: &'static str = "bucket state";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
-    /// Version 1 knew the bucket's encryption only, and no notifications.
+    /// Version 1 knew the bucket's encryption only, and no notifications; version 2 no portions.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
         grown(version, body, &[0, 0])
     }
@@ -56,6 +56,13 @@ pub enum DefaultEncryption {
     Bucket,
     /// SSE-KMS under the default key.
     Kms {
+        /// With an S3 Bucket Key.
+        bucket_key: bool,
+    },
+    /// SSE-KMS under a portion's key. Since version 3.
+    Portion {
+        /// The portion.
+        portion: PortionId,
         /// With an S3 Bucket Key.
         bucket_key: bool,
     },

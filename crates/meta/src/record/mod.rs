@@ -23,6 +23,13 @@
 //! | `G/<account><group name>` | [`GroupRecord`] | the group's |
 //! | `T/<account>` | [`TenantRecord`] | the tenant's |
 //! | `t/<tenant name>` | the tenant's account | the tenant's |
+//! | `K/<account>` | [`TenantKeyRecord`] | the tenant's |
+//! | `h/<account><portion id>` | [`PortionRecord`] | for ever: a shredded one is remembered |
+//! | `H/<account><portion name>` | the portion's id | until shredded |
+//! | `j/<portion id><version>` | [`PortionKeyRecord`]: a version of a portion's key | until shredded |
+//! | `l/<account><alias>` | [`AliasRecord`] | until deleted |
+//! | `m/<account>` | [`RulesRecord`]: how portions are chosen | until deleted |
+//! | `z/<account><portion id>` | [`RewrapRecord`]: parts to move to another version of the key | until moved |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -34,6 +41,7 @@ mod blob;
 mod bucket;
 mod event;
 mod object;
+mod portion;
 mod site;
 mod upload;
 mod user;
@@ -54,6 +62,9 @@ pub use object::{
     Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
     SealedPart,
 };
+pub use portion::{
+    AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, RewrapRecord, RulesRecord, TenantKeyRecord,
+};
 pub use site::{Resync, SiteRecord};
 pub use upload::{PartRecord, UploadRecord};
 pub use user::{
@@ -68,6 +79,11 @@ pub mod key {
     };
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
+    pub use super::portion::{
+        alias_key, alias_of, aliases, key_version_key, key_version_of, key_versions, portion_key, portion_name_key,
+        portion_name_value, portion_named, portion_names, portion_of, portion_rules_key, portions, rewrap_key, rewraps,
+        tenant_key_key,
+    };
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};
     pub use super::user::{
@@ -157,12 +173,12 @@ fn exactly<R: Record>(body: &[u8]) -> Result<R, RecordError> {
     }
 }
 
-/// Reads version 2 of a record, and version 1, which lacked the last fields: `absent` is what
-/// they are written as where they were not.
+/// Reads the versions of a record from 2 on, which have the same fields, and version 1, which lacked the
+/// last ones: `absent` is what they are written as where they were not.
 fn grown<R: Record>(version: u8, body: &[u8], absent: &[u8]) -> Result<R, RecordError> {
     match version {
         1 => exactly(&[body, absent].concat()),
-        2 => exactly(body),
+        2.. => exactly(body),
         _ => Err(RecordError::Corrupt { record: R::NAME }),
     }
 }

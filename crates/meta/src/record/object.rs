@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use base::{BodyId, BucketId, PartId};
+use base::{BodyId, BucketId, PartId, PortionId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,15 @@ pub enum Encryption {
     Customer {
         /// Tells the right key from a wrong one; 32 bytes.
         verifier: Vec<u8>,
+    },
+    /// A portion's, which the writer or the bucket named (SSE-KMS). Since version 3.
+    Portion {
+        /// The portion.
+        portion: PortionId,
+        /// The encryption context that the writer gave: JSON.
+        context: Option<String>,
+        /// Whether the writer, or the bucket, asked for an S3 Bucket Key.
+        bucket_key: bool,
     },
 }
 
@@ -129,7 +138,7 @@ pub struct SealedPart {
     pub id: PartId,
     /// Plaintext bytes.
     pub size: u64,
-    /// The data encryption key under the bucket's key (AES-256-KWP, 40 bytes).
+    /// The data encryption key, wrapped: 40 bytes under the bucket's key, 60 under a portion's (`docs/spec/wrap.md`).
     pub wrapped_dek: Vec<u8>,
     /// Salt and key commitment of the sealed body (56 bytes).
     pub header: Vec<u8>,
@@ -163,9 +172,9 @@ pub enum ChecksumKind {
 
 impl Record for ObjectRecord {
     const NAME: &'static str = "object";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
-    /// Version 1 knew the bucket's encryption only, and no ACLs.
+    /// Version 1 knew the bucket's encryption only, and no ACLs; version 2 no portions.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
         grown(version, body, &[0, 0])
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Acl, Checksum, ChecksumKind, Encryption, Lock, Record, RecordError, SealedPart};
-use super::{escape, grown, join, under, unescape};
+use super::{escape, exactly, grown, join, under, unescape};
 
 /// An open multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +37,9 @@ pub struct UploadRecord {
 
 impl Record for UploadRecord {
     const NAME: &'static str = "upload";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
-    /// Version 1 knew the bucket's encryption only, and no ACLs.
+    /// Version 1 knew the bucket's encryption only, and no ACLs; version 2 no portions.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
         grown(version, body, &[0, 0])
     }
@@ -67,6 +67,12 @@ impl PartRecord {
 
 impl Record for PartRecord {
     const NAME: &'static str = "part";
+    const VERSION: u8 = 2;
+
+    /// Version 1 knew no portions.
+    fn decode_version(_: u8, body: &[u8]) -> Result<Self, RecordError> {
+        exactly(body)
+    }
 }
 
 /// `u/<bucket id><escaped object key>00 00<upload id>`.

@@ -6,17 +6,22 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{BucketState, DefaultEncryption};
 
-use crate::config;
-use crate::encryption;
 use crate::error::{answer, malformed, not_implemented};
 use crate::service::Service;
+use crate::{access, config, encryption};
 
 pub(crate) async fn run(
     at: &Service,
     req: S3Request<PutBucketEncryptionInput>,
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
     let config = &req.input.server_side_encryption_configuration;
-    let encryption = validate(config, &at.kms())?;
+    let mut encryption = validate(config)?;
+    if let (DefaultEncryption::Kms { bucket_key }, Some(name)) = (encryption, key_of(config))
+        && let Some(portion) =
+            encryption::usable_key(at, access::authority(&req)?, &req.input.bucket, Some(name)).await?
+    {
+        encryption = DefaultEncryption::Portion { portion, bucket_key };
+    }
     let document = Some(config::write(config)?);
     let change = |state: &mut BucketState| state.encryption = encryption;
     let put = at.store.put_bucket_config_and_state(&req.input.bucket, config::ENCRYPTION, document, change).await;
@@ -24,7 +29,11 @@ pub(crate) async fn run(
     Ok(S3Response::new(PutBucketEncryptionOutput {}))
 }
 
-fn validate(config: &ServerSideEncryptionConfiguration, kms: &str) -> S3Result<DefaultEncryption> {
+fn key_of(config: &ServerSideEncryptionConfiguration) -> Option<&str> {
+    config.rules.first()?.apply_server_side_encryption_by_default.as_ref()?.kms_master_key_id.as_deref()
+}
+
+fn validate(config: &ServerSideEncryptionConfiguration) -> S3Result<DefaultEncryption> {
     let [rule] = config.rules.as_slice() else {
         return Err(malformed());
     };
@@ -36,7 +45,6 @@ fn validate(config: &ServerSideEncryptionConfiguration, kms: &str) -> S3Result<D
         )),
         ServerSideEncryption::AES256 => Ok(DefaultEncryption::Bucket),
         ServerSideEncryption::AWS_KMS => {
-            encryption::known_key(default.kms_master_key_id.as_deref(), kms)?;
             Ok(DefaultEncryption::Kms { bucket_key: rule.bucket_key_enabled == Some(true) })
         }
         ServerSideEncryption::AWS_KMS_DSSE => Err(not_implemented("dual-layer encryption")),

@@ -6,15 +6,18 @@ use store::api::NewObject;
 
 use crate::acl::{self, Of};
 use crate::body::Upload;
-use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
+use crate::{access, encryption};
 
 pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    let authority = access::authority(&req)?.clone();
+    let authority = &authority;
     let input = req.input;
     let condition = wire::write_condition(input.if_match, input.if_none_match)?;
     let asked = encryption::asked(&req.headers, &at.kms())?;
+    let asked = encryption::allowed(at, authority, &input.bucket, asked).await?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let new = NewObject { meta, encrypt: asked.encrypt, acl };

@@ -6,10 +6,10 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{NewPart, ReadRange};
 
 use super::copy_object::{source, source_error};
-use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
+use crate::{access, encryption};
 
 pub(crate) async fn run(
     at: &Service,
@@ -18,6 +18,7 @@ pub(crate) async fn run(
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;
     let source_customer = encryption::source_customer(&req.headers)?;
+    let authority = access::authority(&req)?.clone();
     let input = req.input;
     let upload = wire::upload_id(&input.upload_id)?;
     let number = wire::part_number(input.part_number)?;
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     let from = source(input.copy_source, condition, source_customer)?;
     let open = at.store.upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
     let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(source_error)?;
+    encryption::may_open(at, &authority, &from.bucket, &info.encryption)?;
     let (source_version, _) = at.told(&info, false).await?;
     let range = match range {
         None if info.size > PART_SIZE_MAX => return Err(too_large()),

@@ -6,6 +6,7 @@ mod deliver;
 mod expire;
 mod mend;
 mod repair;
+pub(crate) mod rewrap;
 mod scrub;
 mod sweep;
 
@@ -20,6 +21,7 @@ pub use collect::Collected;
 pub use deliver::TestReport;
 pub use expire::{Expired, LIFECYCLE};
 pub use mend::Mended;
+pub use rewrap::Rewrapped;
 pub use sweep::Swept;
 
 use crate::status::WorkerReport;
@@ -31,6 +33,8 @@ const REPAIR_EVERY: Duration = Duration::from_secs(5);
 const COLLECT_EVERY: Duration = Duration::from_secs(5);
 /// Longest pause between lifecycle passes; when a day is made shorter, they come more often.
 const LIFECYCLE_EVERY: Duration = Duration::from_secs(3600);
+/// Pause between looks for keys that were rotated or are to be shredded.
+const REWRAP_EVERY: Duration = Duration::from_secs(60);
 /// Pause between sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// The first sweep comes this long after the start, so that it finds what a crash left.
@@ -43,6 +47,7 @@ pub(crate) struct Workers {
     pub(crate) repair: repair::Repairs,
     pub(crate) scrub: scrub::Scrub,
     pub(crate) wake_repair: Notify,
+    pub(crate) wake_rewrap: Notify,
 }
 
 impl Workers {
@@ -78,6 +83,14 @@ impl Store {
         self.spawn_loop("lifecycle", |store| async move {
             let done = store.expire().await.map(drop);
             tokio::time::sleep(LIFECYCLE_EVERY.min(store.0.options.lifecycle_day.duration() / 4)).await;
+            done
+        });
+        self.spawn_loop("rewrap", |store| async move {
+            let done = store.rewrap().await.map(drop);
+            tokio::select! {
+                () = store.0.workers.wake_rewrap.notified() => {}
+                () = tokio::time::sleep(REWRAP_EVERY) => {}
+            }
             done
         });
         self.spawn_loop("sweep", |store| async move {

@@ -1,0 +1,215 @@
+//! `holdfast portion`.
+
+use std::collections::BTreeMap;
+
+use admin::client::Client;
+use admin::{
+    Done, ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rotate,
+    RulesDocument, SetPortion, TestRules,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{AdminArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
+use crate::command::{NOTHING, client, now_ms, path, policy, print, say, segment};
+use crate::exit::{Exit, Failure};
+use crate::render;
+
+pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Result<Exit, Failure> {
+    let client = client(admin)?;
+    let tenant = &args.tenant;
+    let at = |name: &str, more: &str| {
+        let base = path(tenant, &["portions", name]);
+        match base.split_once('?') {
+            Some((path, query)) => format!("{path}{more}?{query}"),
+            None => format!("{base}{more}"),
+        }
+    };
+    let one = |portion: &Portion| render::portions(std::slice::from_ref(portion), now_ms());
+    match args.command {
+        PortionCommand::List => {
+            let portions = all(&client, tenant).await?;
+            print(&portions, json, |portions| render::portions(portions, now_ms()))?;
+        }
+        PortionCommand::Create { name, description } => {
+            let new = MakePortion { name, description: description.unwrap_or_default() };
+            let made: Portion = client.call("POST", &path(tenant, &["portions"]), Some(&new)).await?;
+            print(&made, json, one)?;
+        }
+        PortionCommand::Show { name } => {
+            let found: PortionDetail = client.call("GET", &at(&name, ""), NOTHING).await?;
+            print(&found, json, |found| render::portion(found, now_ms()))?;
+        }
+        PortionCommand::Enable { name } => set(&client, &at(&name, "/state"), SetPortion::Enable, json).await?,
+        PortionCommand::Disable { name } => set(&client, &at(&name, "/state"), SetPortion::Disable, json).await?,
+        PortionCommand::Keep { name } => set(&client, &at(&name, "/state"), SetPortion::Keep, json).await?,
+        PortionCommand::Shred { name, days, confirm, dry_run } => {
+            if dry_run {
+                let told = summary(&client, &at(&name, "/exposure"), None).await?;
+                return print(&told, json, |told| render::exposed_summary(&name, told, "would be lost"))
+                    .map(|()| Exit::Ok);
+            }
+            if days == 0 && confirm.as_deref() != Some(&name) {
+                return Err(Failure::usage("a portion that is shredded at once is gone for good").hint(format!(
+                    "look first: --dry-run; then repeat its name: --confirm '{}'",
+                    render::clean(&name)
+                )));
+            }
+            set(&client, &at(&name, "/state"), SetPortion::Shred(days), json).await?;
+        }
+        PortionCommand::Rotate { name, no_rewrap } => {
+            let rotate = Rotate { rewrap: !no_rewrap };
+            let rotated: Portion = client.call("POST", &at(&name, "/rotate"), Some(&rotate)).await?;
+            print(&rotated, json, one)?;
+        }
+        PortionCommand::Exposure { name, key_version, summary: short } => {
+            let at = at(&name, "/exposure");
+            if short {
+                let told = summary(&client, &at, key_version).await?;
+                print(&told, json, |told| render::exposed_summary(&name, told, "would be open"))?;
+            } else {
+                exposure(&client, &at, key_version, json).await?;
+            }
+        }
+        PortionCommand::Rules(command) => return rules(&client, tenant, command, json).await,
+        PortionCommand::Migrate { status } => {
+            let method = if status { "GET" } else { "POST" };
+            let told: Migration = client.call(method, &path(tenant, &["portion-migration"]), NOTHING).await?;
+            let words = |told: &Migration| match told.running {
+                true => "parts under buckets' keys are being moved; `holdfast worker list` counts them\n".to_owned(),
+                false => "no parts are being moved\n".to_owned(),
+            };
+            print(&told, json, words)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn all(client: &Client, tenant: &TenantArgs) -> Result<Vec<Portion>, Failure> {
+    let mut portions = Vec::new();
+    let mut base = path(tenant, &["portions"]);
+    base.push(if base.contains('?') { '&' } else { '?' });
+    let mut after = String::new();
+    loop {
+        let page: PortionPage = client.call("GET", &format!("{base}after={after}"), NOTHING).await?;
+        portions.extend(page.portions);
+        match page.next {
+            Some(next) => after = next,
+            None => return Ok(portions),
+        }
+    }
+}
+
+async fn set(client: &Client, at: &str, set: SetPortion, json: bool) -> Result<(), Failure> {
+    let portion: Portion = client.call("PUT", at, Some(&set)).await?;
+    print(&portion, json, |portion| render::portions(std::slice::from_ref(portion), now_ms()))
+}
+
+/// What a key opens, counted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) objects: u64,
+    pub(crate) parts: u64,
+    pub(crate) bytes: u64,
+    pub(crate) unreadable_rows: u64,
+    pub(crate) buckets: BTreeMap<String, u64>,
+}
+
+async fn page(client: &Client, at: &str, version: Option<u32>, cursor: &str) -> Result<ExposurePage, Failure> {
+    let mut query = String::new();
+    if let Some(version) = version {
+        query.push_str(&format!("&version={version}"));
+    }
+    if !cursor.is_empty() {
+        query.push_str(&format!("&cursor={}", segment(cursor)));
+    }
+    let joined =
+        if at.contains('?') { format!("{at}{query}") } else { format!("{at}?{}", query.trim_start_matches('&')) };
+    Ok(client.call("GET", &joined, NOTHING).await?)
+}
+
+async fn summary(client: &Client, at: &str, version: Option<u32>) -> Result<Summary, Failure> {
+    let mut told = Summary::default();
+    let mut last: Option<(String, String, Option<String>)> = None;
+    let mut cursor = String::new();
+    loop {
+        let page = page(client, at, version, &cursor).await?;
+        told.unreadable_rows += page.unreadable;
+        for part in page.parts {
+            told.parts += 1;
+            told.bytes += part.bytes;
+            // Parts of one version follow each other.
+            let object = (part.bucket.clone(), part.key, part.version);
+            if last.as_ref() != Some(&object) {
+                told.objects += 1;
+                *told.buckets.entry(part.bucket).or_default() += 1;
+            }
+            last = Some(object);
+        }
+        match page.next {
+            Some(next) => cursor = next,
+            None => return Ok(told),
+        }
+    }
+}
+
+/// A line a part, as they come: there may be a hundred thousand.
+async fn exposure(client: &Client, at: &str, version: Option<u32>, json: bool) -> Result<(), Failure> {
+    let mut cursor = String::new();
+    let (mut parts, mut unreadable) = (0, 0);
+    loop {
+        let page = page(client, at, version, &cursor).await?;
+        let line = |part: &ExposedPart| match json {
+            true => serde_json::to_string(part).map_err(|error| Failure::new(error.to_string())),
+            false => Ok(render::exposed(part)),
+        };
+        let lines: Vec<String> = page.parts.iter().map(line).collect::<Result<_, _>>()?;
+        if !lines.is_empty() {
+            say(&(lines.join("\n") + "\n"))?;
+        }
+        parts += page.parts.len();
+        unreadable += page.unreadable;
+        match page.next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    let rest = if unreadable > 0 { format!(", and {unreadable} rows that cannot be read") } else { String::new() };
+    eprintln!("{parts} parts{rest}");
+    Ok(())
+}
+
+async fn rules(client: &Client, tenant: &TenantArgs, command: RulesCommand, json: bool) -> Result<Exit, Failure> {
+    match command {
+        RulesCommand::Get => {
+            let found: RulesDocument = client.call("GET", &path(tenant, &["portion-rules"]), NOTHING).await?;
+            let document = found.document.unwrap_or_else(|| "{\"rules\": []}".to_owned());
+            say(&(document.trim_end().to_owned() + "\n"))?;
+        }
+        RulesCommand::Put { file } => {
+            let put = RulesDocument { document: Some(policy::read(&file)?) };
+            let done: Done = client.call("PUT", &path(tenant, &["portion-rules"]), Some(&put)).await?;
+            print(&done, json, |_| "the rules are in force for what is written from now on\n".to_owned())?;
+        }
+        RulesCommand::Test { object, tag, content_type, file } => {
+            let object = object.strip_prefix("s3://").unwrap_or(&object);
+            let (bucket, key) =
+                object.split_once('/').ok_or_else(|| Failure::usage("an object is BUCKET/KEY or s3://BUCKET/KEY"))?;
+            let pair = |pair: &String| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let tags: Option<BTreeMap<String, String>> = tag.iter().map(pair).collect();
+            let test = TestRules {
+                document: file.as_deref().map(policy::read).transpose()?,
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+                tags: tags.ok_or_else(|| Failure::usage("--tag takes NAME=VALUE"))?,
+                content_type: content_type.unwrap_or_default(),
+            };
+            let choice: admin::Choice =
+                client.call("POST", &path(tenant, &["portion-rules", "test"]), Some(&test)).await?;
+            print(&choice, json, |choice| {
+                let by = choice.rule.map_or_else(|| "no rule matches".to_owned(), |rule| format!("rule {rule}"));
+                format!("{}  ({by})\n", render::clean(&choice.portion))
+            })?;
+        }
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,341 @@
+//! `holdfast key root`: shares of the root key for people, and a passphrase for its file. Works on the data
+//! directory; the server may run or not.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use base::{AccountId, SystemRng};
+use keys::{Keyring, PlainFile, RootError, RootFile, RootKey, Seal, SealError, Share, ShareError};
+use meta::record::{BucketRecord, Record, key};
+use meta::{Embedded, EmbeddedOptions, Engine, Range};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::cli::{AdminArgs, PassphraseArgs, RootCommand, SealArgs, SharesArgs};
+use crate::command::{data_dir, print, say};
+use crate::exit::{Exit, Failure, chain};
+use crate::passphrase;
+use crate::serve::lock;
+
+/// Bytes of shares that are read: sixteen of them with much around them.
+const INPUT_MAX: usize = 16 << 10;
+/// Memory for the metadata while a key is tried on it.
+const META_CACHE: usize = 8 << 20;
+/// Buckets that a key is tried on. One that opens is enough; a damaged row should not condemn a right key.
+const BUCKETS_TRIED: usize = 100;
+
+/// What a command that prints nothing secret has done.
+#[derive(Serialize)]
+struct Done {
+    path: String,
+    told: String,
+}
+
+/// Shares as JSON. Not `Debug`: they are the key.
+#[derive(Serialize)]
+struct Shares<'a> {
+    set: String,
+    threshold: u8,
+    shares: Vec<&'a str>,
+}
+
+pub(crate) async fn run(admin: &AdminArgs, command: RootCommand, json: bool) -> Result<Exit, Failure> {
+    let folder = data_dir(admin);
+    let file = RootFile::new(folder.join("root.key"));
+    match command {
+        RootCommand::Split { shares, threshold, passphrase } => split(&file, threshold, shares, &passphrase, json),
+        RootCommand::Recover { shares, passphrase } => recover(folder, &file, &shares, &passphrase, json).await,
+        RootCommand::Check { shares, passphrase } => check(&file, &shares, &passphrase, json),
+        RootCommand::Seal(args) => reseal(&file, &args, true, json),
+        RootCommand::Unseal(args) => reseal(&file, &args, false, json),
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(error: RootError) -> Self {
+        Self::new(chain(&error))
+    }
+}
+
+impl From<ShareError> for Failure {
+    fn from(error: ShareError) -> Self {
+        let usage = matches!(error, ShareError::Impossible { .. });
+        if usage { Self::usage(error.to_string()) } else { Self::new(error.to_string()) }
+    }
+}
+
+fn split(file: &RootFile, threshold: u8, count: u8, passphrase: &PassphraseArgs, json: bool) -> Result<Exit, Failure> {
+    let shares = present(file, passphrase)?.ok_or_else(|| missing(file))?.split(threshold, count, &SystemRng)?;
+    let set = shares.first().map(|share| share.set().to_string()).unwrap_or_default();
+    note(&format!(
+        "{count} shares of {path}, set {set}. Any {threshold} of them give the root key back, fewer tell nothing about it.
+Give each to another person, on paper, and keep none here: whoever has {threshold} opens everything.
+They are not shown again; splitting again makes another set, and this one goes on to work.
+Then try them: holdfast key root check",
+        path = file.path().display(),
+    ));
+    let texts: Vec<Zeroizing<String>> = shares.iter().map(Share::to_text).collect();
+    let lines: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
+    // With room for all of it: what grows leaves copies behind.
+    let mut out = Zeroizing::new(Vec::with_capacity(256 * (lines.len() + 2)));
+    if json {
+        let told = Shares { set, threshold, shares: lines };
+        serde_json::to_writer_pretty(&mut *out, &told).map_err(|error| Failure::new(error.to_string()))?;
+        out.push(b'\n');
+    } else {
+        for line in lines {
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        }
+    }
+    say(std::str::from_utf8(&out).unwrap_or_default())?;
+    Ok(Exit::Ok)
+}
+
+async fn recover(
+    folder: &Path,
+    file: &RootFile,
+    from: &SharesArgs,
+    passphrase: &PassphraseArgs,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let key = RootKey::combine(&read(from)?)?;
+    let done = |told: &str| Done { path: file.path().display().to_string(), told: told.to_owned() };
+    if let Some(there) = present(file, passphrase)? {
+        if !there.is(&key) {
+            return Err(Failure::new(format!("{} holds another root key", file.path().display())).hint(
+                "it is not written over: if it is not the right one, stop the server, move the file away and run this again",
+            ));
+        }
+        print(&done("it is there already, and these shares give the same"), json, text)?;
+        return Ok(Exit::Ok);
+    }
+    let told = match opens(folder, &key).await? {
+        Opens::Yes => "it opens the buckets of this installation",
+        Opens::No => {
+            return Err(Failure::new("these shares give a root key that opens no bucket of this installation")
+                .hint("nothing was written: are they shares of this one? name its directory with --data-dir"));
+        }
+        Opens::Unknown(why) => why,
+    };
+    let sealing = passphrase::given(passphrase)?;
+    let seal = sealing.as_ref().map_or(&PlainFile as &dyn Seal, |passphrase| passphrase);
+    file.restore(&key, seal, &SystemRng)?;
+    print(&done(told), json, text)?;
+    Ok(Exit::Ok)
+}
+
+fn check(file: &RootFile, from: &SharesArgs, passphrase: &PassphraseArgs, json: bool) -> Result<Exit, Failure> {
+    let there = present(file, passphrase)?.ok_or_else(|| missing(file))?;
+    let shares = read(from)?;
+    let right = RootKey::combine(&shares)?.is(&there);
+    let told = if right { "these shares give this root key" } else { "these shares give another root key" };
+    print(&Done { path: file.path().display().to_string(), told: told.to_owned() }, json, text)?;
+    Ok(if right { Exit::Ok } else { Exit::No })
+}
+
+fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<Exit, Failure> {
+    // Before anybody types a passphrase for nothing.
+    let already = |error: &RootError| matches!(error, RootError::Seal { source: SealError::Sealed, .. });
+    let is_sealed = match file.open(&PlainFile) {
+        Ok(None) => return Err(missing(file)),
+        Ok(Some(_)) => false,
+        Err(error) if already(&error) => true,
+        Err(error) => return Err(error.into()),
+    };
+    if is_sealed == seals {
+        let state = if seals { "is sealed already" } else { "is not sealed" };
+        let failure = Failure::new(format!("{} {state}", file.path().display()));
+        return Err(if seals { failure.hint("to change its passphrase, unseal it first") } else { failure });
+    }
+    let passphrase = passphrase::given_or_typed(&args.passphrase, seals)?;
+    let (from, to): (&dyn Seal, &dyn Seal) = if seals { (&PlainFile, &passphrase) } else { (&passphrase, &PlainFile) };
+    file.reseal(from, to, &SystemRng, args.dry_run)?;
+    let told = match (args.dry_run, seals) {
+        (true, true) => "it can be sealed; nothing was written",
+        (true, false) => "it can be unsealed; nothing was written",
+        (false, true) => {
+            "it is sealed; the server needs the passphrase at its next start. What the file held before may still be on \
+             the disk and in backups"
+        }
+        (false, false) => "it lies in clear; the server needs no passphrase",
+    };
+    print(&Done { path: file.path().display().to_string(), told: told.to_owned() }, json, text)?;
+    Ok(Exit::Ok)
+}
+
+/// The root key that is there, opened by whatever seals it.
+fn present(file: &RootFile, passphrase: &PassphraseArgs) -> Result<Option<RootKey>, Failure> {
+    match file.open(&PlainFile) {
+        Err(RootError::Seal { source: SealError::Sealed, .. }) => {
+            Ok(file.open(&passphrase::given_or_typed(passphrase, false)?)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+fn missing(file: &RootFile) -> Failure {
+    Failure::new(format!("there is no root key {}", file.path().display())).hint(
+        "name the server's data directory with --data-dir, or write the key from shares: holdfast key root recover",
+    )
+}
+
+fn text(done: &Done) -> String {
+    format!("{}: {}\n", done.path, done.told)
+}
+
+/// What a person reads beside the data.
+#[allow(clippy::print_stderr)]
+fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Shares, one a line. Empty lines and those that begin with # are for people.
+fn read(from: &SharesArgs) -> Result<Vec<Share>, Failure> {
+    let (name, input) = match &from.from {
+        Some(path) => (path.display().to_string(), File::open(path)),
+        // As a file: the library's stdin would keep a copy of what it read.
+        None => ("stdin".to_owned(), std::io::stdin().as_fd().try_clone_to_owned().map(File::from)),
+    };
+    let input = input.map_err(Failure::io(&name))?;
+    if from.from.is_none() && input.is_terminal() {
+        note("type the shares, one on each line, and end with ctrl-D");
+    }
+    let mut text = Zeroizing::new(String::with_capacity(2 * INPUT_MAX));
+    input.take(INPUT_MAX as u64).read_to_string(&mut text).map_err(Failure::io(&name))?;
+    parse(&name, &text)
+}
+
+/// Every line that is wrong is told, so that one look at the papers mends all.
+fn parse(name: &str, text: &str) -> Result<Vec<Share>, Failure> {
+    let lines =
+        (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    let (mut shares, mut wrong) = (Vec::new(), String::new());
+    for (number, line) in lines {
+        match Share::from_text(line) {
+            Ok(share) => shares.push(share),
+            Err(error) => {
+                // Writing to a string does not fail.
+                let _ = write!(wrong, "\n  line {number}: {error}");
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(shares)
+    } else {
+        Err(Failure::new(format!("{name} has lines that are no shares:{wrong}")))
+    }
+}
+
+/// Whether a key is the one of an installation.
+#[derive(Debug, PartialEq, Eq)]
+enum Opens {
+    Yes,
+    No,
+    Unknown(&'static str),
+}
+
+/// Tries a key on the buckets of the metadata, which takes the server to be stopped.
+async fn opens(folder: &Path, key: &RootKey) -> Result<Opens, Failure> {
+    let path = folder.join("meta/meta.redb");
+    if !path.exists() {
+        return Ok(Opens::Unknown(
+            "written; there is no metadata here to try it on, only that the shares fit together is known",
+        ));
+    }
+    let Ok(_lock) = lock(folder) else {
+        return Ok(Opens::Unknown("written; it could not be tried on the metadata, which a running server holds"));
+    };
+    let failed = |error: meta::MetaError| {
+        Failure::new(chain(&error)).hint("the metadata is needed to try the key on; nothing was written")
+    };
+    let engine = Embedded::open(EmbeddedOptions { path, cache_bytes: META_CACHE }).map_err(failed)?;
+    opens_buckets(&engine, key).await.map_err(failed)
+}
+
+async fn opens_buckets(engine: &dyn Engine, key: &RootKey) -> Result<Opens, meta::MetaError> {
+    let keyring = Keyring::of(key);
+    let mut tried = false;
+    for (from, to) in [key::buckets(AccountId::DEFAULT), key::all_tenants_buckets()] {
+        let page = engine.range(Range { from, to, limit: BUCKETS_TRIED }).await?;
+        for (_, row) in page.rows {
+            let Ok(bucket) = BucketRecord::decode(&row.value) else { continue };
+            tried = true;
+            if keyring.bucket_key(bucket.id, &bucket.wrapped_key).is_ok() {
+                return Ok(Opens::Yes);
+            }
+        }
+    }
+    let nothing =
+        Opens::Unknown("written; there is no bucket yet to try it on, only that the shares fit together is known");
+    Ok(if tried { Opens::No } else { nothing })
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{BucketId, SeededRng};
+    use meta::{Batch, Memory, Write};
+
+    use super::*;
+
+    fn shares(seed: u64) -> (RootKey, Vec<Share>) {
+        let rng = SeededRng::new(seed);
+        let key = RootKey::generate(&rng);
+        let shares = key.split(3, 5, &rng).unwrap();
+        (key, shares)
+    }
+
+    #[test]
+    fn lines_are_shares_or_told() {
+        let (_, shares) = shares(1);
+        let [first, second] = [&shares[0], &shares[1]].map(|share| share.to_text().to_string());
+        let typed = format!("# from Ann\n\n  {first}\r\n # from Bob\n{}", second.to_uppercase());
+        assert_eq!(parse("stdin", &typed).unwrap(), shares[..2]);
+        assert_eq!(parse("stdin", "\n#\n").unwrap(), []);
+        let failure = parse("stdin", &format!("{first}\nhello\n{first}a\n")).unwrap_err();
+        for word in ["stdin has", "line 2: this is no share", "line 3: this share has 97"] {
+            assert!(failure.error.contains(word), "{word} in {}", failure.error);
+        }
+        assert!(!failure.error.contains("line 1") && !failure.error.contains(&first));
+    }
+
+    #[tokio::test]
+    async fn a_key_is_tried_on_buckets() {
+        let rng = SeededRng::new(7);
+        let ((right, _), (wrong, _)) = (shares(1), shares(2));
+        let put = |name, account, wrapped_key, id| {
+            let record = BucketRecord { id, created_ms: 0, owner: "root".to_owned(), wrapped_key };
+            Write::Put(key::bucket_key(account, name), record.encode())
+        };
+        let id = BucketId::random(&rng);
+        let wrapped = Keyring::of(&right).new_bucket_key(id, &rng).unwrap();
+        let default = put("a", AccountId::DEFAULT, wrapped.clone(), id);
+        let damaged = put("b", AccountId::DEFAULT, vec![0; 40], BucketId::random(&rng));
+        let tenants = put("a", AccountId::random(&rng), wrapped, id);
+        let garbage = Write::Put(key::bucket_key(AccountId::DEFAULT, "c"), vec![0xff].into());
+        let unknown = |opens| matches!(opens, Opens::Unknown(_));
+        // (rows, with the right key, with a wrong one)
+        let table = [
+            (vec![], None, None),
+            (vec![garbage.clone()], None, None),
+            (vec![default.clone()], Some(Opens::Yes), Some(Opens::No)),
+            (vec![tenants.clone()], Some(Opens::Yes), Some(Opens::No)),
+            (vec![damaged.clone(), tenants, garbage.clone()], Some(Opens::Yes), Some(Opens::No)),
+            (vec![damaged, default, garbage], Some(Opens::Yes), Some(Opens::No)),
+        ];
+        for (rows, with_right, with_wrong) in table {
+            let engine = Memory::default();
+            engine.commit(Batch { checks: Vec::new(), writes: rows }).await.unwrap();
+            for (key, expected) in [(&right, with_right), (&wrong, with_wrong)] {
+                let found = opens_buckets(&engine, key).await.unwrap();
+                match expected {
+                    Some(expected) => assert_eq!(found, expected),
+                    None => assert!(unknown(found)),
+                }
+            }
+        }
+    }
+}

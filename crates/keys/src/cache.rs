@@ -1,0 +1,191 @@
+//! What a process remembers of portions: names, rules, room under keys, and the keys themselves.
+//!
+//! What is remembered counts for [`LEASE_MS`] and is forgotten at once by what this process
+//! changes. Who reads, and remembers afterwards, says which generation it saw before it read: a change
+//! in between must not be covered by what was read before it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use base::{AccountId, PortionId};
+use parking_lot::Mutex;
+
+use crate::rules::Rules;
+use crate::tenant::TenantKey;
+use crate::wrap::{KeyName, PortionKey};
+
+/// How long what was read of a portion counts without being looked at again, milliseconds: the
+/// longest that another process's change goes unnoticed.
+pub const LEASE_MS: u64 = 10_000;
+/// Most entries of each kind. Past it the kind is emptied: reading again costs a look at the metadata.
+const ENTRIES_MAX: usize = 100_000;
+
+/// Room under the newest version of a portion's key.
+pub(crate) struct Slot {
+    pub(crate) key: Arc<PortionKey>,
+    /// Parts that may still be sealed under it.
+    pub(crate) parts: u64,
+    /// Bytes that may still be sealed under it.
+    pub(crate) bytes: u64,
+    /// Parts in the block that this is the rest of: the next one is larger.
+    pub(crate) block: u64,
+    /// When it was read.
+    pub(crate) at_ms: u64,
+    /// When the key is too old for more.
+    pub(crate) until_ms: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    generation: u64,
+    names: HashMap<(AccountId, String), PortionId>,
+    rules: HashMap<AccountId, (Arc<Rules>, u64)>,
+    tenants: HashMap<AccountId, Arc<TenantKey>>,
+    slots: HashMap<PortionId, Slot>,
+    keys: HashMap<(AccountId, KeyName), (Arc<PortionKey>, u64)>,
+    newest: HashMap<PortionId, (u32, u64)>,
+    given_out: HashSet<KeyName>,
+}
+
+#[derive(Default)]
+pub(crate) struct Caches(Mutex<Inner>);
+
+/// Whether what was read then still counts. A clock that went back ends it, too.
+fn fresh(at_ms: u64, now_ms: u64) -> bool {
+    now_ms.checked_sub(at_ms).is_some_and(|age| age < LEASE_MS)
+}
+
+fn insert<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V) {
+    if map.len() >= ENTRIES_MAX {
+        map.clear();
+    }
+    map.insert(key, value);
+}
+
+impl Caches {
+    /// To be asked for before reading what will be remembered.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.lock().generation
+    }
+
+    pub(crate) fn named(&self, account: AccountId, name: &str) -> Option<PortionId> {
+        self.0.lock().names.get(&(account, name.to_owned())).copied()
+    }
+
+    pub(crate) fn remember_name(&self, account: AccountId, name: &str, id: PortionId, seen: u64) {
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.names, (account, name.to_owned()), id);
+        }
+    }
+
+    pub(crate) fn rules(&self, account: AccountId, now_ms: u64) -> Option<Arc<Rules>> {
+        let inner = self.0.lock();
+        inner.rules.get(&account).filter(|(_, at)| fresh(*at, now_ms)).map(|(rules, _)| rules.clone())
+    }
+
+    pub(crate) fn remember_rules(&self, account: AccountId, rules: Rules, at_ms: u64, seen: u64) -> Arc<Rules> {
+        let rules = Arc::new(rules);
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.rules, account, (rules.clone(), at_ms));
+        }
+        rules
+    }
+
+    pub(crate) fn tenant(&self, account: AccountId) -> Option<Arc<TenantKey>> {
+        self.0.lock().tenants.get(&account).cloned()
+    }
+
+    pub(crate) fn remember_tenant(&self, account: AccountId, key: TenantKey) -> Arc<TenantKey> {
+        let key = Arc::new(key);
+        insert(&mut self.0.lock().tenants, account, key.clone());
+        key
+    }
+
+    /// Takes room for one part of `bytes` bytes.
+    pub(crate) fn take_room(&self, id: PortionId, bytes: u64, now_ms: u64) -> Option<Arc<PortionKey>> {
+        let mut inner = self.0.lock();
+        let slot = inner.slots.get_mut(&id)?;
+        if !fresh(slot.at_ms, now_ms) || now_ms >= slot.until_ms || slot.parts == 0 || slot.bytes < bytes {
+            return None;
+        }
+        slot.parts -= 1;
+        slot.bytes -= bytes;
+        Some(slot.key.clone())
+    }
+
+    /// What is left of the room that was taken last, whether or not the lease still runs.
+    pub(crate) fn room(&self, id: PortionId) -> Option<(KeyName, u64, u64, u64)> {
+        let inner = self.0.lock();
+        inner.slots.get(&id).map(|slot| (slot.key.name(), slot.parts, slot.bytes, slot.block))
+    }
+
+    pub(crate) fn remember_room(&self, id: PortionId, slot: Slot, seen: u64) {
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.slots, id, slot);
+        }
+    }
+
+    pub(crate) fn key(&self, account: AccountId, name: KeyName, now_ms: u64) -> Option<Arc<PortionKey>> {
+        let inner = self.0.lock();
+        inner.keys.get(&(account, name)).filter(|(_, at)| fresh(*at, now_ms)).map(|(key, _)| key.clone())
+    }
+
+    pub(crate) fn remember_key(&self, account: AccountId, key: PortionKey, at_ms: u64, seen: u64) -> Arc<PortionKey> {
+        let key = Arc::new(key);
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.keys, (account, key.name()), (key.clone(), at_ms));
+        }
+        key
+    }
+
+    pub(crate) fn newest(&self, id: PortionId, now_ms: u64) -> Option<u32> {
+        self.0.lock().newest.get(&id).filter(|(_, at)| fresh(*at, now_ms)).map(|(version, _)| *version)
+    }
+
+    pub(crate) fn remember_newest(&self, id: PortionId, version: u32, at_ms: u64, seen: u64) {
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.newest, id, (version, at_ms));
+        }
+    }
+
+    pub(crate) fn is_given_out(&self, name: KeyName) -> bool {
+        self.0.lock().given_out.contains(&name)
+    }
+
+    pub(crate) fn remember_given_out(&self, name: KeyName, seen: u64) {
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            if inner.given_out.len() >= ENTRIES_MAX {
+                inner.given_out.clear();
+            }
+            inner.given_out.insert(name);
+        }
+    }
+
+    /// Forgets everything of a portion but its name.
+    pub(crate) fn forget(&self, id: PortionId) {
+        let mut inner = self.0.lock();
+        inner.generation += 1;
+        inner.slots.remove(&id);
+        inner.newest.remove(&id);
+        inner.keys.retain(|(_, name), _| name.portion != id);
+        inner.given_out.retain(|name| name.portion != id);
+    }
+
+    pub(crate) fn forget_names(&self) {
+        let mut inner = self.0.lock();
+        inner.generation += 1;
+        inner.names.clear();
+    }
+
+    pub(crate) fn forget_rules(&self, account: AccountId) {
+        let mut inner = self.0.lock();
+        inner.generation += 1;
+        inner.rules.remove(&account);
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a portion or its key is not to be had.
+
+use base::{Classify, ErrorKind};
+
+use crate::KeyError;
+use crate::rules::RulesError;
+
+/// A portion's error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortionError {
+    /// Neither a portion, nor an alias of one.
+    #[error("there is no portion or key {0}")]
+    NoSuchPortion(String),
+    /// The name is taken.
+    #[error("portion {0} exists already")]
+    Exists(String),
+    /// The alias is taken.
+    #[error("alias {0} exists already")]
+    AliasExists(String),
+    /// Its key was disabled.
+    #[error("the key of portion {0} is disabled; `holdfast portion enable` lets it open again")]
+    Disabled(String),
+    /// It is to be shredded.
+    #[error("portion {name} will be shredded; until then `holdfast portion keep` keeps it")]
+    PendingShred {
+        /// Its name.
+        name: String,
+        /// Milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// It was shredded: nothing opens it again.
+    #[error("portion {0} was shredded")]
+    Shredded(String),
+    /// It is not to be shredded, so nothing is to be taken back.
+    #[error("portion {0} is not waiting to be shredded")]
+    NotPending(String),
+    /// The version of the key is gone: all that was known to be under it was moved.
+    #[error("version {version} of the key of portion {name} is gone")]
+    NoSuchVersion {
+        /// The portion.
+        name: String,
+        /// The version.
+        version: u32,
+    },
+    /// Something asked for is not valid.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// What was sealed by the KMS API does not open: another key, another context, or not its bytes.
+    #[error("the ciphertext does not open: it was made under another key or context, or is damaged")]
+    Ciphertext,
+    /// What was sealed by the KMS API is under another key than the caller says.
+    #[error("the ciphertext was made under another key than the one named")]
+    OtherKey,
+    /// The rules are none.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// A key does not open.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Lost to others who changed the same portion, repeatedly.
+    #[error("too many changes of the same portion at once; try again")]
+    Contended,
+    /// The metadata cannot be read.
+    #[error(transparent)]
+    Meta(#[from] meta::MetaError),
+    /// The metadata cannot be written.
+    #[error(transparent)]
+    Commit(#[from] meta::CommitError),
+    /// A row is not what it should be.
+    #[error(transparent)]
+    Record(#[from] meta::record::RecordError),
+}
+
+impl Classify for PortionError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchPortion(_) | Self::NoSuchVersion { .. } => ErrorKind::NotFound,
+            Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::Contended => ErrorKind::Conflict,
+            Self::Disabled(_) | Self::PendingShred { .. } | Self::Shredded(_) | Self::OtherKey => ErrorKind::Denied,
+            Self::Invalid(_) | Self::Ciphertext | Self::Rules(_) => ErrorKind::Invalid,
+            Self::Key(error) => error.kind(),
+            Self::Meta(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+            Self::Record(error) => error.kind(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Keys of portions for use: room under the newest version for what is sealed, any version for what
+//! is opened. Neither asks the metadata while a lease runs.
+
+use std::sync::Arc;
+
+use base::{AccountId, PortionId};
+use meta::record::{PortionKeyRecord, PortionRecord, Record, TenantKeyRecord, key};
+use meta::{Batch, Check, CommitError, Write};
+
+use crate::cache::Slot;
+use crate::error::PortionError;
+use crate::portions::{Portions, next_version, open_state};
+use crate::tenant::TenantKey;
+use crate::wrap::{KeyName, PortionKey};
+
+/// Most parts under one version of a key.
+pub const PARTS_MAX: u64 = 100_000;
+/// Most bytes under one version of a key: 100 GiB.
+pub const BYTES_MAX: u64 = 100 << 30;
+/// Parts that a process takes room for at first, and at most at once. What it does not use is lost to the
+/// version when it stops.
+const BLOCK_PARTS: (u64, u64) = (16, 4_096);
+/// Bytes taken room for with each part of a block.
+const BLOCK_BYTES: u64 = 1 << 20;
+/// Times room is asked for again after losing to another process.
+const ATTEMPTS: usize = 100;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+impl Portions {
+    /// The account's key, made when it is first asked for.
+    pub(crate) async fn tenant_key(&self, account: AccountId) -> Result<Arc<TenantKey>, PortionError> {
+        if let Some(key) = self.caches.tenant(account) {
+            return Ok(key);
+        }
+        let row_key = key::tenant_key_key(account);
+        let stored = match self.record::<TenantKeyRecord>(row_key.clone()).await? {
+            Some((record, _)) => record.wrapped,
+            None => {
+                let (_, wrapped) = self.ring.new_tenant_key(account, self.doors.rng.as_ref())?;
+                let record = TenantKeyRecord { created_ms: self.now_ms(), wrapped: wrapped.clone() };
+                let batch = Batch {
+                    checks: vec![Check::Absent(row_key.clone())],
+                    writes: vec![Write::Put(row_key.clone(), record.encode())],
+                };
+                match self.meta.commit(batch).await {
+                    Ok(()) => wrapped,
+                    Err(CommitError::Failed { .. }) => {
+                        let found = self.record::<TenantKeyRecord>(row_key).await?;
+                        found.ok_or(PortionError::Contended)?.0.wrapped
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        Ok(self.caches.remember_tenant(account, self.ring.tenant_key(account, &stored)?))
+    }
+
+    /// The newest version of a portion's key, with room for one part of `bytes` plaintext bytes
+    /// counted under it; the next version where a cap is reached.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], the state that forbids it, or a metadata error.
+    pub async fn to_seal(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        bytes: u64,
+    ) -> Result<Arc<PortionKey>, PortionError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(key) = self.caches.take_room(id, bytes, self.now_ms()) {
+                return Ok(key);
+            }
+            match self.make_room(account, id, bytes).await {
+                Ok(()) | Err(PortionError::Contended) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(PortionError::Contended)
+    }
+
+    async fn make_room(&self, account: AccountId, id: PortionId, bytes: u64) -> Result<(), PortionError> {
+        let seen = self.caches.generation();
+        let now = self.now_ms();
+        let (record, version) = self.row(account, id).await?;
+        open_state(&record)?;
+        let name = KeyName { portion: id, version: record.version };
+        let row_key = key::key_version_key(id, record.version);
+        let found = self.record::<PortionKeyRecord>(row_key.clone()).await?;
+        let (mut newest, newest_version) = found.ok_or(PortionError::Contended)?;
+        // What this process has left of the same version is not lost when only its lease ran out.
+        let rest = self.caches.room(id).filter(|(known, ..)| *known == name);
+        let block = rest.map_or(BLOCK_PARTS.0, |(.., block)| (block * 2).min(BLOCK_PARTS.1));
+        let until_ms = newest.created_ms.saturating_add(u64::from(record.rotation_days) * DAY_MS);
+        if let Some((_, parts, left, _)) = rest
+            && parts > 0
+            && left >= bytes
+            && now < until_ms
+        {
+            let key = Arc::new(self.tenant_key(account).await?.portion_key(name, &newest.wrapped)?);
+            let slot = Slot { key, parts, bytes: left, block: block / 2, at_ms: now, until_ms };
+            self.caches.remember_room(id, slot, seen);
+            return Ok(());
+        }
+        let room = (PARTS_MAX.saturating_sub(newest.parts), BYTES_MAX.saturating_sub(newest.bytes));
+        if room.0 == 0 || room.1 < bytes || now >= until_ms {
+            return self.begin_version(account, id, record, version).await;
+        }
+        let parts = block.min(room.0);
+        let taken = (block * BLOCK_BYTES).max(bytes).min(room.1);
+        newest.parts += parts;
+        newest.bytes += taken;
+        let batch = Batch {
+            // The portion's row as well: none is sealed under a key that was disabled meanwhile.
+            checks: vec![Check::Is(row_key.clone(), newest_version), Check::Is(key::portion_key(account, id), version)],
+            writes: vec![Write::Put(row_key, newest.encode())],
+        };
+        self.commit_once(batch).await?;
+        let key = Arc::new(self.tenant_key(account).await?.portion_key(name, &newest.wrapped)?);
+        let slot = Slot { key, parts, bytes: taken, block, at_ms: now, until_ms };
+        self.caches.remember_room(id, slot, seen);
+        Ok(())
+    }
+
+    /// A cap of the newest version is reached: the next one.
+    async fn begin_version(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        record: PortionRecord,
+        version: meta::Version,
+    ) -> Result<(), PortionError> {
+        let next = PortionRecord { version: next_version(&record)?, ..record };
+        let fresh = self.fresh_key(account, KeyName { portion: id, version: next.version }).await?;
+        let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, next.version));
+        let batch = Batch {
+            checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
+            writes: vec![Write::Put(row_key, next.encode()), Write::Put(next_key, fresh.encode())],
+        };
+        self.commit_once(batch).await
+    }
+
+    /// A version of a portion's key, to open what is under it.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], [`PortionError::NoSuchVersion`], the state that forbids it, or
+    /// a metadata error.
+    pub async fn to_open(&self, account: AccountId, name: KeyName) -> Result<Arc<PortionKey>, PortionError> {
+        let now = self.now_ms();
+        if let Some(key) = self.caches.key(account, name, now) {
+            return Ok(key);
+        }
+        let seen = self.caches.generation();
+        let keys = [key::portion_key(account, name.portion), key::key_version_key(name.portion, name.version)];
+        let mut rows = self.meta.get(&keys).await?;
+        let (version, portion) = (rows.pop().flatten(), rows.pop().flatten());
+        let portion = portion.ok_or_else(|| PortionError::NoSuchPortion(name.portion.to_string()))?;
+        let portion = PortionRecord::decode(&portion.value)?;
+        open_state(&portion)?;
+        let gone = || PortionError::NoSuchVersion { name: portion.name.clone(), version: name.version };
+        let stored = PortionKeyRecord::decode(&version.ok_or_else(gone)?.value)?;
+        let key = self.tenant_key(account).await?.portion_key(name, &stored.wrapped)?;
+        Ok(self.caches.remember_key(account, key, now, seen))
+    }
+
+    /// The newest version of a portion's key, marked as one that seals what others keep.
+    pub(crate) async fn to_give_out(&self, account: AccountId, id: PortionId) -> Result<Arc<PortionKey>, PortionError> {
+        for _ in 0..ATTEMPTS {
+            let now = self.now_ms();
+            let seen = self.caches.generation();
+            let version = match self.caches.newest(id, now) {
+                Some(version) => version,
+                None => {
+                    let (record, _) = self.row(account, id).await?;
+                    open_state(&record)?;
+                    self.caches.remember_newest(id, record.version, now, seen);
+                    record.version
+                }
+            };
+            let name = KeyName { portion: id, version };
+            if !self.caches.is_given_out(name) {
+                let row_key = key::key_version_key(id, version);
+                let found = self.record::<PortionKeyRecord>(row_key.clone()).await?;
+                // Gone, so not the newest any more.
+                let Some((mut record, row_version)) = found else {
+                    self.caches.forget(id);
+                    continue;
+                };
+                if !record.given_out {
+                    record.given_out = true;
+                    let checks = vec![Check::Is(row_key.clone(), row_version)];
+                    let writes = vec![Write::Put(row_key, record.encode())];
+                    match self.commit_once(Batch { checks, writes }).await {
+                        Err(PortionError::Contended) => continue,
+                        other => other?,
+                    }
+                }
+                self.caches.remember_given_out(name, seen);
+            }
+            return self.to_open(account, name).await;
+        }
+        Err(PortionError::Contended)
+    }
+}

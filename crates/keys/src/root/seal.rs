@@ -1,0 +1,317 @@
+//! What a root key file says: the key in clear (version 1), or the key under a passphrase (version 2).
+
+use std::fmt::Write;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use base::{Classify, ErrorKind, Rng};
+use envelope::{EnvelopeError, Kek};
+use zeroize::Zeroizing;
+
+use super::RootKey;
+
+/// First line of a file with the key in clear.
+const PLAIN: &str = "holdfast root key v1";
+/// First line of a file with the key under a passphrase.
+const SEALED: &str = "holdfast root key v2";
+/// First line of every version.
+const FAMILY: &str = "holdfast root key v";
+
+/// Bytes of a salt: as RFC 9106 recommends.
+const SALT_LEN: usize = 16;
+/// Bytes of a sealed root key: salt, commitment and tag beside the 32 of the key.
+const SEALED_LEN: usize = 104;
+
+/// Fewest bytes of a passphrase that seals: shorter ones are guessed whatever each guess costs.
+pub const PASSPHRASE_MIN: usize = 12;
+/// Most bytes of a passphrase: it comes from files and terminals, and a wrong file should be an error.
+pub const PASSPHRASE_MAX: usize = 1024;
+
+/// Least memory that a file may ask for, in KiB. Tests use it; less is no protection at all.
+const MEMORY_MIN: u32 = 1 << 10;
+/// Most memory that a file may ask for, in KiB: four times what is written today, and never more than a
+/// server has.
+const MEMORY_MAX: u32 = 256 << 10;
+/// Most passes: with the most memory some ten seconds.
+const PASSES_MAX: u32 = 16;
+/// Most lanes. They are computed one after the other here, so that more than one helps only who guesses.
+const LANES_MAX: u32 = 4;
+
+/// Why a text does not give the root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// No root key, or a damaged one.
+    #[error("this is not a root key; restore it from your backup, or from shares by `holdfast key root recover`")]
+    NotAKey,
+    /// Written by a newer Holdfast.
+    #[error("this root key is of a version that this program does not know; upgrade it")]
+    Newer,
+    /// It takes a passphrase, and there is none.
+    #[error("it is sealed: give its passphrase with --passphrase-file or HOLDFAST_ROOT_PASSPHRASE")]
+    Sealed,
+    /// There is a passphrase, and it takes none.
+    #[error("it is not sealed: run `holdfast key root seal`, or leave the passphrase out")]
+    NotSealed,
+    /// Another passphrase, or a changed file: which of these, cannot be told.
+    #[error(
+        "it does not open: this is not its passphrase, or the file is damaged; \
+         without the passphrase, move it away and run `holdfast key root recover` with shares"
+    )]
+    Refused,
+    /// More work or memory than is taken from a file.
+    #[error(
+        "it asks for m={memory} t={passes} p={lanes}, which is not done (m from {MEMORY_MIN} to {MEMORY_MAX}, t to \
+         {PASSES_MAX}, p to {LANES_MAX}); restore the file from your backup"
+    )]
+    Cost {
+        /// KiB.
+        memory: u32,
+        /// Passes.
+        passes: u32,
+        /// Lanes.
+        lanes: u32,
+    },
+    /// No passphrase that seals anything.
+    #[error("a passphrase has {PASSPHRASE_MIN} to {PASSPHRASE_MAX} bytes, and this one has {len}; six random words do")]
+    Length {
+        /// Its bytes.
+        len: usize,
+    },
+    /// The memory for the passphrase is not to be had.
+    #[error("there are not {memory} KiB of memory to open it with; free some")]
+    Memory {
+        /// KiB.
+        memory: u32,
+    },
+}
+
+impl Classify for SealError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotAKey | Self::Newer | Self::Cost { .. } => ErrorKind::Corrupt,
+            Self::Sealed | Self::NotSealed | Self::Length { .. } => ErrorKind::Invalid,
+            Self::Refused => ErrorKind::Denied,
+            Self::Memory { .. } => ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Turns the root key into the text of its file and back. Pure.
+pub trait Seal: Send + Sync {
+    /// The text of a file that holds the key.
+    ///
+    /// # Errors
+    /// [`SealError`] when this seal cannot hold a key.
+    fn seal(&self, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError>;
+
+    /// The key that a text holds.
+    ///
+    /// # Errors
+    /// [`SealError`] that says what the text is instead.
+    fn open(&self, text: &str) -> Result<RootKey, SealError>;
+}
+
+/// The file itself is the seal: who can read it has the key.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainFile;
+
+impl Seal for PlainFile {
+    fn seal(&self, key: &RootKey, _: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
+        let mut text = Zeroizing::new(String::with_capacity(PLAIN.len() + 2 * key.0.len() + 2));
+        text.push_str(PLAIN);
+        text.push('\n');
+        push_hex(&mut text, key.0.as_ref());
+        text.push('\n');
+        Ok(text)
+    }
+
+    fn open(&self, text: &str) -> Result<RootKey, SealError> {
+        let (magic, digits) = first_line(text)?;
+        match magic {
+            PLAIN => {
+                let mut key = Zeroizing::new([0; 32]);
+                read_hex(digits, key.as_mut())?;
+                Ok(RootKey(key))
+            }
+            SEALED => Err(SealError::Sealed),
+            other => Err(unknown(other)),
+        }
+    }
+}
+
+/// What each guess of a passphrase costs (argon2id, RFC 9106).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    memory: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+impl Cost {
+    /// RFC 9106's second recommendation, for machines that have other uses for their memory, but for the
+    /// lanes, which are computed one after the other here: 64 MiB, three passes.
+    pub const DEFAULT: Self = Self { memory: 64 << 10, passes: 3, lanes: 1 };
+
+    /// The least that is taken: for tests.
+    pub const LEAST: Self = Self { memory: MEMORY_MIN, passes: 1, lanes: 1 };
+
+    fn of_line(line: &str) -> Result<(Self, [u8; SALT_LEN]), SealError> {
+        let mut words = line.split(' ');
+        if words.next() != Some("argon2id") {
+            return Err(SealError::NotAKey);
+        }
+        let mut word = |name: &str| words.next().and_then(|word| word.strip_prefix(name)).ok_or(SealError::NotAKey);
+        let cost = Self { memory: number(word("m=")?)?, passes: number(word("t=")?)?, lanes: number(word("p=")?)? };
+        let mut salt = [0; SALT_LEN];
+        read_hex(word("salt=")?, &mut salt)?;
+        if words.next().is_some() {
+            return Err(SealError::NotAKey);
+        }
+        let Self { memory, passes, lanes } = cost;
+        let bounds = [(memory, MEMORY_MIN..=MEMORY_MAX), (passes, 1..=PASSES_MAX), (lanes, 1..=LANES_MAX)];
+        if bounds.iter().all(|(value, bound)| bound.contains(value)) {
+            Ok((cost, salt))
+        } else {
+            Err(SealError::Cost { memory, passes, lanes })
+        }
+    }
+
+    fn context(&self, salt: &[u8; SALT_LEN]) -> Vec<u8> {
+        let mut context = b"root/2".to_vec();
+        [self.memory, self.passes, self.lanes].iter().for_each(|cost| context.extend_from_slice(&cost.to_be_bytes()));
+        context.extend_from_slice(salt);
+        context
+    }
+}
+
+/// A passphrase: what is sealed by it takes the passphrase to open. Cannot be printed by accident;
+/// zeroed when dropped.
+pub struct Passphrase {
+    phrase: Zeroizing<String>,
+    cost: Cost,
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+impl Passphrase {
+    /// A passphrase as it came from a file or a terminal; ends of lines after it do not belong to it.
+    ///
+    /// # Errors
+    /// [`SealError::Length`] when it is empty or longer than any.
+    pub fn new(text: &str) -> Result<Self, SealError> {
+        let phrase = text.trim_end_matches(['\r', '\n']);
+        if (1..=PASSPHRASE_MAX).contains(&phrase.len()) {
+            Ok(Self { phrase: Zeroizing::new(phrase.to_owned()), cost: Cost::DEFAULT })
+        } else {
+            Err(SealError::Length { len: phrase.len() })
+        }
+    }
+
+    /// The same, sealing at another cost.
+    pub fn at_cost(self, cost: Cost) -> Self {
+        Self { cost, ..self }
+    }
+
+    /// Whether both are the same.
+    pub fn is(&self, other: &Self) -> bool {
+        *self.phrase == *other.phrase
+    }
+
+    fn kek(&self, cost: Cost, salt: &[u8; SALT_LEN]) -> Result<Kek, SealError> {
+        let Cost { memory, passes, lanes } = cost;
+        let failed = SealError::Memory { memory };
+        let params = Params::new(memory, passes, lanes, Some(32)).map_err(|_| SealError::NotAKey)?;
+        let mut blocks = Zeroizing::new(Vec::new());
+        blocks.try_reserve_exact(params.block_count()).map_err(|_| failed)?;
+        blocks.resize(params.block_count(), Block::default());
+        let mut key = Zeroizing::new([0; 32]);
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let phrase = self.phrase.as_bytes();
+        let done = argon2.hash_password_into_with_memory(phrase, salt, key.as_mut(), blocks.as_mut_slice());
+        done.map_err(|_| failed)?;
+        Ok(Kek::from_bytes(*key))
+    }
+}
+
+impl Seal for Passphrase {
+    fn seal(&self, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
+        if self.phrase.len() < PASSPHRASE_MIN {
+            return Err(SealError::Length { len: self.phrase.len() });
+        }
+        let mut salt = [0; SALT_LEN];
+        rng.fill(&mut salt);
+        let kek = self.kek(self.cost, &salt)?;
+        let sealed = envelope::seal_small(&kek, &self.cost.context(&salt), key.0.as_ref(), rng).map_err(refused)?;
+        let Cost { memory, passes, lanes } = self.cost;
+        let mut text = Zeroizing::new(String::with_capacity(512));
+        // Writing to a string does not fail.
+        let _ = write!(text, "{SEALED}\nargon2id m={memory} t={passes} p={lanes} salt=");
+        push_hex(&mut text, &salt);
+        text.push('\n');
+        push_hex(&mut text, &sealed);
+        text.push('\n');
+        Ok(text)
+    }
+
+    fn open(&self, text: &str) -> Result<RootKey, SealError> {
+        let (magic, rest) = first_line(text)?;
+        match magic {
+            SEALED => {}
+            PLAIN => return Err(SealError::NotSealed),
+            other => return Err(unknown(other)),
+        }
+        let (line, digits) = rest.split_once('\n').ok_or(SealError::NotAKey)?;
+        let (cost, salt) = Cost::of_line(line)?;
+        let mut sealed = [0; SEALED_LEN];
+        read_hex(digits, &mut sealed)?;
+        let kek = self.kek(cost, &salt)?;
+        let opened = envelope::open_small(&kek, &cost.context(&salt), &sealed).map_err(refused)?;
+        let mut key = Zeroizing::new([0; 32]);
+        if opened.len() != key.len() {
+            return Err(SealError::Refused);
+        }
+        key.copy_from_slice(&opened);
+        Ok(RootKey(key))
+    }
+}
+
+fn refused(_: EnvelopeError) -> SealError {
+    SealError::Refused
+}
+
+fn first_line(text: &str) -> Result<(&str, &str), SealError> {
+    let (magic, rest) = text.trim_end().split_once('\n').ok_or(SealError::NotAKey)?;
+    Ok((magic, rest))
+}
+
+fn unknown(magic: &str) -> SealError {
+    if magic.starts_with(FAMILY) { SealError::Newer } else { SealError::NotAKey }
+}
+
+/// Decimal digits only: the parser would take a sign as well, and one number would have many texts.
+fn number(word: &str) -> Result<u32, SealError> {
+    let plain = word.bytes().all(|byte| byte.is_ascii_digit()) && !word.starts_with('0');
+    word.parse().ok().filter(|_| plain).ok_or(SealError::NotAKey)
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
+        }
+    }
+}
+
+fn read_hex(digits: &str, out: &mut [u8]) -> Result<(), SealError> {
+    if digits.len() != 2 * out.len() {
+        return Err(SealError::NotAKey);
+    }
+    for (byte, pair) in out.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16).ok_or(SealError::NotAKey));
+        *byte = (high? << 4 | low?) as u8;
+    }
+    Ok(())
+}

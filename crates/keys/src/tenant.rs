@@ -1,0 +1,87 @@
+//! A tenant's key, which wraps the keys of its portions, and is wrapped by the root key.
+
+use base::{AccountId, Rng};
+use envelope::Kek;
+
+use crate::wrap::{KeyName, PortionKey};
+use crate::{KeyError, Keyring, wrapped_key};
+
+/// A tenant's key, unwrapped.
+pub struct TenantKey {
+    account: AccountId,
+    kek: Kek,
+}
+
+impl Keyring {
+    /// A fresh key for a tenant, and how it is stored.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn new_tenant_key(&self, account: AccountId, rng: &dyn Rng) -> Result<(TenantKey, Vec<u8>), KeyError> {
+        let kek = Kek::generate(rng);
+        let wrapped = self.root.wrap_kek(&tenant_context(account), &kek)?;
+        Ok((TenantKey { account, kek }, wrapped.0.to_vec()))
+    }
+
+    /// A tenant's key from how it is stored.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] when the root key is another one or the record is damaged.
+    pub fn tenant_key(&self, account: AccountId, wrapped: &[u8]) -> Result<TenantKey, KeyError> {
+        let kek = self.root.unwrap_kek(&tenant_context(account), &wrapped_key(wrapped)?)?;
+        Ok(TenantKey { account, kek })
+    }
+}
+
+impl TenantKey {
+    /// A fresh version of a portion's key, and how it is stored.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn new_portion_key(&self, name: KeyName, rng: &dyn Rng) -> Result<(PortionKey, Vec<u8>), KeyError> {
+        let kek = Kek::generate(rng);
+        let wrapped = self.kek.wrap_kek(&self.portion_context(name), &kek)?;
+        Ok((PortionKey::new(name, kek), wrapped.0.to_vec()))
+    }
+
+    /// A version of a portion's key from how it is stored.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] when it is not this tenant's, or the record is damaged.
+    pub fn portion_key(&self, name: KeyName, wrapped: &[u8]) -> Result<PortionKey, KeyError> {
+        let kek = self.kek.unwrap_kek(&self.portion_context(name), &wrapped_key(wrapped)?)?;
+        Ok(PortionKey::new(name, kek))
+    }
+
+    fn portion_context(&self, name: KeyName) -> Vec<u8> {
+        [b"portion/1".as_slice(), &self.account.to_bytes(), name.portion.as_bytes(), &name.version.to_be_bytes()]
+            .concat()
+    }
+}
+
+fn tenant_context(account: AccountId) -> Vec<u8> {
+    [b"tenant/1".as_slice(), &account.to_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{PortionId, SeededRng};
+
+    #[test]
+    fn keys_open_under_their_own_tenant_and_name() {
+        let rng = SeededRng::new(3);
+        let ring = Keyring::ephemeral(&rng);
+        let account = AccountId::random(&rng);
+        let (tenant, stored) = ring.new_tenant_key(account, &rng).unwrap();
+        assert!(ring.tenant_key(account, &stored).is_ok());
+        assert!(ring.tenant_key(AccountId::DEFAULT, &stored).is_err());
+        assert!(Keyring::ephemeral(&rng).tenant_key(account, &stored).is_err());
+        let name = KeyName { portion: PortionId::random(&rng), version: 1 };
+        let (_, wrapped) = tenant.new_portion_key(name, &rng).unwrap();
+        assert!(tenant.portion_key(name, &wrapped).is_ok());
+        assert!(tenant.portion_key(KeyName { version: 2, ..name }, &wrapped).is_err());
+        let (other, _) = ring.new_tenant_key(AccountId::DEFAULT, &rng).unwrap();
+        assert!(other.portion_key(name, &wrapped).is_err());
+    }
+}

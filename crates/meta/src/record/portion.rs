@@ -1,0 +1,229 @@
+//! Portions of the data and their keys.
+//!
+//! `h/<account><portion id>` holds a portion, `H/<account><name>` its id by name, `j/<portion id><version>` a
+//! version of its key. `l/<account><alias>` names a portion for the KMS API, `m/<account>` holds the rules that choose
+//! portions, `K/<account>` the tenant's key, `z/<account><portion id>` work that moves parts to other keys.
+
+use std::collections::BTreeMap;
+
+use base::{AccountId, PortionId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Record, join, under};
+
+/// A portion of a tenant's data: what one key protects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortionRecord {
+    /// Unique in its account while it lives.
+    pub name: String,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Whether its key opens anything.
+    pub state: PortionState,
+    /// The newest version of its key, from 1.
+    pub version: u32,
+    /// Who made it.
+    pub made_by: Maker,
+    /// What its maker says of it.
+    pub description: String,
+    /// Tags, at most 50 (AWS KMS).
+    pub tags: BTreeMap<String, String>,
+    /// Days after which the key gets a new version though no cap is reached.
+    pub rotation_days: u32,
+}
+
+/// Whether a portion's key opens anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PortionState {
+    /// It does.
+    Enabled,
+    /// It does not, until somebody enables it.
+    Disabled,
+    /// It does not, and at this time, milliseconds since the Unix epoch, it will be destroyed.
+    PendingShred(u64),
+    /// It never will again; since when, milliseconds since the Unix epoch.
+    Shredded(u64),
+}
+
+/// Who made a portion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Maker {
+    /// A write that a rule sent there.
+    Rule,
+    /// Somebody, by command or API.
+    Customer,
+}
+
+impl Record for PortionRecord {
+    const NAME: &'static str = "portion";
+}
+
+/// A version of a portion's key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortionKeyRecord {
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Under the tenant's key (AES-256-KWP, 40 bytes).
+    pub wrapped: Vec<u8>,
+    /// Parts for which room was reserved under it: at least as many as were sealed.
+    pub parts: u64,
+    /// Plaintext bytes for which room was reserved under it.
+    pub bytes: u64,
+    /// Whether the KMS API has sealed something under it that is kept elsewhere.
+    pub given_out: bool,
+}
+
+impl std::fmt::Debug for PortionKeyRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PortionKeyRecord")
+            .field("parts", &self.parts)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Record for PortionKeyRecord {
+    const NAME: &'static str = "portion key";
+}
+
+/// A tenant's key, which wraps the keys of its portions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantKeyRecord {
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Under the root key (AES-256-KWP, 40 bytes).
+    pub wrapped: Vec<u8>,
+}
+
+impl Record for TenantKeyRecord {
+    const NAME: &'static str = "tenant key";
+}
+
+/// A name that the KMS API gives to a portion's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasRecord {
+    /// The portion.
+    pub portion: PortionId,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Milliseconds since the Unix epoch.
+    pub updated_ms: u64,
+}
+
+impl Record for AliasRecord {
+    const NAME: &'static str = "alias";
+}
+
+/// The rules that choose portions, as they were put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesRecord {
+    /// JSON.
+    pub document: String,
+    /// Milliseconds since the Unix epoch.
+    pub modified_ms: u64,
+}
+
+impl Record for RulesRecord {
+    const NAME: &'static str = "portion rules";
+}
+
+/// Parts of a portion that are to move to the newest version of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RewrapRecord {
+    /// Parts under versions below this one.
+    pub below: u32,
+    /// Milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// Whether a pass has found nothing to move.
+    pub is_clean: bool,
+}
+
+impl Record for RewrapRecord {
+    const NAME: &'static str = "rewrap";
+}
+
+/// `h/<account><portion id>`.
+pub fn portion_key(account: AccountId, portion: PortionId) -> Bytes {
+    join(b"h/", &[&account.to_bytes(), portion.as_bytes()])
+}
+
+/// All portions of an account, by id, which is by time.
+pub fn portions(account: AccountId) -> (Bytes, Bytes) {
+    under(join(b"h/", &[&account.to_bytes()]))
+}
+
+/// The portion in a key made by [`portion_key`].
+pub fn portion_of(key: &[u8]) -> Option<PortionId> {
+    Some(PortionId::from_bytes(key.get(2 + 8..)?.try_into().ok()?))
+}
+
+/// `H/<account><name>`: the portion's id.
+pub fn portion_name_key(account: AccountId, name: &str) -> Bytes {
+    join(b"H/", &[&account.to_bytes(), name.as_bytes()])
+}
+
+/// All portions of an account whose names begin with `prefix`, by name.
+pub fn portion_names(account: AccountId, prefix: &str) -> (Bytes, Bytes) {
+    under(portion_name_key(account, prefix))
+}
+
+/// The value of a row at [`portion_name_key`].
+pub fn portion_name_value(portion: PortionId) -> Bytes {
+    portion.as_bytes().to_vec().into()
+}
+
+/// The portion that a row at [`portion_name_key`] names.
+pub fn portion_named(value: &[u8]) -> Option<PortionId> {
+    Some(PortionId::from_bytes(value.try_into().ok()?))
+}
+
+/// `j/<portion id><version>`.
+pub fn key_version_key(portion: PortionId, version: u32) -> Bytes {
+    join(b"j/", &[portion.as_bytes(), &version.to_be_bytes()])
+}
+
+/// All versions of a portion's key, oldest first.
+pub fn key_versions(portion: PortionId) -> (Bytes, Bytes) {
+    under(join(b"j/", &[portion.as_bytes()]))
+}
+
+/// The version in a key made by [`key_version_key`].
+pub fn key_version_of(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(2 + 16..)?.try_into().ok()?))
+}
+
+/// `K/<account>`.
+pub fn tenant_key_key(account: AccountId) -> Bytes {
+    join(b"K/", &[&account.to_bytes()])
+}
+
+/// `l/<account><alias>`.
+pub fn alias_key(account: AccountId, alias: &str) -> Bytes {
+    join(b"l/", &[&account.to_bytes(), alias.as_bytes()])
+}
+
+/// All aliases of an account, by name.
+pub fn aliases(account: AccountId) -> (Bytes, Bytes) {
+    under(alias_key(account, ""))
+}
+
+/// The alias in a key made by [`alias_key`].
+pub fn alias_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(2 + 8..)?).ok()
+}
+
+/// `m/<account>`.
+pub fn portion_rules_key(account: AccountId) -> Bytes {
+    join(b"m/", &[&account.to_bytes()])
+}
+
+/// `z/<account><portion id>`.
+pub fn rewrap_key(account: AccountId, portion: PortionId) -> Bytes {
+    join(b"z/", &[&account.to_bytes(), portion.as_bytes()])
+}
+
+/// All portions of an account with parts to move.
+pub fn rewraps(account: AccountId) -> (Bytes, Bytes) {
+    under(join(b"z/", &[&account.to_bytes()]))
+}

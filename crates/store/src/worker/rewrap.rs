@@ -1,0 +1,177 @@
+//! Moves parts to other keys: wraps are made anew, the sealed bytes stay.
+//!
+//! For a key that was rotated, parts under older versions go to the newest. For data from before portions,
+//! parts under buckets' keys go where the rules send them. A version of a key is destroyed [`RETIRE_MS`] after the rotation, by a
+//! pass that begins then and finds nothing under it. Writes that began under it cannot land later: each names the version's
+//! row in its batch.
+
+use base::{AccountId, PortionId};
+use keys::{Wrap, wraps_of};
+use meta::record::{Encryption, RewrapRecord, key};
+use meta::{Batch, Check, Write};
+
+use crate::encryption::{Place, Under};
+use crate::sealed::{Cursor, Sealed};
+use crate::{Error, Store};
+
+/// How long the versions of a rotated key stay at least, milliseconds.
+const RETIRE_MS: u64 = 24 * 3600 * 1000;
+/// Rows in one flush.
+const GROUP: usize = 256;
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// Parts moved.
+    pub moved: u64,
+    /// Parts that somebody else changed meanwhile: for the next pass.
+    pub lost: u64,
+    /// Rows that could not be read.
+    pub unreadable: u64,
+    /// Work that is done.
+    pub finished: u64,
+}
+
+impl Store {
+    /// One pass over the work of all tenants.
+    ///
+    /// # Errors
+    /// A metadata or key error; what was moved stays moved.
+    pub async fn rewrap(&self) -> Result<Rewrapped, Error> {
+        let mut done = Rewrapped::default();
+        for tenant in self.each_tenant().await? {
+            tenant.rewrap_portions(&mut done).await?;
+            tenant.shred_due().await?;
+        }
+        Ok(done)
+    }
+
+    /// Asks for all parts under buckets' keys to be moved to portions.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        let work = RewrapRecord { below: 0, since_ms: self.now_ms(), is_clean: false };
+        let row_key = key::rewrap_key(self.account(), wraps_of::BUCKETS);
+        let writes = vec![Write::Put(row_key, meta::record::Record::encode(&work))];
+        Ok(self.0.meta.commit(Batch { checks: vec![], writes }).await?)
+    }
+
+    async fn rewrap_portions(&self, done: &mut Rewrapped) -> Result<(), Error> {
+        let account = self.account();
+        for (portion, work) in self.0.portions.rewraps(account).await? {
+            let begun = self.now_ms();
+            if work.is_clean && begun < work.since_ms.saturating_add(RETIRE_MS) {
+                continue;
+            }
+            self.0.workers.report("rewrap", |report| report.state = "running".to_owned());
+            let before = (done.moved, done.lost, done.unreadable);
+            self.rewrap_portion(portion, &work, done).await?;
+            let clean = before == (done.moved, done.lost, done.unreadable);
+            let ripe = begun >= work.since_ms.saturating_add(RETIRE_MS) || portion == wraps_of::BUCKETS;
+            if clean && ripe {
+                self.0.portions.rewrapped(account, portion, &work).await?;
+                done.finished += 1;
+            } else if clean {
+                self.0.portions.found_clean(account, portion, &work).await?;
+            }
+            self.0.workers.report("rewrap", |report| {
+                report.state = "idle".to_owned();
+                report.done = done.moved;
+                report.last_error = None;
+            });
+        }
+        Ok(())
+    }
+
+    async fn rewrap_portion(&self, portion: PortionId, work: &RewrapRecord, done: &mut Rewrapped) -> Result<(), Error> {
+        let mut from = String::new();
+        while let Some((name, bucket)) = self.bucket_from(&from).await? {
+            let mut cursor = Some(Cursor::START);
+            while let Some(at) = cursor {
+                let (found, next) = self.sealed_parts(&bucket, &at, Cursor::LAST, &mut done.unreadable).await?;
+                let mut group = Vec::new();
+                for sealed in found {
+                    let place = Place { bucket: &bucket, name: &name, key: &sealed.of.name, body: sealed.of.body };
+                    if let Some((wrapped, under)) = self.moved(&place, &sealed, portion, work).await? {
+                        let (row_key, row_version, row) = sealed.rewrapped(wrapped);
+                        let mut checks = vec![Check::Is(row_key.clone(), row_version)];
+                        checks.extend(under);
+                        group.push(Batch { checks, writes: vec![Write::Put(row_key, row)] });
+                    }
+                    if group.len() >= GROUP {
+                        self.commit_rewrapped(std::mem::take(&mut group), done).await?;
+                    }
+                }
+                self.commit_rewrapped(group, done).await?;
+                cursor = next;
+            }
+            from = format!("{name}\0");
+        }
+        Ok(())
+    }
+
+    /// The wrap that a part is to have, if it is one to move, and what its batch depends on.
+    async fn moved(
+        &self,
+        place: &Place<'_>,
+        sealed: &Sealed,
+        portion: PortionId,
+        work: &RewrapRecord,
+    ) -> Result<Option<(Vec<u8>, Option<Check>)>, Error> {
+        let Some(part) = sealed.part() else { return Ok(None) };
+        let under = match Wrap::parse(&part.wrapped_dek)?.key() {
+            Some(name) if name.portion == portion && name.version < work.below => Under::Portion(portion),
+            None if portion == wraps_of::BUCKETS && !matches!(sealed.of.encryption, Encryption::Customer { .. }) => {
+                let of = &sealed.of;
+                self.key_to_go_on(place, &of.encryption, None, &of.headers, &of.tags).await?
+            }
+            _ => return Ok(None),
+        };
+        let bucket = self.0.keys.bucket_key(place.bucket.id, &place.bucket.wrapped_key)?;
+        let at = place.dek(sealed.number, part.id);
+        let dek = self.unwrap_dek(&bucket, &at, part).await?;
+        let wrapped = self.wrap_dek(&under, &at, part.size, &dek).await?;
+        let check = key_lives(&wrapped);
+        Ok(Some((wrapped, check)))
+    }
+
+    async fn commit_rewrapped(&self, group: Vec<Batch>, done: &mut Rewrapped) -> Result<(), Error> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        for answer in self.0.meta.commit_group(group).await {
+            match answer {
+                Ok(()) => done.moved += 1,
+                Err(meta::CommitError::Failed { .. }) => done.lost += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.0.workers.report("rewrap", |report| report.done = done.moved);
+        Ok(())
+    }
+
+    /// Destroys the keys of portions whose time has come.
+    async fn shred_due(&self) -> Result<(), Error> {
+        let account: AccountId = self.account();
+        let mut after = None;
+        loop {
+            let (portions, more) = self.0.portions.list(account, after, 1000).await?;
+            for portion in &portions {
+                if self.0.portions.shred(account, portion.id).await? {
+                    tracing::warn!(portion = %portion.record.name, id = %portion.id, "a portion was shredded");
+                }
+            }
+            match portions.last() {
+                Some(last) if more => after = Some(last.id),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What the batch that makes a wrap visible depends on: that the version of the key is still there.
+pub(crate) fn key_lives(wrapped: &[u8]) -> Option<Check> {
+    let name = Wrap::parse(wrapped).ok()?.key()?;
+    Some(Check::Present(key::key_version_key(name.portion, name.version)))
+}

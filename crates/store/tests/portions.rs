@@ -1,0 +1,208 @@
+//! Parts under portions' keys: which one, what a leaked one opens, and how parts move.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base::{Doors, ManualClock, SystemRng};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use keys::Switch;
+use meta::Memory as MemoryEngine;
+use sites::{Memory, Pool, PoolOptions, SiteSpec};
+use store::api::{
+    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, Encrypt, NewObject, NewPart, ObjectMeta,
+    ReadRange, WriteCondition,
+};
+use store::{Error, Options, Store};
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+struct World {
+    store: Store,
+    clock: Arc<ManualClock>,
+}
+
+struct Whole(Option<Bytes>);
+
+#[async_trait]
+impl BodySource for Whole {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        Ok(self.0.take())
+    }
+
+    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
+        Ok(BodyFacts::default())
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(1_800_000_000_000));
+        let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
+        let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
+            name: format!("dc{slot}"),
+            url: format!("memory://{slot}"),
+            site: Arc::new(Memory::new()),
+        });
+        let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
+        let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
+        let options = Options { background: false, ..Options::new(doors) };
+        let root = ("root".to_owned(), "rootroot".to_owned());
+        let store = Store::open(Arc::new(MemoryEngine::new()), pool, keyring, root, options).await.unwrap();
+        store.create_bucket("app", "root", false).await.unwrap();
+        Self { store, clock }
+    }
+
+    async fn rules(&self, document: &str) {
+        self.store.portions().put_rules(self.store.account(), document).await.unwrap();
+    }
+
+    async fn put_as(&self, key: &str, encrypt: Encrypt, tags: &[(&str, &str)], body: &[u8]) -> Result<(), Error> {
+        let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let meta = ObjectMeta { tags, ..ObjectMeta::default() };
+        let new = NewObject { meta, encrypt, acl: None };
+        let mut source = Whole(Some(Bytes::copy_from_slice(body)));
+        let condition = WriteCondition::default();
+        self.store.put("app", key, new, body.len() as u64, &condition, &mut source).await.map(drop)
+    }
+
+    async fn put(&self, key: &str) {
+        self.put_as(key, Encrypt::Default, &[], key.as_bytes()).await.unwrap();
+    }
+
+    async fn get(&self, key: &str) -> Result<Vec<u8>, Error> {
+        let reader = self.store.open_object("app", key, None, None).await?;
+        let chunks: Vec<Bytes> = reader.read(ReadRange::All).await?.try_collect().await?;
+        Ok(chunks.concat())
+    }
+
+    /// Keys of the objects that a portion's key opens, with the version of the key.
+    async fn exposed(&self, portion: &str) -> BTreeMap<String, Vec<u32>> {
+        let id = self.store.portions().find(self.store.account(), portion).await.unwrap().id;
+        let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = self.store.exposure(id, None, cursor.as_deref()).await.unwrap();
+            assert_eq!(page.unreadable, 0);
+            for part in page.parts {
+                found.entry(part.key).or_default().push(part.key_version);
+            }
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return found,
+            }
+        }
+    }
+
+    async fn upload(&self, key: &str, parts: &[Vec<u8>]) {
+        let upload = self.store.create_upload("app", key, NewObject::default(), None, "root").await.unwrap().upload;
+        let mut named = Vec::new();
+        for (number, part) in (1..).zip(parts) {
+            let mut source = Whole(Some(Bytes::copy_from_slice(part)));
+            let new = NewPart { upload, number, customer: None };
+            let info = self.store.put_part("app", key, &new, part.len() as u64, &mut source).await.unwrap();
+            named.push(CompletePart { number, etag: info.etag, checksum: None });
+        }
+        let condition = WriteCondition::default();
+        self.store.complete_upload("app", key, upload, &named, None, &condition).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn rules_choose_and_exposure_tells_exactly() {
+    let w = World::new().await;
+    w.rules(r#"{"rules": [{"tags": {"class": "secret"}, "portion": "secrets"}, {"prefix": "users/{id}/", "portion": "users/{id}"}]}"#).await;
+    for key in ["users/1/a", "users/1/b", "users/2/a", "other"] {
+        w.put(key).await;
+    }
+    w.put_as("users/1/c", Encrypt::Default, &[("class", "secret")], b"c").await.unwrap();
+    w.put_as("users/1/empty", Encrypt::Default, &[], b"").await.unwrap();
+    let names = |found: BTreeMap<String, Vec<u32>>| found.into_keys().collect::<Vec<_>>();
+    assert_eq!(names(w.exposed("users/1").await), ["users/1/a", "users/1/b"]);
+    assert_eq!(names(w.exposed("users/2").await), ["users/2/a"]);
+    assert_eq!(names(w.exposed("secrets").await), ["users/1/c"]);
+    assert_eq!(names(w.exposed("bucket/app").await), ["other"]);
+    // What is overwritten and deleted is told no more; versions that are kept are.
+    w.store.delete("app", "users/2/a", &Default::default()).await.unwrap();
+    assert_eq!(names(w.exposed("users/2").await), Vec::<String>::new());
+    w.store
+        .change_bucket_state("app", |state| {
+            state.versioning = meta::record::Versioning::Enabled;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    w.put("users/1/a").await;
+    assert_eq!(w.exposed("users/1").await["users/1/a"], [1, 1]);
+}
+
+#[tokio::test]
+async fn rotation_moves_every_part_and_ends_the_old_version() {
+    let w = World::new().await;
+    w.put("small").await;
+    w.upload("big", &[vec![1; 5 << 20], vec![2; 100]]).await;
+    let open = w.store.create_upload("app", "open", NewObject::default(), None, "root").await.unwrap().upload;
+    let part = NewPart { upload: open, number: 1, customer: None };
+    let mut source = Whole(Some(Bytes::from_static(b"part")));
+    let info = w.store.put_part("app", "open", &part, 4, &mut source).await.unwrap();
+    let account = w.store.account();
+    let portions = w.store.portions();
+    let id = portions.find(account, "bucket/app").await.unwrap().id;
+    portions.rotate(account, id, true).await.unwrap();
+    let done = w.store.rewrap().await.unwrap();
+    assert_eq!((done.moved, done.lost, done.unreadable, done.finished), (4, 0, 0, 0));
+    let exposed = w.exposed("bucket/app").await;
+    assert!(exposed.values().flatten().all(|version| *version == 2), "{exposed:?}");
+    assert_eq!(exposed.values().map(Vec::len).sum::<usize>(), 4);
+    assert_eq!(w.store.rewrap().await.unwrap().finished, 0, "clean, and too young");
+    assert_eq!(portions.versions(id).await.unwrap().len(), 2);
+    w.clock.advance_ms(DAY_MS);
+    assert_eq!(w.store.rewrap().await.unwrap().finished, 1);
+    let versions: Vec<u32> = portions.versions(id).await.unwrap().iter().map(|version| version.version).collect();
+    assert_eq!(versions, [2]);
+    assert_eq!(w.get("small").await.unwrap(), b"small");
+    assert_eq!(w.get("big").await.unwrap().len(), (5 << 20) + 100);
+    let named = [CompletePart { number: 1, etag: info.etag, checksum: None }];
+    w.store.complete_upload("app", "open", open, &named, None, &WriteCondition::default()).await.unwrap();
+    assert_eq!(w.get("open").await.unwrap(), b"part");
+}
+
+#[tokio::test]
+async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
+    let w = World::new().await;
+    let account = w.store.account();
+    let portions = w.store.portions();
+    let new = keys::NewPortion { name: Some("mine".to_owned()), ..Default::default() };
+    let id = portions.create(account, new, meta::record::Maker::Customer).await.unwrap().id;
+    let named = |name: &str| Encrypt::Kms { key: Some(name.to_owned()), context: None, bucket_key: None };
+    w.put_as("a", named("mine"), &[], b"a").await.unwrap();
+    w.put("b").await;
+    assert!(matches!(
+        w.put_as("c", named("none"), &[], b"c").await,
+        Err(Error::Portion(keys::PortionError::NoSuchPortion(_)))
+    ));
+    assert_eq!(w.exposed("mine").await.into_keys().collect::<Vec<_>>(), ["a"]);
+    // A copy goes where the rules say unless it names the key; onto itself, too.
+    let copy = async |to: &str, encrypt: Encrypt| {
+        let (bucket, key) = ("app".to_owned(), "a".to_owned());
+        let from = CopySource { bucket, key, version: None, condition: Default::default(), customer: None };
+        let changes = CopyChanges { encrypt, ..CopyChanges::default() };
+        w.store.copy(&from, "app", to, &changes, &WriteCondition::default()).await.map(drop)
+    };
+    copy("d", Encrypt::Default).await.unwrap();
+    copy("e", named("mine")).await.unwrap();
+    assert_eq!(w.exposed("mine").await.into_keys().collect::<Vec<_>>(), ["a", "e"]);
+    copy("a", Encrypt::Default).await.unwrap();
+    assert_eq!(w.exposed("mine").await.into_keys().collect::<Vec<_>>(), ["e"]);
+    assert_eq!(w.get("a").await.unwrap(), b"a");
+    portions.switch(account, id, Switch::Disable).await.unwrap();
+    assert!(matches!(w.get("e").await, Err(Error::Portion(keys::PortionError::Disabled(_)))));
+    assert_eq!(w.get("d").await.unwrap(), b"a");
+    portions.switch(account, id, Switch::Shred { days: 0 }).await.unwrap();
+    w.store.rewrap().await.unwrap();
+    assert!(matches!(w.get("e").await, Err(Error::Portion(keys::PortionError::Shredded(_)))));
+    // What nobody can read can still be overwritten and deleted.
+    w.put("e").await;
+    assert_eq!(w.get("e").await.unwrap(), b"e");
+}
