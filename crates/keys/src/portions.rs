@@ -48,6 +48,13 @@ pub struct Portion {
     pub record: PortionRecord,
 }
 
+impl Portion {
+    /// Whether its key opens anything.
+    pub fn is_enabled(&self) -> bool {
+        self.record.state == PortionState::Enabled
+    }
+}
+
 /// A portion to make.
 #[derive(Debug, Clone, Default)]
 pub struct NewPortion {

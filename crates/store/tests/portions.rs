@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base::{Doors, ManualClock, SystemRng};
+use base::{Doors, ManualClock, Rng, SeededRng, SystemRng};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use keys::Switch;
@@ -205,4 +205,107 @@ async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
     // What nobody can read can still be overwritten and deleted.
     w.put("e").await;
     assert_eq!(w.get("e").await.unwrap(), b"e");
+}
+
+/// What a seed does with one key or portion.
+struct Model {
+    /// Bodies by key, with the portion that each is under.
+    objects: BTreeMap<String, (Vec<u8>, String)>,
+    /// Portions that were made and not shredded, and whether they are enabled.
+    portions: BTreeMap<String, bool>,
+}
+
+impl Model {
+    /// Reads everything: what is under an enabled key is there, the rest is refused.
+    async fn check(&self, w: &World, step: &str) {
+        for (key, (body, portion)) in &self.objects {
+            match (w.get(key).await, self.portions.get(portion)) {
+                (Ok(found), Some(true)) => assert!(found == *body, "{step}: {key} has other bytes"),
+                (Err(Error::Portion(_)), Some(false) | None) => {}
+                (found, state) => panic!("{step}: {key} under {portion} ({state:?}): {:?}", found.map(|b| b.len())),
+            }
+        }
+    }
+}
+
+/// No sequence of writes, copies, rotations, re-wraps, and shreds loses an object whose key lives, or opens
+/// one whose key does not.
+#[tokio::test]
+async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
+    for seed in 0..40 {
+        let w = World::new().await;
+        let rng = SeededRng::new(seed);
+        let draw = |n: u64| {
+            let mut bytes = [0; 8];
+            rng.fill(&mut bytes);
+            u64::from_be_bytes(bytes) % n
+        };
+        let account = w.store.account();
+        let portions = w.store.portions();
+        let mut model = Model { objects: BTreeMap::new(), portions: BTreeMap::new() };
+        for turn in 0..80_u64 {
+            let (key, portion) = (format!("k{}", draw(8)), format!("p{}", draw(3)));
+            let other = format!("k{}", draw(8));
+            let step = format!("seed {seed}, turn {turn}");
+            if !model.portions.contains_key(&portion) {
+                let new = keys::NewPortion { name: Some(portion.clone()), ..Default::default() };
+                portions.create(account, new, meta::record::Maker::Customer).await.unwrap();
+                model.portions.insert(portion.clone(), true);
+            }
+            let id = portions.find(account, &portion).await.unwrap().id;
+            let enabled = model.portions[&portion];
+            let encrypt = Encrypt::Kms { key: Some(portion.clone()), context: None, bucket_key: None };
+            match draw(12) {
+                0..4 => {
+                    let body = step.clone().into_bytes();
+                    let put = w.put_as(&key, encrypt, &[], &body).await;
+                    assert_eq!(put.is_ok(), enabled, "{step}: {put:?}");
+                    if enabled {
+                        model.objects.insert(key, (body, portion));
+                    }
+                }
+                4..6 => {
+                    let from = CopySource {
+                        bucket: "app".to_owned(),
+                        key: other.clone(),
+                        version: None,
+                        condition: Default::default(),
+                        customer: None,
+                    };
+                    let changes = CopyChanges { encrypt, ..CopyChanges::default() };
+                    let copied = w.store.copy(&from, "app", &key, &changes, &WriteCondition::default()).await;
+                    if copied.is_ok() {
+                        let (body, source) = model.objects[&other].clone();
+                        // Onto itself and under the same key only metadata changes, which takes no key.
+                        assert!(model.portions.get(&source) == Some(&true) || key == other, "{step}");
+                        model.objects.insert(key, (body, portion));
+                    } else {
+                        let source = model.objects.get(&other).map(|(_, source)| model.portions.get(source));
+                        assert!(!enabled || source != Some(Some(&true)), "{step}: {copied:?}");
+                    }
+                }
+                6 => {
+                    w.store.delete("app", &key, &Default::default()).await.unwrap();
+                    model.objects.remove(&key);
+                }
+                7..9 => assert_eq!(portions.rotate(account, id, true).await.is_ok(), enabled, "{step}"),
+                9 => {
+                    let switch = if enabled { Switch::Disable } else { Switch::Enable };
+                    portions.switch(account, id, switch).await.unwrap();
+                    model.portions.insert(portion, !enabled);
+                }
+                10 => {
+                    portions.switch(account, id, Switch::Shred { days: 0 }).await.unwrap();
+                    // A disabled key's parts cannot be moved; that must not keep others from it.
+                    let _ = w.store.rewrap().await;
+                    model.portions.remove(&portion);
+                }
+                _ => {
+                    w.clock.advance_ms(DAY_MS * draw(2));
+                    let _ = w.store.rewrap().await;
+                }
+            }
+            model.check(&w, &step).await;
+        }
+    }
 }

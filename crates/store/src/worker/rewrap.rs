@@ -5,7 +5,7 @@
 //! pass that begins then and finds nothing under it. Writes that began under it cannot land later: each names the version's
 //! row in its batch.
 
-use base::{AccountId, PortionId};
+use base::{AccountId, Classify, ErrorKind, PortionId};
 use keys::{Wrap, wraps_of};
 use meta::record::{Encryption, RewrapRecord, key};
 use meta::{Batch, Check, Write};
@@ -28,6 +28,8 @@ pub struct Rewrapped {
     pub lost: u64,
     /// Rows that could not be read.
     pub unreadable: u64,
+    /// Parts whose key is disabled, or is to be shredded.
+    pub shut: u64,
     /// Work that is done.
     pub finished: u64,
 }
@@ -40,8 +42,8 @@ impl Store {
     pub async fn rewrap(&self) -> Result<Rewrapped, Error> {
         let mut done = Rewrapped::default();
         for tenant in self.each_tenant().await? {
-            tenant.rewrap_portions(&mut done).await?;
             tenant.shred_due().await?;
+            tenant.rewrap_portions(&mut done).await?;
         }
         Ok(done)
     }
@@ -64,10 +66,14 @@ impl Store {
             if work.is_clean && begun < work.since_ms.saturating_add(RETIRE_MS) {
                 continue;
             }
+            // Taken up when its key opens again.
+            if portion != wraps_of::BUCKETS && !self.0.portions.get(account, portion).await?.is_enabled() {
+                continue;
+            }
             self.0.workers.report("rewrap", |report| report.state = "running".to_owned());
-            let before = (done.moved, done.lost, done.unreadable);
+            let before = (done.moved, done.lost, done.unreadable, done.shut);
             self.rewrap_portion(portion, &work, done).await?;
-            let clean = before == (done.moved, done.lost, done.unreadable);
+            let clean = before == (done.moved, done.lost, done.unreadable, done.shut);
             let ripe = begun >= work.since_ms.saturating_add(RETIRE_MS) || portion == wraps_of::BUCKETS;
             if clean && ripe {
                 self.0.portions.rewrapped(account, portion, &work).await?;
@@ -93,7 +99,15 @@ impl Store {
                 let mut group = Vec::new();
                 for sealed in found {
                     let place = Place { bucket: &bucket, name: &name, key: &sealed.of.name, body: sealed.of.body };
-                    if let Some((wrapped, under)) = self.moved(&place, &sealed, portion, work).await? {
+                    let moved = match self.moved(&place, &sealed, portion, work).await {
+                        // A key that opens nothing now moves nothing; others must not wait for it.
+                        Err(Error::Portion(error)) if error.kind() == ErrorKind::Denied => {
+                            done.shut += 1;
+                            None
+                        }
+                        moved => moved?,
+                    };
+                    if let Some((wrapped, under)) = moved {
                         let (row_key, row_version, row) = sealed.rewrapped(wrapped);
                         let mut checks = vec![Check::Is(row_key.clone(), row_version)];
                         checks.extend(under);

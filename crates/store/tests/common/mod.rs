@@ -23,6 +23,7 @@ pub async fn store(meta: Arc<dyn Engine>) -> Store {
 }
 
 /// Makes a bucket with the keys `name(0)` to `name(count - 1)`.
+#[allow(dead_code, reason = "each test file takes what it needs")]
 pub async fn fill(store: &Store, meta: &dyn Engine, bucket: &str, count: usize, name: impl Fn(usize) -> String) {
     store.create_bucket(bucket, "root", false).await.expect("a bucket");
     let row = meta
