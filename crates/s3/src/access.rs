@@ -254,8 +254,13 @@ impl S3Access for Access {
                 }
                 extra(&authority, cx.headers(), bucket, key).await?;
             }
-            // Each key is judged when the document is read.
-            Level::Keys => {}
+            // Each key is judged when the document is read: a stranger's only where a policy may let him in.
+            Level::Keys => {
+                let bucket = cx.s3_path().get_bucket_name().ok_or_else(denied)?;
+                if authority.principal.is_none() && authority.policy_of(bucket, action).await?.is_none() {
+                    return Err(denied());
+                }
+            }
         }
         unsupported::check(operation, cx.uri(), cx.headers())?;
         if let Some(principal) = authority.principal.clone() {

@@ -210,7 +210,7 @@ pub(crate) fn refusal(fault: &BodyFault) -> S3Error {
     let text = fault.to_string();
     match fault {
         BodyFault::Length { .. } | BodyFault::Lost => S3Error::with_message(S3ErrorCode::IncompleteBody, text),
-        BodyFault::Timeout => S3Error::with_message(S3ErrorCode::RequestTimeout, text),
+        BodyFault::Timeout | BodyFault::Slow => S3Error::with_message(S3ErrorCode::RequestTimeout, text),
         BodyFault::Md5 | BodyFault::Checksum(_) => S3Error::with_message(S3ErrorCode::BadDigest, text),
         BodyFault::NoTrailer(_) => custom("MalformedTrailerError", text),
         BodyFault::Sha256 => custom("XAmzContentSHA256Mismatch", text),

@@ -8,7 +8,7 @@ use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use crate::chunked::Chunks;
-use crate::error::custom;
+use crate::error::{custom, not_implemented};
 use crate::host::Place;
 use crate::limits::{DOCUMENT_MAX, HEAD_MAX, PRESIGN_SECONDS_MAX};
 use crate::unsupported;
@@ -71,7 +71,11 @@ pub(crate) fn check<B>(request: &Request<B>, place: &Place, service: &str) -> S3
     }
     check_presigned(&query)?;
     check_authorization(headers, &query, service)?;
-    let kind = body_kind(request, place);
+    let kind = body_kind(request, place)?;
+    // The framework takes chunks apart where a signature is, and would store them as they are elsewhere.
+    if matches!(kind, BodyKind::Chunked(_)) && !headers.contains_key(header::AUTHORIZATION) {
+        return Err(not_implemented("an upload in chunks without an authorization header"));
+    }
     check_document(request, kind)?;
     Ok(kind)
 }
@@ -83,13 +87,7 @@ const OBJECT_DOCUMENTS: [&str; 4] = ["acl", "legal-hold", "retention", "tagging"
 fn check_document<B>(request: &Request<B>, kind: BodyKind) -> S3Result<()> {
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_none_or(|length| length <= DOCUMENT_MAX as u64) {
-        return Ok(());
-    }
-    let mut names = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
-    let of_object =
-        *request.method() == Method::PUT && names.any(|(name, _)| OBJECT_DOCUMENTS.contains(&name.as_ref()));
-    if of_object || kind == BodyKind::Document {
+    if kind == BodyKind::Document && length.is_some_and(|length| length > DOCUMENT_MAX as u64) {
         return Err(custom("MaxMessageLengthExceeded", "Your request was too big."));
     }
     Ok(())
@@ -257,23 +255,29 @@ fn check_signed(headers: &HeaderMap, signed: &str, except: &[&str]) -> S3Result<
     }
 }
 
-fn body_kind<B>(request: &Request<B>, place: &Place) -> BodyKind {
-    let hash = request.headers().get("x-amz-content-sha256").map_or(&b""[..], |value| value.as_bytes());
-    if hash.starts_with(b"STREAMING-UNSIGNED") {
-        return BodyKind::Chunked(Chunks::Unsigned);
-    }
-    if hash.starts_with(b"STREAMING-") {
-        return BodyKind::Chunked(Chunks::Signed);
-    }
+fn body_kind<B>(request: &Request<B>, place: &Place) -> S3Result<BodyKind> {
     let path = request.uri().path().trim_start_matches('/');
     let names_key = match place {
         Place::Bucket(_) => !path.is_empty(),
         Place::Endpoint | Place::Website(_) => path.contains('/'),
     };
-    match *request.method() {
+    let mut names = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let kind = match *request.method() {
         Method::POST => BodyKind::Document,
         Method::PUT if !names_key => BodyKind::Document,
+        Method::PUT if names.any(|(name, _)| OBJECT_DOCUMENTS.contains(&name.as_ref())) => BodyKind::Document,
         _ => BodyKind::Plain,
+    };
+    let hash = request.headers().get("x-amz-content-sha256").map_or(&b""[..], |value| value.as_bytes());
+    let chunks = match hash {
+        hash if hash.starts_with(b"STREAMING-UNSIGNED") => Chunks::Unsigned,
+        hash if hash.starts_with(b"STREAMING-") => Chunks::Signed,
+        _ => return Ok(kind),
+    };
+    // Of PutObject and UploadPart only: what is chunked is not read as a document is.
+    match (kind, request.method()) {
+        (BodyKind::Plain, &Method::PUT) => Ok(BodyKind::Chunked(chunks)),
+        _ => Err(s3_error!(InvalidArgument, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value.")),
     }
 }
 
@@ -394,6 +398,11 @@ mod tests {
                 request("GET", "/b/k", &[("authorization", GOOD)]),
                 Some("AuthorizationHeaderMalformed"),
             ),
+            (
+                "chunks of a stranger",
+                request("PUT", "/b/k", &[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")]),
+                Some("NotImplemented"),
+            ),
             ("form", request("POST", "/b", &[("content-type", " Multipart/Form-Data; boundary=x")]), None),
             (
                 "a token that is not signed",
@@ -480,16 +489,24 @@ mod tests {
             ("PUT", "/b/k", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", BodyKind::Chunked(Chunks::Signed)),
             ("PUT", "/b/k", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", BodyKind::Chunked(Chunks::Signed)),
             ("PUT", "/b", "00", BodyKind::Document),
+            ("PUT", "/b/k?tagging", "00", BodyKind::Document),
+            ("PUT", "/b/k?%61cl=&x-id=PutObjectAcl", "00", BodyKind::Document),
+            ("PUT", "/b/k?partNumber=1&uploadId=tagging", "00", BodyKind::Plain),
             ("POST", "/b?delete", "00", BodyKind::Document),
             ("POST", "/b/k?uploadId=x", "00", BodyKind::Document),
         ];
         for (method, target, hash, expected) in table {
             let request = request(method, target, &[("x-amz-content-sha256", hash)]);
-            assert_eq!(body_kind(&request, &Place::Endpoint), expected, "{method} {target} {hash}");
+            assert_eq!(body_kind(&request, &Place::Endpoint).unwrap(), expected, "{method} {target} {hash}");
+        }
+        let chunked = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        for (method, target) in [("POST", "/b?delete"), ("PUT", "/b"), ("PUT", "/b/k?acl"), ("GET", "/b/k")] {
+            let refused = body_kind(&request(method, target, &[chunked]), &Place::Endpoint);
+            assert_eq!(refused.unwrap_err().code().as_str(), "InvalidArgument", "{method} {target}");
         }
         let bucket = Place::Bucket("b".to_owned());
         for (target, expected) in [("/", BodyKind::Document), ("/?acl", BodyKind::Document), ("/k", BodyKind::Plain)] {
-            assert_eq!(body_kind(&request("PUT", target, &[]), &bucket), expected, "{target}");
+            assert_eq!(body_kind(&request("PUT", target, &[]), &bucket).unwrap(), expected, "{target}");
         }
     }
 }

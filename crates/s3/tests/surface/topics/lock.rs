@@ -1,5 +1,6 @@
 //! Object lock: retention, legal holds, the default of a bucket.
 
+use crate::common::{Form, checksum, md5_base64};
 use crate::row::{Row, Scene, delete, get, head, put, scene};
 
 const UNTIL: &str = "2090-01-01T00:00:00Z";
@@ -98,6 +99,8 @@ pub fn scenes() -> Vec<Scene> {
             put("/{c}/k?retention").sends("<Retention><Mode>GOVERNANCE</Mode></Retention>").fails(400, "MalformedXML"),
             put("/{c}/k?retention").sends(retention("SOMETIMES", UNTIL)).fails(400, "MalformedXML"),
             put("/{c}/k?retention").sends(retention("GOVERNANCE", "2001-01-01T00:00:00Z")).fails(400, "InvalidArgument"),
+            put("/{c}/k?retention").sends(retention("GOVERNANCE", UNTIL)).with("content-md5", md5_base64(b"other")).fails(400, "BadDigest"),
+            get("/{c}/k?retention").fails(404, "NoSuchObjectLockConfiguration"),
             put("/{c}/k?retention").sends(retention("GOVERNANCE", UNTIL)),
             kept("GOVERNANCE"),
             delete("/{c}/k?versionId={id}").fails(403, "AccessDenied"),
@@ -117,6 +120,8 @@ pub fn scenes() -> Vec<Scene> {
             put("/{c}/k").sends("x").keep("id", "x-amz-version-id"),
             get("/{c}/k?legal-hold").fails(404, "NoSuchObjectLockConfiguration").differs(200, "", "S3 answers 404 NoSuchObjectLockConfiguration until one was put"),
             put("/{c}/k?legal-hold").sends("<LegalHold><Status>PERHAPS</Status></LegalHold>").fails(400, "MalformedXML"),
+            put("/{c}/k?legal-hold").sends("<LegalHold><Status>ON</Status></LegalHold>").with("x-amz-checksum-sha1", checksum("sha1", b"other")).fails(400, "BadDigest"),
+            head("/{c}/k").hides("x-amz-object-lock-legal-hold"),
             put("/{c}/k?legal-hold").sends("<LegalHold><Status>ON</Status></LegalHold>"),
             get("/{c}/k?legal-hold").tag("Status", "ON"),
             head("/{c}/k").says("x-amz-object-lock-legal-hold", "ON"),

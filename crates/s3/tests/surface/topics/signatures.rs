@@ -29,6 +29,7 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/k").anonymous().fails(403, "AccessDenied"),
             put("/{b}/k").sends("y").anonymous().fails(403, "AccessDenied"),
             get("/{b}").anonymous().fails(403, "AccessDenied"),
+            put("/{b}/k").sends("y").anonymous().with("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER").fails(403, "AccessDenied").differs(501, "NotImplemented", "chunks are taken apart for who signs only"),
             get("/{b}/k").form(Form::Loose).gives("x"),
         ]),
         scene("clocks", [
