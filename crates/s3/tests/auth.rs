@@ -157,7 +157,9 @@ async fn unsupported_queries() {
     for name in ["torrent", "renameObject", "unheard-of"] {
         for method in ["GET", "PUT", "DELETE", "HEAD"] {
             let answer = w.call(method, &format!("/bbb/k?{name}")).send(&w).await;
-            assert_eq!(answer.status, 501, "{method} {name} {}", answer.text());
+            // A read is not another one for a name that S3 does not have.
+            let passed = name == "unheard-of" && ["GET", "HEAD"].contains(&method);
+            assert_eq!(answer.status, if passed { 200 } else { 501 }, "{method} {name} {}", answer.text());
         }
     }
     for target in ["/bbb/k?select&select-type=2", "/bbb/k?restore", "/bbb/k", "/bbb", "/"] {
