@@ -49,6 +49,7 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::InvalidPartOrder => with(S3ErrorCode::InvalidPartOrder, &error),
         E::PartTooSmall { .. } => with(S3ErrorCode::EntityTooSmall, &error),
         E::BadDigest => with(S3ErrorCode::BadDigest, &error),
+        E::OtherSize { .. } => with(S3ErrorCode::InvalidRequest, &error),
         E::PreconditionFailed => with(S3ErrorCode::PreconditionFailed, &error),
         E::Contended => with(S3ErrorCode::OperationAborted, &error),
         E::TooLarge { what, .. } => with(too_large(what), &error),

@@ -80,7 +80,7 @@ impl Told {
         Self {
             hold: lock.hold.then(|| ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::ON)),
             mode: lock.retention.map(|retention| ObjectLockMode::from_static(mode_name(retention.mode))),
-            until: lock.retention.map(|retention| wire::timestamp(retention.until_ms)),
+            until: lock.retention.map(|retention| wire::exact(retention.until_ms)),
         }
     }
 }

@@ -23,8 +23,14 @@ pub(crate) fn etag(tag: impl Into<String>) -> ETag {
     ETag::Strong(tag.into())
 }
 
-/// Milliseconds since the Unix epoch as a timestamp.
+/// When something was made or changed, in whole seconds as in the headers of answers: clients compare
+/// what a listing says with what a HeadObject says.
 pub(crate) fn timestamp(ms: u64) -> Timestamp {
+    exact(ms - ms % 1000)
+}
+
+/// Milliseconds since the Unix epoch as a timestamp.
+pub(crate) fn exact(ms: u64) -> Timestamp {
     Timestamp::from(UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(UNIX_EPOCH))
 }
 
@@ -106,9 +112,10 @@ pub(crate) const WEBSITE_REDIRECT: &str = "x-amz-website-redirect-location";
 /// The header of a storage class, and its name among what is kept. `STANDARD` is not kept.
 const STORAGE_CLASS: &str = "x-amz-storage-class";
 
-/// An object's storage class: told, and nothing else. All are stored alike.
-pub(crate) fn storage_class(meta: &ObjectMeta) -> String {
-    meta.headers.get(STORAGE_CLASS).cloned().unwrap_or_else(|| StorageClass::STANDARD.to_owned())
+/// The storage class of an object, or of an upload, by what is kept beside it: told, and nothing else.
+/// All are stored alike.
+pub(crate) fn storage_class(kept: &BTreeMap<String, String>) -> String {
+    kept.get(STORAGE_CLASS).cloned().unwrap_or_else(|| StorageClass::STANDARD.to_owned())
 }
 
 /// `response-*` parameters are for those who signed: a public object must not be made to pass for a

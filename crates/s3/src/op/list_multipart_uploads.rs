@@ -56,7 +56,7 @@ fn entry(info: UploadInfo, naming: Naming) -> MultipartUpload {
         initiator: Some(Initiator { display_name: Some(info.owner.clone()), id: Some(info.owner.clone()) }),
         key: Some(naming.write(info.key)),
         owner: Some(wire::owner(&info.owner)),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from(wire::storage_class(&info.headers))),
         upload_id: Some(info.upload.to_string()),
     }
 }

@@ -18,7 +18,8 @@ use s3s::xml::{Serialize, Serializer};
 use s3s::{Body, S3Error, S3Result, StdError, s3_error};
 use store::Cause;
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, NewObject, NewPart, ObjectInfo, Principal, Right, WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, Expected, NewObject, NewPart, ObjectInfo, Principal, Right,
+    WriteCondition,
 };
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -285,7 +286,7 @@ impl Target<'_> {
         }
         self.enough(total)?;
         let condition = WriteCondition::default();
-        let done = store.complete_upload(self.bucket, self.key, upload, &parts, None, &condition).await;
+        let done = store.complete_upload(self.bucket, self.key, upload, &parts, &Expected::default(), &condition).await;
         done.map_err(answer)
     }
 
