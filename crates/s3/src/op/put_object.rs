@@ -8,6 +8,7 @@ use crate::acl::{self, Of};
 use crate::body::Upload;
 use crate::encryption;
 use crate::error::answer;
+use crate::lock;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
@@ -16,6 +17,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let condition = wire::write_condition(input.if_match, input.if_none_match)?;
     let asked = encryption::asked(&req.headers, &at.kms())?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
+    lock::needs_digest(&req.headers)?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let new = NewObject { meta, encrypt: asked.encrypt, acl };
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
