@@ -34,6 +34,7 @@ mod server;
 mod service;
 mod sts;
 mod tags;
+mod unmodelled;
 mod unsupported;
 mod website;
 mod wire;

@@ -10,6 +10,7 @@ use crate::config;
 use crate::encryption;
 use crate::error::{answer, malformed, not_implemented};
 use crate::service::Service;
+use crate::unmodelled::{self, BlockedEncryption};
 
 pub(crate) async fn run(
     at: &Service,
@@ -17,6 +18,11 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
     let config = &req.input.server_side_encryption_configuration;
     let encryption = validate(config, &at.kms())?;
+    if let Some(BlockedEncryption(kinds)) = unmodelled::read(&req.extensions)?
+        && let Some(kind) = kinds.iter().find(|kind| *kind != "NONE")
+    {
+        return Err(not_implemented(format_args!("a bucket that blocks the encryption {kind}")));
+    }
     let document = Some(config::write(config)?);
     let change = |state: &mut BucketState| state.encryption = encryption;
     let put = at.store.put_bucket_config_and_state(&req.input.bucket, config::ENCRYPTION, document, change).await;

@@ -8,6 +8,12 @@ fn encryption(algorithm: &str) -> String {
     )
 }
 
+fn blocking(kind: &str) -> String {
+    format!(
+        "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled><BlockedEncryptionTypes><EncryptionType>{kind}</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>"
+    )
+}
+
 fn ownership(who: &str) -> String {
     format!("<OwnershipControls><Rule><ObjectOwnership>{who}</ObjectOwnership></Rule></OwnershipControls>")
 }
@@ -36,6 +42,8 @@ pub fn scenes() -> Vec<Scene> {
             put("/{b}?encryption").sends(encryption("aws:kms")),
             put("/{b}?encryption").sends(encryption("ROT13")).fails(400, "MalformedXML"),
             put("/{b}?encryption").sends("<ServerSideEncryptionConfiguration></ServerSideEncryptionConfiguration>").fails(400, "MalformedXML"),
+            put("/{b}?encryption").sends(blocking("NONE")),
+            put("/{b}?encryption").sends(blocking("SSE-C")).differs(501, "NotImplemented", "no encryption is blocked"),
             delete("/{b}?encryption").is(204),
             get("/{b}?encryption").has("<SSEAlgorithm>AES256</SSEAlgorithm>"),
         ]),
