@@ -378,7 +378,8 @@ pub(crate) fn token(after: &str) -> String {
 /// `InvalidArgument` for a text that is no token of ours.
 pub(crate) fn read_token(token: &str) -> S3Result<String> {
     let bytes = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    bytes.ok_or_else(|| s3_error!(InvalidArgument, "the continuation token provided is incorrect"))
+    let after = bytes.filter(|after| !after.is_empty());
+    after.ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
 }
 
 /// The answer to a read whose condition says the client has it already.
@@ -428,7 +429,7 @@ mod tests {
     #[test]
     fn tokens() {
         assert_eq!(read_token(&token("a/\u{e4}")).ok().as_deref(), Some("a/\u{e4}"));
-        for bad in ["x", "0", "ff"] {
+        for bad in ["", "x", "0", "ff"] {
             assert!(read_token(bad).is_err(), "{bad}");
         }
     }

@@ -90,6 +90,7 @@ pub fn scenes() -> Vec<Scene> {
             // A token outweighs where the first page began.
             get("/{b}?list-type=2&start-after=z").query("continuation-token", "{token}").tags("Key", &["b/2", "b/c/3", "d e+f", "z"]),
             get("/{b}?list-type=2&continuation-token=no token").fails(400, "InvalidArgument"),
+            get("/{b}?list-type=2&continuation-token=").fails(400, "InvalidArgument"),
             get("/{b}?list-type=2&delimiter=/&max-keys=2").keep("token", "<NextContinuationToken>").has("<Prefix>b/</Prefix>"),
             get("/{b}?list-type=2&delimiter=/&max-keys=2").query("continuation-token", "{token}").tags("Key", &["d e+f", "z"]).lacks("<CommonPrefixes>"),
         ])),

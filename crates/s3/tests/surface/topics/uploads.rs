@@ -21,6 +21,7 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}?uploads&key-marker=e").lacks("<Upload>"),
             // Without a key to go on from, S3 pays no heed to an upload.
             get("/{b}?uploads&upload-id-marker={a}").tags("Key", &["a", "d/1", "e"]),
+            get("/{b}?uploads&key-marker=a&upload-id-marker=no-id").fails(400, "InvalidArgument"),
             get("/{b}?uploads&max-uploads=-1").fails(400, "InvalidArgument"),
             get("/{b}?uploads&max-uploads=some").fails(400, "InvalidArgument"),
             get("/{b}?uploads&max-uploads=2000").tag("MaxUploads", "1000"),
