@@ -33,18 +33,23 @@ pub(crate) struct Notes {
 
 /// Makes request ids: unique in a process, unlike between processes.
 #[derive(Debug)]
-pub(crate) struct RequestIds(AtomicU64);
+pub(crate) struct RequestIds {
+    next: AtomicU64,
+    /// The process's own, 16 hex digits.
+    pub host: String,
+}
 
 impl RequestIds {
     pub(crate) fn new(rng: &dyn base::Rng) -> Self {
-        let mut seed = [0; 8];
-        rng.fill(&mut seed);
-        Self(AtomicU64::new(u64::from_le_bytes(seed)))
+        let mut seeds = [[0; 8]; 2];
+        seeds.iter_mut().for_each(|seed| rng.fill(seed));
+        let [next, host] = seeds.map(u64::from_le_bytes);
+        Self { next: AtomicU64::new(next), host: format!("{host:016X}") }
     }
 
     pub(crate) fn notes(&self) -> Arc<Notes> {
         // An odd step walks through all 2^64 values before one repeats.
-        let id = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let id = self.next.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         let id = format!("{id:016X}");
         let last = AtomicBool::new(false);
         let (operation, fault, document) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
