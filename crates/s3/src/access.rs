@@ -18,6 +18,7 @@ use store::{Error, Question, Store, judge};
 
 use crate::notes::Notes;
 use crate::operations::{self, BYPASS, Level};
+use crate::relaxed::Verified;
 use crate::{acl, config, context, error, unsupported, wire};
 
 /// On what ListBuckets is asked.
@@ -233,7 +234,8 @@ impl S3Access for Access {
             return Err(if principal.is_some() { error::not_implemented(cx.s3_op().name()) } else { denied() });
         };
         let peer = cx.extensions_mut().get::<Peer>().copied();
-        let in_query = query(cx.uri(), "X-Amz-Signature").is_some();
+        let again = cx.extensions_mut().get::<Verified>().is_some_and(|verified| verified.in_query);
+        let in_query = again || query(cx.uri(), "X-Amz-Signature").is_some();
         let signed_in = if in_query { "REST-QUERY-STRING" } else { "REST-HEADER" };
         let signed_in = principal.is_some().then_some(signed_in);
         let authority = Authority::new(&self.0, principal, signed_in, cx.uri(), cx.headers(), peer);
@@ -285,8 +287,9 @@ impl S3Access for Access {
 impl Access {
     /// Whom the signature's access key acts for.
     async fn principal(&self, cx: &mut S3AccessContext<'_>) -> S3Result<Option<Principal>> {
-        let Some(credentials) = cx.credentials() else { return Ok(None) };
-        let access_key = credentials.access_key.clone();
+        let again = cx.extensions_mut().get::<Verified>().and_then(|verified| verified.access_key.clone());
+        let signed = cx.credentials().map(|credentials| credentials.access_key.clone());
+        let Some(access_key) = signed.or(again) else { return Ok(None) };
         if self.0.is_temporary(&access_key) {
             let temporary = cx.extensions_mut().get::<Temporary>().filter(|found| found.access_key == access_key);
             let temporary = temporary.ok_or_else(|| error::answer(Error::InvalidToken))?;

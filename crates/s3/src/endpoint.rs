@@ -27,6 +27,7 @@ use crate::guard::{self, BodyKind, Named};
 use crate::host::{Hosts, Place};
 use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX, FORMS_MAX};
 use crate::notes::{Notes, RequestIds, Watched};
+use crate::relaxed::Relaxed;
 use crate::service::Service;
 use crate::wire::{self, WEBSITE_REDIRECT};
 use crate::{S3Options, config, cors, error, metrics, op, sts, website};
@@ -51,13 +52,19 @@ impl Endpoint {
         config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS;
         let service = Service { store: store.clone(), region: options.region };
         let hosts = Hosts { api: options.domains, website: options.website_domains };
-        let mut builder = S3ServiceBuilder::new(service.clone());
-        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        builder.set_auth(Auth(store.clone()));
-        builder.set_access(Access(store));
-        builder.set_host(hosts.clone());
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
+        let builder = || {
+            let mut builder = S3ServiceBuilder::new(service.clone());
+            builder.set_config(config.clone());
+            builder.set_auth(Auth(store.clone()));
+            builder.set_access(Access(store.clone()));
+            builder.set_host(hosts.clone());
+            builder
+        };
+        let mut s3 = builder();
+        s3.set_route(Relaxed(builder().build()));
         Self {
-            s3: builder.build(),
+            s3: s3.build(),
             ids: Arc::new(RequestIds::new(&SystemRng)),
             peer: None,
             service,
@@ -166,7 +173,7 @@ impl Endpoint {
         let kind = guard::check(&request, place, "s3")?;
         let temporary = temporary(&self.service.store, Named::of(&request)).await?;
         let (mut parts, body) = request.into_parts();
-        guard::pass_over(&mut parts.headers, parts.uri.query());
+        guard::join_metadata(&mut parts.headers);
         guard::lower(&mut parts)?;
         parts.extensions.insert(notes.clone());
         parts.extensions.insert(place.clone());

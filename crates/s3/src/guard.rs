@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
-use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
 use crate::chunked::Chunks;
@@ -281,36 +280,16 @@ fn body_kind<B>(request: &Request<B>, place: &Place) -> S3Result<BodyKind> {
     }
 }
 
-/// Leaves out ranges and dates that are none: S3 passes over them, the framework refuses them. A
-/// header that was signed stays, or the signature would not hold.
-pub(crate) fn pass_over(headers: &mut HeaderMap, query: Option<&str>) {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let in_header = authorization.split([',', ' ', '\t']).find_map(|field| field.strip_prefix("SignedHeaders="));
-    let in_query = Query::read(query.unwrap_or_default()).signed_headers;
-    let signed = in_header.or(in_query.as_deref()).unwrap_or_default().to_owned();
-    let range = (header::RANGE, is_range as fn(&str) -> bool);
-    let readable = [range, (header::IF_MODIFIED_SINCE, is_date), (header::IF_UNMODIFIED_SINCE, is_date)];
-    for (name, is_readable) in readable {
-        let known = headers.get(&name).is_none_or(|value| value.to_str().is_ok_and(is_readable));
-        if !known && signed.split(';').all(|signed| signed != name.as_str()) {
-            headers.remove(name);
+/// Metadata given more than once is one value, as it was signed.
+pub(crate) fn join_metadata(headers: &mut HeaderMap) {
+    let twice =
+        |name: &&HeaderName| name.as_str().starts_with("x-amz-meta-") && headers.get_all(*name).iter().count() > 1;
+    for name in headers.keys().filter(twice).cloned().collect::<Vec<_>>() {
+        let values: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b","[..])) {
+            headers.insert(name, joined);
         }
     }
-}
-
-/// One range of bytes (RFC 9110 section 14.1.2).
-fn is_range(text: &str) -> bool {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else { return false };
-    let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with('+'));
-    match (first, number(first), last, number(last)) {
-        (_, Some(first), _, Some(last)) => first <= last,
-        (_, Some(_), "", _) | ("", _, _, Some(_)) => true,
-        _ => false,
-    }
-}
-
-fn is_date(text: &str) -> bool {
-    Timestamp::parse(TimestampFormat::HttpDate, text).is_ok()
 }
 
 /// The answer to a method that S3 does not have.
@@ -435,31 +414,6 @@ mod tests {
         for (story, request, expected) in table {
             let told = check(request, &Place::Endpoint, "s3").err().map(|error| error.code().as_str().to_owned());
             assert_eq!(told.as_deref(), *expected, "{story}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_range_is_passed_over() {
-        let table = [
-            ("bytes=0-0", "host", true),
-            ("bytes=5-", "host", true),
-            ("bytes=-5", "host", true),
-            ("bytes=5-2", "host", false),
-            ("bytes=-", "host", false),
-            ("bytes=0-1,3-4", "host", false),
-            ("bytes=0-1,3-4", "host;range", true),
-            ("bytes=+1-2", "host", false),
-            ("lines=0-1", "host", false),
-        ];
-        for (range, signed, stays) in table {
-            let mut headers = HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]);
-            pass_over(&mut headers, Some(&format!("X-Amz-SignedHeaders={signed}")));
-            assert_eq!(headers.contains_key(header::RANGE), stays, "{range} {signed}");
-            let authorization = GOOD.replace("host;x-amz-date", signed);
-            headers = HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]);
-            headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
-            pass_over(&mut headers, None);
-            assert_eq!(headers.contains_key(header::RANGE), stays, "{range} {signed}");
         }
     }
 

@@ -10,7 +10,9 @@ use s3s::dto::{
     TimestampFormat,
 };
 use s3s::{S3Result, s3_error};
-use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, VersionId, WriteCondition};
+use store::api::{
+    Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, Principal, ReadCondition, VersionId, WriteCondition,
+};
 
 use crate::error::{custom, not_implemented, with_headers};
 use crate::host::Place;
@@ -125,7 +127,7 @@ pub(crate) fn storage_class(kept: &BTreeMap<String, String>) -> String {
 /// `InvalidRequest` for a request that has them and was not signed.
 pub(crate) fn may_override<T>(req: &s3s::S3Request<T>) -> S3Result<()> {
     let mut names = url::form_urlencoded::parse(req.uri.query().unwrap_or_default().as_bytes()).map(|(name, _)| name);
-    if req.credentials.is_none() && names.any(|name| name.starts_with("response-")) {
+    if req.extensions.get::<Principal>().is_none() && names.any(|name| name.starts_with("response-")) {
         return Err(s3_error!(
             InvalidRequest,
             "Request specific response headers cannot be used for anonymous GET requests."
@@ -202,7 +204,8 @@ pub(crate) struct ObjectHeaders {
     pub content_encoding: Option<String>,
     pub content_language: Option<String>,
     pub content_type: Option<String>,
-    pub expires: Option<Timestamp>,
+    /// `Expires`, which is told as it was given: the framework would have it be a date.
+    pub own: HeaderMap,
     pub storage_class: Option<StorageClass>,
     pub website_redirect: Option<String>,
     pub metadata: Option<Metadata>,
@@ -211,14 +214,14 @@ pub(crate) struct ObjectHeaders {
 impl ObjectHeaders {
     pub(crate) fn of(meta: ObjectMeta) -> Self {
         let ObjectMeta { mut headers, user_metadata, .. } = meta;
-        let expires = headers.remove("expires");
+        let expires = headers.remove("expires").and_then(|text| http::HeaderValue::try_from(text).ok());
         Self {
             cache_control: headers.remove("cache-control"),
             content_disposition: headers.remove("content-disposition"),
             content_encoding: headers.remove("content-encoding"),
             content_language: headers.remove("content-language"),
             content_type: Some(headers.remove("content-type").unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned())),
-            expires: expires.and_then(|text| Timestamp::parse(TimestampFormat::HttpDate, &text).ok()),
+            own: expires.map(|expires| (http::header::EXPIRES, expires)).into_iter().collect(),
             storage_class: headers.remove(STORAGE_CLASS).map(StorageClass::from),
             website_redirect: headers.remove(WEBSITE_REDIRECT),
             metadata: (!user_metadata.is_empty()).then(|| user_metadata.into_iter().collect()),
