@@ -22,6 +22,7 @@ use store::{Error, Question, Store, judge};
 
 use crate::notes::Notes;
 use crate::operations::{self, BYPASS, Level, Operation};
+use crate::relaxed::Verified;
 use crate::{acl, config, context, error, lock, tags, unsupported, wire};
 
 /// On what ListBuckets is asked.
@@ -303,7 +304,8 @@ impl S3Access for Access {
             return Err(if principal.is_some() { error::not_implemented(cx.s3_op().name()) } else { denied() });
         };
         let peer = cx.extensions_mut().get::<Peer>().copied();
-        let in_query = query(cx.uri(), "X-Amz-Signature").is_some();
+        let again = cx.extensions_mut().get::<Verified>().is_some_and(|verified| verified.in_query);
+        let in_query = again || query(cx.uri(), "X-Amz-Signature").is_some();
         let signed_in = if in_query { "REST-QUERY-STRING" } else { "REST-HEADER" };
         let signed_in = principal.is_some().then_some(signed_in);
         let mut authority = Authority::new(&self.0, principal, signed_in, cx.uri(), cx.headers(), peer);
@@ -322,8 +324,13 @@ impl S3Access for Access {
                 let version = query(cx.uri(), "versionId");
                 may_do(&authority, operation, cx.headers(), bucket, (key, version.as_deref())).await?;
             }
-            // Each key is judged when the document is read.
-            Level::Keys => {}
+            // Each key is judged when the document is read: a stranger's only where a policy may let him in.
+            Level::Keys => {
+                let bucket = cx.s3_path().get_bucket_name().ok_or_else(denied)?;
+                if authority.principal.is_none() && authority.policy_of(bucket, operation.action).await?.is_none() {
+                    return Err(denied());
+                }
+            }
         }
         unsupported::check(operation, cx.uri(), cx.headers())?;
         if let Some(principal) = authority.principal.clone() {
@@ -375,8 +382,9 @@ impl S3Access for Access {
 impl Access {
     /// Whom the signature's access key acts for.
     async fn principal(&self, cx: &mut S3AccessContext<'_>) -> S3Result<Option<Principal>> {
-        let Some(credentials) = cx.credentials() else { return Ok(None) };
-        let access_key = credentials.access_key.clone();
+        let again = cx.extensions_mut().get::<Verified>().and_then(|verified| verified.access_key.clone());
+        let signed = cx.credentials().map(|credentials| credentials.access_key.clone());
+        let Some(access_key) = signed.or(again) else { return Ok(None) };
         if self.0.is_temporary(&access_key) {
             let temporary = cx.extensions_mut().get::<Temporary>().filter(|found| found.access_key == access_key);
             let temporary = temporary.ok_or_else(|| error::answer(Error::InvalidToken))?;

@@ -14,7 +14,7 @@ use s3s::{S3Result, StdError, TrailingHeaders, s3_error};
 use store::api::{BodyError, BodyFacts, BodySource, Checksum, ChecksumKind};
 
 use crate::checksum::{self, Algorithm, Hasher};
-use crate::limits::BODY_TIMEOUT;
+use crate::limits::{BODY_TIMEOUT, DOCUMENT_TIMEOUT};
 
 /// What is wrong with a body. `error::refusal` says what the client is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,8 @@ pub(crate) enum BodyFault {
     Length { declared: u64, received: u64 },
     #[error("nothing of the body arrived for {} s", BODY_TIMEOUT.as_secs())]
     Timeout,
+    #[error("the document did not arrive within {} s", DOCUMENT_TIMEOUT.as_secs())]
+    Slow,
     #[error("the connection was lost inside the body")]
     Lost,
     #[error("the body does not have the Content-MD5 that was given")]
@@ -42,7 +44,7 @@ pub(crate) enum BodyFault {
 impl BodyFault {
     /// Reads the framework's body errors. Their types are private to it, so this goes by their
     /// text; the tests of flipped bytes and chunks pin it.
-    fn of_stream(error: &StdError) -> Self {
+    pub(crate) fn of_stream(error: &StdError) -> Self {
         if let Some(fault) = error.downcast_ref::<Self>() {
             return fault.clone();
         }
@@ -63,7 +65,9 @@ impl BodyFault {
 impl From<BodyFault> for BodyError {
     fn from(fault: BodyFault) -> Self {
         match fault {
-            BodyFault::Length { .. } | BodyFault::Timeout | BodyFault::Lost => Self::Incomplete(Box::new(fault)),
+            BodyFault::Length { .. } | BodyFault::Timeout | BodyFault::Slow | BodyFault::Lost => {
+                Self::Incomplete(Box::new(fault))
+            }
             _ => Self::Refused(Box::new(fault)),
         }
     }
@@ -158,12 +162,10 @@ impl Upload {
 #[async_trait]
 impl BodySource for Upload {
     async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        let next = tokio::time::timeout(BODY_TIMEOUT, self.stream.next()).await;
-        let chunk = match next {
-            Err(_) => return Err(BodyFault::Timeout.into()),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(BodyFault::of_stream(&error).into()),
-            Ok(Some(Ok(chunk))) => chunk,
+        let chunk = match self.stream.next().await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(BodyFault::of_stream(&error).into()),
+            Some(Ok(chunk)) => chunk,
         };
         self.received += chunk.len() as u64;
         if self.received > self.size {

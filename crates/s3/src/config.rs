@@ -14,6 +14,8 @@ pub(crate) use store::POLICY;
 pub(crate) use store::worker::LIFECYCLE;
 pub(crate) const OWNERSHIP: &str = "ownershipControls";
 pub(crate) const PUBLIC_ACCESS: &str = "publicAccessBlock";
+/// The text of a header that comes with lifecycle rules; none for S3's default.
+pub(crate) const TRANSITION_SIZE: &str = "lifecycle-transition-size";
 pub(crate) const TAGGING: &str = "tagging";
 pub(crate) const WEBSITE: &str = "website";
 

@@ -8,16 +8,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use md5::{Digest as _, Md5};
 use s3s::{S3Result, StdError};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::body::{BodyFault, content_md5, given_checksum};
 use crate::checksum::{Algorithm, Hasher};
-use crate::limits::BODY_TIMEOUT;
+use crate::limits::DOCUMENT_TIMEOUT;
 use crate::notes::Notes;
 
 /// A document's bytes, checked as they pass.
@@ -25,8 +25,11 @@ pub(crate) struct Document<B> {
     inner: B,
     notes: Arc<Notes>,
     left: Option<u64>,
+    /// What came of a PUT's.
+    kept: Option<BytesMut>,
     checks: Option<Checks>,
-    /// When the next bytes must have come: a client that says nothing must not hold a connection.
+    /// When all of it must have come: a client that sends a byte now and then must not hold a
+    /// connection.
     deadline: Pin<Box<Sleep>>,
 }
 
@@ -50,20 +53,29 @@ impl<B> Document<B> {
             checksum: checksum.map(|(algorithm, value)| (Hasher::new(algorithm), value)),
             sha256: signed_hash(headers).map(|expected| (Hasher::new(Algorithm::Sha256), expected)),
         };
-        let deadline = Box::pin(tokio::time::sleep(BODY_TIMEOUT));
-        Ok(Self { inner, notes, left, checks: Some(checks), deadline })
+        let deadline = Box::pin(tokio::time::sleep(DOCUMENT_TIMEOUT));
+        let kept = (head.method == http::Method::PUT).then(BytesMut::new);
+        Ok(Self { inner, notes, left, kept, checks: Some(checks), deadline })
     }
 
     /// Judges at the declared length, not at the end: the framework may not read on.
     fn pass(&mut self, bytes: &Bytes) -> Result<(), BodyFault> {
         let Some(checks) = &mut self.checks else { return Ok(()) };
         checks.update(bytes);
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(bytes);
+        }
         self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
         if self.left == Some(0) { self.judge() } else { Ok(()) }
     }
 
     fn judge(&mut self) -> Result<(), BodyFault> {
-        self.checks.take().map_or(Ok(()), Checks::judge)
+        let Some(checks) = self.checks.take() else { return Ok(()) };
+        checks.judge()?;
+        if let Some(kept) = self.kept.take() {
+            let _ = self.notes.document.set(kept.freeze());
+        }
+        Ok(())
     }
 
     fn note<T>(&self, fault: BodyFault) -> Poll<Option<Result<T, StdError>>> {
@@ -124,16 +136,15 @@ where
             Poll::Ready(polled) => polled,
             Poll::Pending => {
                 ready!(self.deadline.as_mut().poll(cx));
-                return self.note(BodyFault::Timeout);
+                return self.note(BodyFault::Slow);
             }
         };
-        self.deadline.as_mut().reset(Instant::now() + BODY_TIMEOUT);
         let checked = match polled {
             None => match self.judge() {
                 Ok(()) => return Poll::Ready(None),
                 Err(fault) => Err(fault),
             },
-            Some(Err(_)) => Err(BodyFault::Lost),
+            Some(Err(error)) => Err(BodyFault::of_stream(&error.into())),
             Some(Ok(frame)) => match frame.data_ref().map_or(Ok(()), |bytes| self.pass(&bytes.clone())) {
                 Ok(()) => Ok(frame),
                 Err(fault) => Err(fault),
@@ -147,5 +158,33 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt;
+    use http::Request;
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::limits::BODY_TIMEOUT;
+    use crate::notes::RequestIds;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_that_trickles_is_given_up() {
+        let frames = futures::stream::repeat(()).then(|()| async {
+            sleep(BODY_TIMEOUT - Duration::from_secs(1)).await;
+            Ok::<_, StdError>(Frame::data(Bytes::from_static(b"x")))
+        });
+        let (head, body) = Request::new(StreamBody::new(frames.boxed())).into_parts();
+        let notes = RequestIds::new(&base::SystemRng).notes();
+        let started = Instant::now();
+        assert!(Document::new(body, &head, notes.clone()).unwrap().collect().await.is_err());
+        assert_eq!(started.elapsed(), DOCUMENT_TIMEOUT);
+        assert_eq!(notes.fault.get(), Some(&BodyFault::Slow));
     }
 }

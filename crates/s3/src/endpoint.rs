@@ -27,6 +27,7 @@ use crate::guard::{self, BodyKind, Named};
 use crate::host::{Hosts, Place};
 use crate::limits::{CLOCK_SKEW_SECONDS, DOCUMENT_MAX, FORMS_MAX};
 use crate::notes::{Notes, RequestIds, Watched};
+use crate::relaxed::Relaxed;
 use crate::service::Service;
 use crate::wire::{self, WEBSITE_REDIRECT};
 use crate::{S3Options, config, cors, error, metrics, op, sts, website};
@@ -51,13 +52,19 @@ impl Endpoint {
         config.presigned_url_max_skew_time_secs = CLOCK_SKEW_SECONDS;
         let service = Service { store: store.clone(), region: options.region };
         let hosts = Hosts { api: options.domains, website: options.website_domains };
-        let mut builder = S3ServiceBuilder::new(service.clone());
-        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        builder.set_auth(Auth(store.clone()));
-        builder.set_access(Access(store));
-        builder.set_host(hosts.clone());
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
+        let builder = || {
+            let mut builder = S3ServiceBuilder::new(service.clone());
+            builder.set_config(config.clone());
+            builder.set_auth(Auth(store.clone()));
+            builder.set_access(Access(store.clone()));
+            builder.set_host(hosts.clone());
+            builder
+        };
+        let mut s3 = builder();
+        s3.set_route(Relaxed(builder().build()));
         Self {
-            s3: builder.build(),
+            s3: s3.build(),
             ids: Arc::new(RequestIds::new(&SystemRng)),
             peer: None,
             service,
@@ -86,16 +93,16 @@ impl Endpoint {
         };
         let mut response = match passed {
             Ok(response) => response,
-            Err(mut error) => {
-                error.set_request_id(notes.id.clone());
-                error.to_http_response().unwrap_or_else(|_| bare_error())
-            }
+            Err(error) => error.to_http_response().unwrap_or_else(|_| bare_error()),
         };
+        reword(&mut response, &notes, &self.ids.host);
         if let Some(browser) = browser {
             browser.tell(response.headers_mut());
         }
-        if let Ok(id) = HeaderValue::try_from(&notes.id) {
-            response.headers_mut().insert("x-amz-request-id", id);
+        for (name, id) in [("x-amz-request-id", &notes.id), ("x-amz-id-2", &self.ids.host)] {
+            if let Ok(id) = HeaderValue::try_from(id) {
+                response.headers_mut().insert(name, id);
+            }
         }
         // The framework has no way to say this of a HeadObject with a range.
         if is_head && response.headers().contains_key(header::CONTENT_RANGE) && response.status() == StatusCode::OK {
@@ -169,7 +176,7 @@ impl Endpoint {
         let kind = guard::check(&request, place, "s3")?;
         let temporary = temporary(&self.service.store, Named::of(&request)).await?;
         let (mut parts, body) = request.into_parts();
-        guard::pass_over(&mut parts.headers, parts.uri.query());
+        guard::join_metadata(&mut parts.headers);
         if guard::lower(&mut parts)? {
             guard::check_values(&parts.headers, &parts.uri)?;
         }
@@ -201,6 +208,27 @@ impl Endpoint {
             (None, Err(_)) => Ok(bare_error()),
         }
     }
+}
+
+/// Puts into a document what the framework has no word for: the ids of an error, whoever raised it, and
+/// the ETag of GetObjectAttributes, which alone has no quotes.
+fn reword(response: &mut Response<Body>, notes: &Notes, host: &str) {
+    const END: &str = "</Error>";
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if !is_error && notes.operation.get() != Some(&"GetObjectAttributes") {
+        return;
+    }
+    let bytes = response.body().bytes().unwrap_or_default();
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    let reworded = match text.strip_suffix(END) {
+        Some(told) if is_error => {
+            format!("{told}<RequestId>{}</RequestId><HostId>{host}</HostId>{END}", notes.id)
+        }
+        None if !is_error => text.replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>"),
+        _ => return,
+    };
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(reworded);
 }
 
 /// Whom temporary credentials act for; `None` when the request names others. Before the signature

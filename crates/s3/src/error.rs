@@ -49,6 +49,7 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::InvalidPartOrder => with(S3ErrorCode::InvalidPartOrder, &error),
         E::PartTooSmall { .. } => with(S3ErrorCode::EntityTooSmall, &error),
         E::BadDigest => with(S3ErrorCode::BadDigest, &error),
+        E::OtherSize { .. } => with(S3ErrorCode::InvalidRequest, &error),
         E::PreconditionFailed => with(S3ErrorCode::PreconditionFailed, &error),
         E::Contended => with(S3ErrorCode::OperationAborted, &error),
         E::TooLarge { what, .. } => with(too_large(what), &error),
@@ -223,7 +224,7 @@ pub(crate) fn refusal(fault: &BodyFault) -> S3Error {
     let text = fault.to_string();
     match fault {
         BodyFault::Length { .. } | BodyFault::Lost => S3Error::with_message(S3ErrorCode::IncompleteBody, text),
-        BodyFault::Timeout => S3Error::with_message(S3ErrorCode::RequestTimeout, text),
+        BodyFault::Timeout | BodyFault::Slow => S3Error::with_message(S3ErrorCode::RequestTimeout, text),
         BodyFault::Md5 | BodyFault::Checksum(_) => S3Error::with_message(S3ErrorCode::BadDigest, text),
         BodyFault::NoTrailer(_) => custom("MalformedTrailerError", text),
         BodyFault::Sha256 => custom("XAmzContentSHA256Mismatch", text),

@@ -3,8 +3,9 @@
 //! The framework is the `s3s` crate, pinned. What it leaves open is closed around it: `guard`
 //! stands in front (signature version 2, over-long presigned URLs, unsigned headers, unbounded
 //! chunks), `access` decides who may do what, `unsupported` refuses what Holdfast does not do,
-//! `body` verifies what is uploaded. Its own log lines, under the target `s3s`, repeat every
-//! refused request as an error; subscribers leave that target out.
+//! `body` verifies what is uploaded, `relaxed` lets in what S3 reads more freely. Its own log
+//! lines, under the target `s3s`, repeat every refused request as an error; subscribers leave that
+//! target out.
 
 mod access;
 mod acl;
@@ -29,11 +30,13 @@ mod notes;
 mod notification;
 mod op;
 mod operations;
+mod relaxed;
 mod rules;
 mod server;
 mod service;
 mod sts;
 mod tags;
+mod unmodelled;
 mod unsupported;
 mod website;
 mod wire;

@@ -39,6 +39,8 @@ pub const BACKLOG: i32 = 1024;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// A client that sends nothing of a declared body for so long is cut.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// All of a document must arrive within this: time for [`DOCUMENT_MAX`] bytes over a line of 280 kbit/s.
+pub const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long requests under way may go on after a shutdown was asked for.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Socket buffers of hyper, bytes: large bodies arrive and leave in frames of up to this size.

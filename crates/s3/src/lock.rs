@@ -7,7 +7,7 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 use store::api::{Lock, Retention, RetentionMode};
 
-use crate::{error, wire};
+use crate::{checksum, error, wire};
 
 /// The lock that a write's headers ask for.
 ///
@@ -36,6 +36,24 @@ pub(crate) fn of_headers(headers: &HeaderMap) -> S3Result<Lock> {
         }
     };
     Ok(Lock { retention, hold })
+}
+
+/// What will be locked must be known to have arrived as it was sent.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub(crate) fn needs_digest(headers: &HeaderMap) -> S3Result<()> {
+    let locks = headers.keys().any(|name| name.as_str().starts_with("x-amz-object-lock-"));
+    let promised = checksum::given(headers).next().is_some()
+        || headers.contains_key("x-amz-trailer")
+        || headers.contains_key("content-md5");
+    if !locks || promised {
+        return Ok(());
+    }
+    Err(s3_error!(
+        InvalidRequest,
+        "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
+    ))
 }
 
 /// # Errors
@@ -82,7 +100,7 @@ impl Told {
         Self {
             hold: lock.hold.then(|| ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::ON)),
             mode: lock.retention.map(|retention| ObjectLockMode::from_static(mode_name(retention.mode))),
-            until: lock.retention.map(|retention| wire::timestamp(retention.until_ms)),
+            until: lock.retention.map(|retention| wire::exact(retention.until_ms)),
         }
     }
 }

@@ -101,7 +101,7 @@ const RESPONSE: &[&str] = &[
     "response-expires",
 ];
 
-pub(crate) const OPERATIONS: [Operation; 68] = [
+pub(crate) const OPERATIONS: [Operation; 71] = [
     Operation {
         name: "ListBuckets",
         action: "s3:ListAllMyBuckets",
@@ -214,8 +214,11 @@ pub(crate) const OPERATIONS: [Operation; 68] = [
     op("PutObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration", Bucket, Admin, &["object-lock"]),
     op("GetBucketReplication", "s3:GetReplicationConfiguration", Bucket, Read, &["replication"]),
     op("GetBucketRequestPayment", "s3:GetBucketRequestPayment", Bucket, Read, &["requestPayment"]),
+    op("PutBucketRequestPayment", "s3:PutBucketRequestPayment", Bucket, Admin, &["requestPayment"]),
     op("GetBucketLogging", "s3:GetBucketLogging", Bucket, Admin, &["logging"]),
+    op("PutBucketLogging", "s3:PutBucketLogging", Bucket, Admin, &["logging"]),
     op("GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", Bucket, Admin, &["accelerate"]),
+    op("PutBucketAccelerateConfiguration", "s3:PutAccelerateConfiguration", Bucket, Admin, &["accelerate"]),
 ];
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Lifecycle rules between the wire and the model that judges.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use lifecycle::{Expiration, Filter, FilterForm, Noncurrent, Rule, Rules};
 use s3s::dto::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule,
@@ -7,10 +8,12 @@ use s3s::dto::{
 };
 use s3s::{S3Result, s3_error};
 use store::api::UploadInfo;
+use store::{Error, Store};
 
 use crate::error::{answer, custom, not_implemented};
 use crate::service::Service;
-use crate::wire;
+use crate::unsupported::{TRANSITION_SIZE, TRANSITION_SIZES};
+use crate::{config, wire};
 
 /// Rules as they were put, found valid.
 ///
@@ -42,6 +45,20 @@ pub(crate) async fn abort(
 ) -> S3Result<(Option<Timestamp>, Option<String>)> {
     let due = at.store.abort_date(bucket, upload).await.map_err(answer)?;
     Ok(due.map(|(when_ms, rule)| (wire::timestamp(when_ms), rule)).unzip())
+}
+
+/// The header that says from which size on objects would be moved: kept for clients that compare it.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn transition_size(store: &Store, bucket: &str) -> S3Result<HeaderMap> {
+    let kept = match store.bucket_config(bucket, config::TRANSITION_SIZE).await {
+        Ok(kept) => kept.document,
+        Err(Error::NoSuchConfig(_)) => Vec::new(),
+        Err(error) => return Err(answer(error)),
+    };
+    let size = TRANSITION_SIZES.into_iter().find(|size| size.as_bytes() == kept).unwrap_or(TRANSITION_SIZES[0]);
+    Ok(HeaderMap::from_iter([(HeaderName::from_static(TRANSITION_SIZE), HeaderValue::from_static(size))]))
 }
 
 fn rule_of(rule: LifecycleRule, index: usize) -> S3Result<Rule> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use http::Extensions;
 use s3s::dto::*;
-use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Request, S3Response, S3Result};
 use store::api::{ObjectInfo, Principal};
 use store::{Cause, Origin, Store};
 
 use crate::access::Peer;
 use crate::error::answer;
 use crate::notes::Notes;
-use crate::op;
+use crate::{op, relaxed};
 
 /// What the operations work with.
 #[derive(Clone)]
@@ -20,18 +20,6 @@ pub(crate) struct Service {
     pub store: Store,
     /// The region that buckets say they are in.
     pub region: String,
-}
-
-/// The request's notes, to name its id in an error.
-fn notes<T>(req: &S3Request<T>) -> Option<Arc<Notes>> {
-    req.extensions.get::<Arc<Notes>>().cloned()
-}
-
-fn named(mut error: S3Error, notes: Option<Arc<Notes>>) -> S3Error {
-    if let Some(notes) = notes {
-        error.set_request_id(notes.id.clone());
-    }
-    error
 }
 
 impl Service {
@@ -74,9 +62,9 @@ macro_rules! operations {
         #[async_trait::async_trait]
         impl S3 for Service {
             $(
-                async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    let notes = notes(&req);
-                    op::$name::run(&self.acting_for(&req), req).await.map_err(|error| named(error, notes))
+                async fn $name(&self, mut req: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    relaxed::restore(&mut req);
+                    op::$name::run(&self.acting_for(&req), req).await
                 }
             )*
         }
@@ -133,13 +121,16 @@ operations! {
     list_objects: ListObjectsInput => ListObjectsOutput,
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
     list_parts: ListPartsInput => ListPartsOutput,
+    put_bucket_accelerate_configuration: PutBucketAccelerateConfigurationInput => PutBucketAccelerateConfigurationOutput,
     put_bucket_acl: PutBucketAclInput => PutBucketAclOutput,
     put_bucket_cors: PutBucketCorsInput => PutBucketCorsOutput,
     put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
     put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput,
+    put_bucket_logging: PutBucketLoggingInput => PutBucketLoggingOutput,
     put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     put_bucket_ownership_controls: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput,
     put_bucket_policy: PutBucketPolicyInput => PutBucketPolicyOutput,
+    put_bucket_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput,
     put_bucket_tagging: PutBucketTaggingInput => PutBucketTaggingOutput,
     put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput,
     put_bucket_website: PutBucketWebsiteInput => PutBucketWebsiteOutput,

@@ -3,7 +3,8 @@
 //! be a wrong success.
 //!
 //! The tables say what is understood. An `x-amz-*` header or a query parameter that is in none of
-//! them is refused, so that what S3 learns tomorrow is refused too.
+//! them is refused, so that what S3 learns tomorrow is refused too. Parameters of a read that are no
+//! sub-resources of S3 are passed over as S3 does: links carry them to get by caches, or to be counted.
 
 use http::{HeaderMap, Uri};
 use s3s::{S3Result, s3_error};
@@ -20,7 +21,7 @@ enum Values {
 const CLASSES: [&str; 6] =
     ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "GLACIER_IR"];
 
-const HEADERS: [(&str, Values); 58] = [
+const HEADERS: [(&str, Values); 62] = [
     // Signing and transport.
     ("x-amz-date", Values::Any),
     ("x-amz-security-token", Values::Any),
@@ -29,6 +30,8 @@ const HEADERS: [(&str, Values); 58] = [
     ("x-amz-trailer", Values::Any),
     ("x-amz-user-agent", Values::Any),
     ("x-amz-api-version", Values::Only(&["2006-03-01"])),
+    // How CloudFront calls the request.
+    ("x-amz-cf-id", Values::Any),
     // Checksums.
     ("x-amz-sdk-checksum-algorithm", Values::Any),
     ("x-amz-checksum-algorithm", Values::Any),
@@ -56,6 +59,12 @@ const HEADERS: [(&str, Values); 58] = [
     ("x-amz-bypass-governance-retention", Values::Any),
     // Notifications.
     ("x-amz-skip-destination-validation", Values::Any),
+    // The root may always take a policy back.
+    ("x-amz-confirm-remove-self-bucket-access", Values::Any),
+    // MFA delete cannot be switched on, and without it S3 does not look at this.
+    ("x-amz-mfa", Values::Any),
+    // Nothing is moved to another class.
+    (TRANSITION_SIZE, Values::Only(&TRANSITION_SIZES)),
     // Attributes.
     ("x-amz-object-attributes", Values::Any),
     ("x-amz-max-parts", Values::Any),
@@ -93,6 +102,10 @@ const HEADERS: [(&str, Values); 58] = [
     ("x-amz-bucket-object-lock-enabled", Values::Any),
 ];
 
+/// The least size of an object that lifecycle rules move to another class; the first is S3's default.
+pub(crate) const TRANSITION_SIZE: &str = "x-amz-transition-default-minimum-object-size";
+pub(crate) const TRANSITION_SIZES: [&str; 2] = ["all_storage_classes_128K", "varies_by_storage_class"];
+
 /// Query parameters that any request may have: of presigning, and what SDKs add.
 const SIGNING: [&str; 10] = [
     "X-Amz-Algorithm",
@@ -107,6 +120,53 @@ const SIGNING: [&str; 10] = [
     "x-id",
 ];
 
+/// Query parameters that choose an operation of S3, or what it is about (its API reference).
+const SUB_RESOURCES: [&str; 43] = [
+    "abac",
+    "accelerate",
+    "acl",
+    "analytics",
+    "annotation",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metadataAnnotationTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "renameObject",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "session",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+];
+
 /// Refuses a request that asks for more than there is.
 ///
 /// # Errors
@@ -119,12 +179,23 @@ pub(crate) fn check(operation: &Operation, uri: &Uri, headers: &HeaderMap) -> S3
         let known = operation.query.contains(&name.as_ref())
             || SIGNING.contains(&name.as_ref())
             || promised(&name)
-            || (presigned && is_hoisted(&name));
+            || (presigned && is_hoisted(&name))
+            || means_nothing(operation, &name);
         if !known {
             return Err(not_implemented(format_args!("the query parameter {name} of {}", operation.name)));
         }
     }
     Ok(())
+}
+
+/// Whether S3 passes over a query parameter: one that begins as those of clients' own, for its access
+/// logs, or any of a read that it does not know.
+fn means_nothing(operation: &Operation, name: &str) -> bool {
+    if name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-")) {
+        return false;
+    }
+    let reads = ["GetObject", "HeadObject"].contains(&operation.name);
+    name.starts_with("x-") || (reads && !SUB_RESOURCES.contains(&name))
 }
 
 /// As [`check`], of headers only.
@@ -185,4 +256,21 @@ fn promised(name: &str) -> bool {
 pub(crate) fn is_hoisted(name: &str) -> bool {
     let signing = SIGNING.iter().any(|known| known.eq_ignore_ascii_case(name));
     name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-")) && !signing && !promised(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that S3 learns must not be passed over as a client's own.
+    #[test]
+    fn what_chooses_an_operation_is_known() {
+        let lines = include_str!("operations.txt").lines().filter(|line| !line.starts_with('#'));
+        let queries = lines.filter_map(|line| line.split_once('?')).flat_map(|(_, query)| query.split('&'));
+        let names = queries.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        // These two stand beside another that chooses.
+        for name in names.filter(|name| !["list-type", "select-type"].contains(name)) {
+            assert!(SUB_RESOURCES.contains(&name), "{name}");
+        }
+    }
 }

@@ -10,7 +10,9 @@ use s3s::dto::{
     TimestampFormat,
 };
 use s3s::{S3Result, s3_error};
-use store::api::{Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, ReadCondition, VersionId, WriteCondition};
+use store::api::{
+    Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, Principal, ReadCondition, VersionId, WriteCondition,
+};
 
 use crate::error::{custom, not_implemented, with_headers};
 use crate::host::Place;
@@ -23,8 +25,14 @@ pub(crate) fn etag(tag: impl Into<String>) -> ETag {
     ETag::Strong(tag.into())
 }
 
-/// Milliseconds since the Unix epoch as a timestamp.
+/// When something was made or changed, in whole seconds as in the headers of answers: clients compare
+/// what a listing says with what a HeadObject says.
 pub(crate) fn timestamp(ms: u64) -> Timestamp {
+    exact(ms - ms % 1000)
+}
+
+/// Milliseconds since the Unix epoch as a timestamp.
+pub(crate) fn exact(ms: u64) -> Timestamp {
     Timestamp::from(UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(UNIX_EPOCH))
 }
 
@@ -106,9 +114,10 @@ pub(crate) const WEBSITE_REDIRECT: &str = "x-amz-website-redirect-location";
 /// The header of a storage class, and its name among what is kept. `STANDARD` is not kept.
 const STORAGE_CLASS: &str = "x-amz-storage-class";
 
-/// An object's storage class: told, and nothing else. All are stored alike.
-pub(crate) fn storage_class(meta: &ObjectMeta) -> String {
-    meta.headers.get(STORAGE_CLASS).cloned().unwrap_or_else(|| StorageClass::STANDARD.to_owned())
+/// The storage class of an object, or of an upload, by what is kept beside it: told, and nothing else.
+/// All are stored alike.
+pub(crate) fn storage_class(kept: &BTreeMap<String, String>) -> String {
+    kept.get(STORAGE_CLASS).cloned().unwrap_or_else(|| StorageClass::STANDARD.to_owned())
 }
 
 /// `response-*` parameters are for those who signed: a public object must not be made to pass for a
@@ -118,7 +127,7 @@ pub(crate) fn storage_class(meta: &ObjectMeta) -> String {
 /// `InvalidRequest` for a request that has them and was not signed.
 pub(crate) fn may_override<T>(req: &s3s::S3Request<T>) -> S3Result<()> {
     let mut names = url::form_urlencoded::parse(req.uri.query().unwrap_or_default().as_bytes()).map(|(name, _)| name);
-    if req.credentials.is_none() && names.any(|name| name.starts_with("response-")) {
+    if req.extensions.get::<Principal>().is_none() && names.any(|name| name.starts_with("response-")) {
         return Err(s3_error!(
             InvalidRequest,
             "Request specific response headers cannot be used for anonymous GET requests."
@@ -195,7 +204,8 @@ pub(crate) struct ObjectHeaders {
     pub content_encoding: Option<String>,
     pub content_language: Option<String>,
     pub content_type: Option<String>,
-    pub expires: Option<Timestamp>,
+    /// `Expires`, which is told as it was given: the framework would have it be a date.
+    pub own: HeaderMap,
     pub storage_class: Option<StorageClass>,
     pub website_redirect: Option<String>,
     pub metadata: Option<Metadata>,
@@ -204,14 +214,14 @@ pub(crate) struct ObjectHeaders {
 impl ObjectHeaders {
     pub(crate) fn of(meta: ObjectMeta) -> Self {
         let ObjectMeta { mut headers, user_metadata, .. } = meta;
-        let expires = headers.remove("expires");
+        let expires = headers.remove("expires").and_then(|text| http::HeaderValue::try_from(text).ok());
         Self {
             cache_control: headers.remove("cache-control"),
             content_disposition: headers.remove("content-disposition"),
             content_encoding: headers.remove("content-encoding"),
             content_language: headers.remove("content-language"),
             content_type: Some(headers.remove("content-type").unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned())),
-            expires: expires.and_then(|text| Timestamp::parse(TimestampFormat::HttpDate, &text).ok()),
+            own: expires.map(|expires| (http::header::EXPIRES, expires)).into_iter().collect(),
             storage_class: headers.remove(STORAGE_CLASS).map(StorageClass::from),
             website_redirect: headers.remove(WEBSITE_REDIRECT),
             metadata: (!user_metadata.is_empty()).then(|| user_metadata.into_iter().collect()),
@@ -375,7 +385,8 @@ pub(crate) fn token(after: &str) -> String {
 /// `InvalidArgument` for a text that is no token of ours.
 pub(crate) fn read_token(token: &str) -> S3Result<String> {
     let bytes = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    bytes.ok_or_else(|| s3_error!(InvalidArgument, "the continuation token provided is incorrect"))
+    let after = bytes.filter(|after| !after.is_empty());
+    after.ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
 }
 
 /// The answer to a read whose condition says the client has it already.
@@ -425,7 +436,7 @@ mod tests {
     #[test]
     fn tokens() {
         assert_eq!(read_token(&token("a/\u{e4}")).ok().as_deref(), Some("a/\u{e4}"));
-        for bad in ["x", "0", "ff"] {
+        for bad in ["", "x", "0", "ff"] {
             assert!(read_token(bad).is_err(), "{bad}");
         }
     }

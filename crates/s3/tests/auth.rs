@@ -157,7 +157,9 @@ async fn unsupported_queries() {
     for name in ["torrent", "renameObject", "unheard-of"] {
         for method in ["GET", "PUT", "DELETE", "HEAD"] {
             let answer = w.call(method, &format!("/bbb/k?{name}")).send(&w).await;
-            assert_eq!(answer.status, 501, "{method} {name} {}", answer.text());
+            // A read is not another one for a name that S3 does not have.
+            let passed = name == "unheard-of" && ["GET", "HEAD"].contains(&method);
+            assert_eq!(answer.status, if passed { 200 } else { 501 }, "{method} {name} {}", answer.text());
         }
     }
     for target in ["/bbb/k?select&select-type=2", "/bbb/k?restore", "/bbb/k", "/bbb", "/"] {
@@ -231,6 +233,7 @@ async fn no_way_around_a_denied_bypass() {
     let w = World::start().await;
     w.put("/bbb").header("x-amz-bucket-object-lock-enabled", "true").send(&w).await.expect(200);
     let put = w.put("/bbb/k").header("x-amz-object-lock-mode", "GOVERNANCE");
+    let put = put.header("content-md5", &common::md5_base64(b"x"));
     let put = put.header("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z").body("x").send(&w).await;
     let version = put.expect(200).header("x-amz-version-id").to_owned();
     let deny = r#"{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:BypassGovernanceRetention","Resource":"arn:aws:s3:::bbb/*"}}"#;

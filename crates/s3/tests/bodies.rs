@@ -213,3 +213,23 @@ async fn connections_that_cannot_go_on_are_closed() {
     assert_eq!(close(w.put("/bbb/k").header("if-none-match", "*").body("text")).await, closed);
     assert_eq!(close(w.put("/none/k").body("text")).await, closed);
 }
+
+/// What a stranger says of itself must not make the server wait for more of it.
+#[tokio::test]
+async fn a_stranger_is_answered_before_its_document() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let w = World::with_bucket().await;
+    for hash in ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"] {
+        let mut stream = tokio::net::TcpStream::connect(w.address).await.unwrap();
+        let head = format!(
+            "POST /bbb?delete HTTP/1.1\r\nhost: {}\r\nx-amz-content-sha256: {hash}\r\ncontent-length: 1000\r\n\r\n<",
+            w.address
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // The server ends the connection: the rest of the body is not wanted.
+        let read = tokio::time::timeout(std::time::Duration::from_secs(50), stream.read_to_end(&mut answer)).await;
+        assert!(read.is_ok(), "{hash}: not answered");
+        assert!(answer.starts_with(b"HTTP/1.1 40"), "{}", String::from_utf8_lossy(&answer));
+    }
+}

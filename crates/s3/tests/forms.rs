@@ -70,13 +70,14 @@ async fn a_form_uploads_a_file() {
         ("key", "up/${filename}"),
         ("Content-Type", "image/png"),
         ("x-amz-meta-who", "me"),
+        ("Expires", "0"),
         ("tagging", "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"),
         ("acl", "private"),
         ("success_action_status", "201"),
         ("x-ignore-this", "1"),
     ];
     let conditions = format!(
-        "{KEY}, {{\"bucket\": \"bbb\"}}, {{\"acl\": \"private\"}}, [\"starts-with\", \"$Content-Type\", \"image/\"], [\"starts-with\", \"$x-amz-meta-who\", \"\"], [\"starts-with\", \"$tagging\", \"\"], {{\"success_action_status\": \"201\"}}"
+        "{KEY}, {{\"bucket\": \"bbb\"}}, {{\"acl\": \"private\"}}, [\"starts-with\", \"$Content-Type\", \"image/\"], [\"starts-with\", \"$x-amz-meta-who\", \"\"], {{\"expires\": \"0\"}}, [\"starts-with\", \"$tagging\", \"\"], {{\"success_action_status\": \"201\"}}"
     );
     let form = signed(ROOT, fields, &conditions, 5);
     let answer = post(&w, "/bbb", &document(&form, Some(("dir/a.png", b"bytes")))).await.expect(201);
@@ -86,6 +87,7 @@ async fn a_form_uploads_a_file() {
     let got = w.get("/bbb/up/a.png").send(&w).await.expect(200);
     assert_eq!((got.text().as_str(), got.header("content-type")), ("bytes", "image/png"));
     assert_eq!((got.header("x-amz-meta-who"), got.header("x-amz-tagging-count")), ("me", "1"));
+    assert_eq!(got.header("expires"), "0");
     // The same form with the file's end cut off stores nothing.
     let mut cut = document(&form, Some(("cut.png", b"bytes")));
     cut.truncate(cut.len() - 10);

@@ -11,8 +11,8 @@ use futures::StreamExt;
 use keys::Keyring;
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, ListRequest, NewPart,
-    ObjectMeta, ReadCondition, ReadRange, Versioning, WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, Expected, ListRequest,
+    NewPart, ObjectMeta, ReadCondition, ReadRange, Versioning, WriteCondition,
 };
 use store::{Error, Options, State, Store};
 use tokio::time::Instant;
@@ -278,7 +278,8 @@ impl World {
             store.abort_upload(BUCKET, key, upload).await.expect("an abort");
             return;
         }
-        let done = store.complete_upload(BUCKET, key, upload, &parts, None, &WriteCondition::default()).await;
+        let done =
+            store.complete_upload(BUCKET, key, upload, &parts, &Expected::default(), &WriteCondition::default()).await;
         done.unwrap_or_else(|error| panic!("completion of {key} failed: {error}"));
         self.acknowledge(key, Some(whole.into()));
     }

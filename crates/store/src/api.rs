@@ -361,6 +361,30 @@ pub struct UploadInfo {
     pub checksum: Option<(String, ChecksumKind)>,
     /// Under whose keys its parts are.
     pub encryption: Encryption,
+    /// Headers that the object will have.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// What the client of a completion believes of the whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Its checksum.
+    pub checksum: Option<Checksum>,
+    /// How the upload's checksum was asked for.
+    pub kind: Option<ChecksumKind>,
+    /// Plaintext bytes.
+    pub size: Option<u64>,
+}
+
+impl Expected {
+    /// # Errors
+    /// [`Error::OtherSize`].
+    pub(crate) fn check_size(&self, found: u64) -> Result<(), Error> {
+        match self.size {
+            Some(expected) if expected != found => Err(Error::OtherSize { found, expected }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A page of uploads.

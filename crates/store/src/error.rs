@@ -77,6 +77,14 @@ pub enum Error {
     /// A composite or full checksum given at completion is not what the parts give.
     #[error("the checksum of the completed object does not match")]
     BadDigest,
+    /// The parts named at completion are not as long as the client believes.
+    #[error("the parts have {found} bytes, not the {expected} that were expected")]
+    OtherSize {
+        /// Bytes of the parts.
+        found: u64,
+        /// Bytes that the client expects.
+        expected: u64,
+    },
     /// A condition of the request does not hold.
     #[error("a precondition of the request does not hold")]
     PreconditionFailed,
@@ -215,6 +223,7 @@ impl Classify for Error {
             | Self::InvalidPartOrder
             | Self::PartTooSmall { .. }
             | Self::BadDigest
+            | Self::OtherSize { .. }
             | Self::TooLarge { .. }
             | Self::Invalid(_)
             | Self::Body(_) => ErrorKind::Invalid,

@@ -10,8 +10,8 @@ use meta::{Batch, Check, CommitError, Key, Range, Version, Write};
 use notify::EventName;
 
 use crate::api::{
-    BodySource, CompletePart, CopySource, Encrypt, ListRequest, NewObject, NewPart, ObjectInfo, PartInfo, PartPage,
-    ReadRange, UploadInfo, UploadPage, Verdict, WriteCondition,
+    BodySource, CompletePart, CopySource, Encrypt, Expected, ListRequest, NewObject, NewPart, ObjectInfo, PartInfo,
+    PartPage, ReadRange, UploadInfo, UploadPage, Verdict, WriteCondition,
 };
 use crate::bucket::after;
 use crate::checksum::combine;
@@ -38,6 +38,7 @@ fn upload_info(key: &str, upload: UploadId, record: UploadRecord) -> UploadInfo 
         owner: record.owner,
         checksum: record.checksum,
         encryption: record.encryption,
+        headers: record.headers,
     }
 }
 
@@ -299,18 +300,18 @@ impl Store {
         .await
     }
 
-    /// Makes an upload's parts the object. `expected` is the client's checksum of the whole.
+    /// Makes an upload's parts the object.
     ///
     /// # Errors
     /// [`Error::InvalidPart`], [`Error::InvalidPartOrder`], [`Error::PartTooSmall`],
-    /// [`Error::BadDigest`], [`Error::NoSuchUpload`], a condition's error, or a metadata error.
+    /// [`Error::BadDigest`], [`Error::OtherSize`], [`Error::NoSuchUpload`], a condition's error, or a metadata error.
     pub async fn complete_upload(
         &self,
         bucket: &str,
         key: &str,
         upload: UploadId,
         parts: &[CompletePart],
-        expected: Option<Checksum>,
+        expected: &Expected,
         condition: &WriteCondition,
     ) -> Result<ObjectInfo, Error> {
         if parts.is_empty() {
@@ -326,7 +327,11 @@ impl Store {
             // batch then fails, and what was read here is read again.
             let (mut row, version) = match self.upload_row(&bucket, key, upload).await {
                 // A client that lost our answer asks again: the object may be there already.
-                Err(Error::NoSuchUpload) => return self.completed(&bucket, key, upload).await,
+                Err(Error::NoSuchUpload) => {
+                    let done = self.completed(&bucket, key, upload).await?;
+                    expected.check_size(done.size)?;
+                    return Ok(done);
+                }
                 found => found?,
             };
             row.staging = true;
@@ -349,13 +354,15 @@ impl Store {
             }
             let stored = self.all_parts(upload).await?;
             let chosen = choose(parts, &stored)?;
-            let checksum = whole_checksum(&row, &chosen, expected.as_ref())?;
+            let size = chosen.iter().map(|(_, part)| part.size()).sum();
+            expected.check_size(size)?;
+            let checksum = whole_checksum(&row, &chosen, expected)?;
             let object = ObjectRecord {
                 body_id: BodyId::from(upload),
                 order: 0,
                 null: true,
                 modified_ms: self.now_ms(),
-                size: chosen.iter().map(|(_, part)| part.size()).sum(),
+                size,
                 etag: opaque_etag(BodyId::from(upload), chosen.len()),
                 headers: row.headers,
                 user_metadata: row.user_metadata,
@@ -480,8 +487,12 @@ fn runs(parts: &[(u16, &PartRecord)]) -> Vec<PartRun> {
 fn whole_checksum(
     row: &UploadRecord,
     parts: &[(u16, &PartRecord)],
-    expected: Option<&Checksum>,
+    expected: &Expected,
 ) -> Result<Option<Checksum>, Error> {
+    if row.checksum.as_ref().zip(expected.kind).is_some_and(|((_, asked), expected)| *asked != expected) {
+        return Err(Error::BadDigest);
+    }
+    let expected = expected.checksum.as_ref();
     let asked = row.checksum.clone().or_else(|| expected.map(|sum| (sum.algorithm.clone(), sum.kind)));
     let Some((algorithm, kind)) = asked else { return Ok(None) };
     let sums = parts.iter().map(|(_, part)| part.checksum.as_ref().map(|sum| (sum, part.size())));

@@ -15,8 +15,8 @@ use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row,
 use parking_lot::Mutex;
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, ListRequest, Lock, NewPart,
-    ObjectInfo, ObjectMeta, ReadCondition, Versioning, WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, Expected, ListRequest,
+    Lock, NewPart, ObjectInfo, ObjectMeta, ReadCondition, Versioning, WriteCondition,
 };
 use store::{Error, EventOptions, Message, Options, Store, Target, TargetError, TargetOptions};
 
@@ -424,7 +424,7 @@ async fn parts_that_a_completion_leaves_out_go_after_the_answer() {
     let (go, going) = tokio::sync::oneshot::channel::<()>();
     w.meta.before(Call::Delete, "p/", 0, async move { drop(going.await) });
     let condition = WriteCondition::default();
-    let done = w.store.complete_upload("bbb", "k", upload, &named, None, &condition);
+    let done = w.store.complete_upload("bbb", "k", upload, &named, &Expected::default(), &condition);
     tokio::time::timeout(PATIENCE, done).await.expect("an answer").unwrap();
     go.send(()).unwrap();
     w.store.shutdown().await;
@@ -440,9 +440,13 @@ async fn a_completion_that_lost_to_its_own_repetition_has_its_answer() {
     let (upload, named) = upload(&w.store, 1).await;
     let (store, again) = (w.store.clone(), named.clone());
     w.meta.before(Call::Get, "u/", 1, async move {
-        store.complete_upload("bbb", "k", upload, &again, None, &WriteCondition::default()).await.unwrap();
+        store
+            .complete_upload("bbb", "k", upload, &again, &Expected::default(), &WriteCondition::default())
+            .await
+            .unwrap();
     });
-    let done = w.store.complete_upload("bbb", "k", upload, &named, None, &WriteCondition::default()).await;
+    let done =
+        w.store.complete_upload("bbb", "k", upload, &named, &Expected::default(), &WriteCondition::default()).await;
     assert!(w.meta.ran());
     assert_eq!(done.unwrap().size, 1);
 }

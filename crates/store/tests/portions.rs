@@ -11,8 +11,8 @@ use keys::Switch;
 use meta::Memory as MemoryEngine;
 use sites::{Memory, Pool, PoolOptions, SiteSpec};
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, Encrypt, NewObject, NewPart, ObjectMeta,
-    ReadRange, WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, Encrypt, Expected, NewObject, NewPart,
+    ObjectMeta, ReadRange, WriteCondition,
 };
 use store::{Error, Options, Store};
 
@@ -105,7 +105,7 @@ impl World {
             named.push(CompletePart { number, etag: info.etag, checksum: None });
         }
         let condition = WriteCondition::default();
-        self.store.complete_upload("app", key, upload, &named, None, &condition).await.unwrap();
+        self.store.complete_upload("app", key, upload, &named, &Expected::default(), &condition).await.unwrap();
     }
 }
 
@@ -164,7 +164,10 @@ async fn rotation_moves_every_part_and_ends_the_old_version() {
     assert_eq!(w.get("small").await.unwrap(), b"small");
     assert_eq!(w.get("big").await.unwrap().len(), (5 << 20) + 100);
     let named = [CompletePart { number: 1, etag: info.etag, checksum: None }];
-    w.store.complete_upload("app", "open", open, &named, None, &WriteCondition::default()).await.unwrap();
+    w.store
+        .complete_upload("app", "open", open, &named, &Expected::default(), &WriteCondition::default())
+        .await
+        .unwrap();
     assert_eq!(w.get("open").await.unwrap(), b"part");
 }
 

@@ -1,8 +1,8 @@
 //! CompleteMultipartUpload.
 
-use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
+use s3s::dto::{ChecksumType, CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
-use store::api::{Checksum, ChecksumKind, CompletePart};
+use store::api::{Checksum, ChecksumKind, CompletePart, Expected};
 
 use crate::checksum::Algorithm;
 use crate::encryption;
@@ -24,10 +24,7 @@ pub(crate) async fn run(
         return Err(s3_error!(MalformedXML, "a completion names between 1 and {} parts", base::limits::PARTS_MAX));
     }
     let parts = listed.into_iter().map(part).collect::<S3Result<Vec<_>>>()?;
-    if let Some(size) = input.mpu_object_size {
-        check_size(at, &input.bucket, &input.key, upload, &parts, size).await?;
-    }
-    let done = at.store.complete_upload(&input.bucket, &input.key, upload, &parts, expected, &condition).await;
+    let done = at.store.complete_upload(&input.bucket, &input.key, upload, &parts, &expected, &condition).await;
     let info = done.map_err(answer)?;
     let told = encryption::Told::of(&info.encryption, None, &at.kms());
     let sums = Sums::of(info.checksum.as_ref());
@@ -61,9 +58,21 @@ fn part(part: CompletedPart) -> S3Result<CompletePart> {
     Ok(CompletePart { number, etag, checksum: given.into_iter().flatten().next() })
 }
 
+fn expected(input: &CompleteMultipartUploadInput) -> S3Result<Expected> {
+    let kind = match input.checksum_type.as_ref().map(ChecksumType::as_str) {
+        None => None,
+        Some(ChecksumType::COMPOSITE) => Some(ChecksumKind::Composite),
+        Some(ChecksumType::FULL_OBJECT) => Some(ChecksumKind::FullObject),
+        Some(_) => return Err(s3_error!(InvalidRequest, "value for x-amz-checksum-type header is invalid")),
+    };
+    let size = input.mpu_object_size.map(u64::try_from).transpose();
+    let size = size.map_err(|_| s3_error!(InvalidRequest, "the x-amz-mp-object-size is no size"))?;
+    Ok(Expected { checksum: checksum(input)?, kind, size })
+}
+
 /// The checksum that the client expects of the whole object: a composite one ends in the number
 /// of its parts.
-fn expected(input: &CompleteMultipartUploadInput) -> S3Result<Option<Checksum>> {
+fn checksum(input: &CompleteMultipartUploadInput) -> S3Result<Option<Checksum>> {
     let given = [
         (Algorithm::Crc32, &input.checksum_crc32),
         (Algorithm::Crc32c, &input.checksum_crc32c),
@@ -84,35 +93,4 @@ fn expected(input: &CompleteMultipartUploadInput) -> S3Result<Option<Checksum>> 
         return Err(s3_error!(InvalidRequest, "value for {} header is invalid", algorithm.header()));
     }
     Ok(Some(Checksum { algorithm: algorithm.name().to_owned(), kind, value: value.clone() }))
-}
-
-/// `x-amz-mp-object-size`: what the client believes the parts add up to.
-async fn check_size(
-    at: &Service,
-    bucket: &str,
-    key: &str,
-    upload: base::UploadId,
-    parts: &[CompletePart],
-    expected: i64,
-) -> S3Result<()> {
-    // The store judges their order, later.
-    let mut named: Vec<u16> = parts.iter().map(|part| part.number).collect();
-    named.sort_unstable();
-    let mut found: u64 = 0;
-    let mut after = 0;
-    loop {
-        let page = at.store.parts(bucket, key, upload, after, base::limits::PAGE_MAX).await.map_err(answer)?;
-        let stored = page.parts.iter().filter(|part| named.binary_search(&part.number).is_ok());
-        found += stored.map(|part| part.size).sum::<u64>();
-        match page.next {
-            Some(next) => after = next,
-            None if u64::try_from(expected) == Ok(found) => return Ok(()),
-            None => {
-                return Err(s3_error!(
-                    InvalidRequest,
-                    "the parts have {found} bytes, not the {expected} of x-amz-mp-object-size"
-                ));
-            }
-        }
-    }
 }

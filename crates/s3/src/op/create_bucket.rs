@@ -1,6 +1,8 @@
 //! CreateBucket.
 
-use s3s::dto::{CreateBucketInput, CreateBucketOutput, ObjectOwnership, OwnershipControls, OwnershipControlsRule};
+use s3s::dto::{
+    CreateBucketInput, CreateBucketOutput, ObjectOwnership, OwnershipControls, OwnershipControlsRule, Tagging,
+};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::Error;
 use store::api::Right;
@@ -9,7 +11,8 @@ use super::put_bucket_ownership_controls;
 use crate::acl::{self, Of};
 use crate::error::{answer, not_implemented};
 use crate::service::Service;
-use crate::{access, config, wire};
+use crate::unmodelled::{self, NewBucketTags};
+use crate::{access, config, tags, wire};
 
 /// Beginnings and endings that S3 keeps for itself ("General purpose bucket naming rules"). What else
 /// a name may not be, the framework knows.
@@ -27,12 +30,16 @@ pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Re
     if KEPT_STARTS.iter().any(|start| name.starts_with(start)) || KEPT_ENDS.iter().any(|end| name.ends_with(end)) {
         return Err(s3_error!(InvalidBucketName, "the bucket name {name} is of a kind that S3 keeps for itself"));
     }
+    let tags = unmodelled::read(&req.extensions)?.and_then(|NewBucketTags(tags)| tags);
+    let tags = tags.map(|tags| tags::of_set(tags, tags::BUCKET_MAX)).transpose()?;
+    let tags = tags.filter(|tags| !tags.is_empty());
     let owner = access::principal(&req)?.name();
     let lock = req.input.object_lock_enabled_for_bucket.unwrap_or(false);
     let object_ownership = req.input.object_ownership.clone();
     let asks = [
         (acl::needs_to_be_on(&req.headers), "s3:PutBucketAcl"),
         (object_ownership.is_some(), "s3:PutBucketOwnershipControls"),
+        (tags.is_some(), "s3:PutBucketTagging"),
         (lock, "s3:PutBucketObjectLockConfiguration"),
         (lock, "s3:PutBucketVersioning"),
     ];
@@ -49,6 +56,10 @@ pub(crate) async fn run(at: &Service, req: S3Request<CreateBucketInput>) -> S3Re
     match at.store.create_bucket(&req.input.bucket, owner, lock).await {
         Ok(bucket) => {
             config::put(&at.store, &bucket.name, config::OWNERSHIP, &controls).await?;
+            if let Some(tags) = tags {
+                let tagging = Tagging { tag_set: tags::set_of(tags) };
+                config::put(&at.store, &bucket.name, config::TAGGING, &tagging).await?;
+            }
             if let Some(acl) = acl::of_new(&at.store, &bucket.name, &req.headers, Of::Bucket).await? {
                 acl::put_bucket(&at.store, &bucket.name, &acl).await?;
             }

@@ -11,5 +11,6 @@ pub(crate) async fn run(
     req: S3Request<DeleteBucketLifecycleInput>,
 ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
     config::delete(&at.store, &req.input.bucket, config::LIFECYCLE).await?;
+    config::delete(&at.store, &req.input.bucket, config::TRANSITION_SIZE).await?;
     Ok(S3Response::new(DeleteBucketLifecycleOutput {}))
 }

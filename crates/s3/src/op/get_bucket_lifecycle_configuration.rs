@@ -13,5 +13,5 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
     let found = at.store.lifecycle(&req.input.bucket).await.map_err(answer)?;
     let output = GetBucketLifecycleConfigurationOutput { rules: Some(rules::to_wire(found)), ..Default::default() };
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, rules::transition_size(&at.store, &req.input.bucket).await?))
 }

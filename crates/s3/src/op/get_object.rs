@@ -62,7 +62,6 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         content_range: view.content_range(),
         content_type: headers.content_type,
         e_tag: Some(wire::etag(info.etag)),
-        expires: headers.expires,
         last_modified: Some(wire::timestamp(info.modified_ms)),
         metadata: headers.metadata,
         parts_count: view.parts_count,
@@ -81,7 +80,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         website_redirect_location: headers.website_redirect,
         ..Default::default()
     };
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, headers.own))
 }
 
 /// What of an object a request looks at.

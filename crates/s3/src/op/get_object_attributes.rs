@@ -59,7 +59,7 @@ pub(crate) async fn run(
         object_parts,
         object_size: wants(ObjectAttributes::OBJECT_SIZE).then(|| wire::signed(info.size)),
         storage_class: wants(ObjectAttributes::STORAGE_CLASS)
-            .then(|| StorageClass::from(wire::storage_class(&info.meta))),
+            .then(|| StorageClass::from(wire::storage_class(&info.meta.headers))),
         version_id,
         ..Default::default()
     }))

@@ -18,7 +18,7 @@ pub(crate) async fn run(
     let retention = info.meta.lock.retention.ok_or_else(lock::none_set)?;
     let retention = ObjectLockRetention {
         mode: Some(lock::retention_mode(retention.mode)),
-        retain_until_date: Some(wire::timestamp(retention.until_ms)),
+        retain_until_date: Some(wire::exact(retention.until_ms)),
     };
     Ok(S3Response::new(GetObjectRetentionOutput { retention: Some(retention) }))
 }

@@ -60,7 +60,6 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
         content_range: view.content_range(),
         content_type: headers.content_type,
         e_tag: Some(wire::etag(info.etag)),
-        expires: headers.expires,
         last_modified: Some(wire::timestamp(info.modified_ms)),
         metadata: headers.metadata,
         parts_count: view.parts_count,
@@ -78,7 +77,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
         website_redirect_location: headers.website_redirect,
         ..Default::default()
     };
-    Ok(S3Response::with_headers(output, overrides))
+    let mut own = headers.own;
+    own.extend(overrides);
+    Ok(S3Response::with_headers(output, own))
 }
 
 /// `response-*` parameters; for GetObject the framework does this.

@@ -3,7 +3,7 @@
 use s3s::dto::{
     ChecksumAlgorithm, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload, StorageClass,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 use store::api::{ListRequest, UploadInfo};
 
 use crate::error::answer;
@@ -21,7 +21,8 @@ pub(crate) async fn run(
     let key_marker = input.key_marker.filter(|marker| !marker.is_empty());
     // Without a key marker, S3 pays no heed to the upload's.
     let id_marker = input.upload_id_marker.filter(|marker| key_marker.is_some() && !marker.is_empty());
-    let after_upload = id_marker.as_deref().map(wire::upload_id).transpose()?;
+    let after_upload = id_marker.as_deref().map(str::parse).transpose();
+    let after_upload = after_upload.map_err(|_| s3_error!(InvalidArgument, "Invalid uploadId marker"))?;
     let request = ListRequest {
         prefix: input.prefix.clone().unwrap_or_default(),
         delimiter: delimiter.clone(),
@@ -56,7 +57,7 @@ fn entry(info: UploadInfo, naming: Naming) -> MultipartUpload {
         initiator: Some(Initiator { display_name: Some(info.owner.clone()), id: Some(info.owner.clone()) }),
         key: Some(naming.write(info.key)),
         owner: Some(wire::owner(&info.owner)),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from(wire::storage_class(&info.headers))),
         upload_id: Some(info.upload.to_string()),
     }
 }

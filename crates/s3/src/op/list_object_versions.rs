@@ -64,7 +64,7 @@ fn version_entry(entry: VersionInfo, naming: Naming, owner: &str) -> ObjectVersi
         owner: Some(wire::owner(owner)),
         restore_status: None,
         size: Some(wire::signed(info.size)),
-        storage_class: Some(ObjectVersionStorageClass::from(wire::storage_class(&info.meta))),
+        storage_class: Some(ObjectVersionStorageClass::from(wire::storage_class(&info.meta.headers))),
         version_id: Some(info.version.to_string()),
     }
 }

@@ -49,6 +49,6 @@ pub(crate) fn entry(info: ObjectInfo, naming: Naming, owner: Option<&Owner>) -> 
         owner: owner.cloned(),
         restore_status: None,
         size: Some(wire::signed(info.size)),
-        storage_class: Some(ObjectStorageClass::from(wire::storage_class(&info.meta))),
+        storage_class: Some(ObjectStorageClass::from(wire::storage_class(&info.meta.headers))),
     }
 }

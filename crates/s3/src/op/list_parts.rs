@@ -34,7 +34,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<ListPartsInput>) -> S3Resul
         owner: Some(wire::owner(&open.owner)),
         part_number_marker: Some(marker),
         parts: Some(page.parts.into_iter().map(part).collect()),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from(wire::storage_class(&open.headers))),
         upload_id: Some(input.upload_id),
         ..Default::default()
     };

@@ -18,7 +18,8 @@ use s3s::xml::{Serialize, Serializer};
 use s3s::{Body, S3Error, S3Result, StdError, s3_error};
 use store::Cause;
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, NewObject, NewPart, ObjectInfo, Principal, Right, WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, Expected, NewObject, NewPart, ObjectInfo, Principal, Right,
+    WriteCondition,
 };
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -144,24 +145,14 @@ fn authority(
 /// The form's body, within what may be held of it before the file, and never more than a frame
 /// ahead: the parser takes all that it is given at once.
 fn bytes_of(body: Watched, left: Arc<AtomicU64>) -> impl Stream<Item = Result<Bytes, StdError>> + Send + 'static {
-    let data = body.into_data_stream();
-    let timed = futures::stream::unfold(data, |mut data| async move {
-        let next = tokio::time::timeout(BODY_TIMEOUT, data.next()).await;
-        let item = match next {
-            Err(_) => Err(BodyFault::Timeout.into()),
-            Ok(None) => return None,
-            Ok(Some(chunk)) => chunk.map_err(|_| StdError::from(BodyFault::Lost)),
-        };
-        Some((item, data))
-    });
-    let mut timed = Box::pin(timed);
+    let mut data = body.into_data_stream();
     let mut gave = false;
     futures::stream::poll_fn(move |cx| {
         if std::mem::take(&mut gave) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let polled = timed.as_mut().poll_next(cx);
+        let polled = data.poll_next_unpin(cx);
         if let Poll::Ready(Some(Ok(chunk))) = &polled {
             gave = true;
             let spent = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -219,7 +210,7 @@ fn fault(error: multer::Error) -> S3Error {
         }
         multer::Error::StreamReadFailed(cause) => match cause.downcast::<BodyFault>() {
             Ok(fault) => crate::error::refusal(&fault),
-            Err(_) => malformed(),
+            Err(_) => crate::error::refusal(&BodyFault::Lost),
         },
         _ => malformed(),
     }
@@ -307,7 +298,7 @@ impl Target<'_> {
         }
         self.enough(total)?;
         let condition = WriteCondition::default();
-        let done = store.complete_upload(self.bucket, self.key, upload, &parts, None, &condition).await;
+        let done = store.complete_upload(self.bucket, self.key, upload, &parts, &Expected::default(), &condition).await;
         done.map_err(answer)
     }
 

@@ -7,6 +7,7 @@ use store::api::NewObject;
 use crate::acl::{self, Of};
 use crate::body::Upload;
 use crate::error::answer;
+use crate::lock;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 use crate::{access, encryption};
@@ -19,6 +20,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let asked = encryption::asked(&req.headers, &at.kms())?;
     let asked = encryption::allowed(at, authority, &input.bucket, asked).await?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
+    lock::needs_digest(&req.headers)?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let new = NewObject { meta, encrypt: asked.encrypt, acl };
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;

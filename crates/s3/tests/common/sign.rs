@@ -63,13 +63,19 @@ impl Signer {
         headers: &[(String, String)],
         hash: &str,
     ) -> (String, String) {
-        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        // Spaces count once, and a header that is given twice has one line (SigV4, "Create a canonical
+        // request").
+        let mut lines: Vec<(&str, String)> = Vec::new();
+        for (name, value) in headers {
+            let value = value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+            match lines.last_mut() {
+                Some((last, values)) if last == name => values.push_str(&format!(",{value}")),
+                _ => lines.push((name, value)),
+            }
+        }
+        let names: Vec<&str> = lines.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        // Spaces count once (SigV4, "Create a canonical request").
-        let lines = headers
-            .iter()
-            .map(|(n, v)| format!("{n}:{}\n", v.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")));
-        let lines: String = lines.collect();
+        let lines: String = lines.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hash}");
         (self.seal("AWS4-HMAC-SHA256", &sha256_hex(canonical.as_bytes())), names)
     }

@@ -31,6 +31,8 @@ fn bad_names() -> Vec<Row> {
     rows.chain([put(long).fails(400, "InvalidBucketName")]).collect()
 }
 
+const TAGS: &str = "<Tags><Tag><Key>team</Key><Value>red &amp; blue</Value></Tag></Tags>";
+
 /// What a bucket can be asked for, and what is said of one that does not exist.
 const ASKED: &[&str] = &[
     "acl",
@@ -86,6 +88,13 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}?location").has("<LocationConstraint").lacks("<LocationConstraint>us"),
             put("/{c}").sends("<CreateBucketConfiguration><LocationConstraint>nowhere-9</LocationConstraint></CreateBucketConfiguration>").fails(400, "InvalidLocationConstraint").differs(200, "", "a bucket is where the five sites are, whatever is asked"),
             put("/{d}").sends("<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"/>"),
+        ]),
+        scene("with tags", [
+            put("/{c}").sends(format!("<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>us-west-2</LocationConstraint>{TAGS}</CreateBucketConfiguration>")),
+            get("/{c}?tagging").tag("Key", "team").tag("Value", "red & blue"),
+            put("/{d}").sends("<CreateBucketConfiguration><Tags><Tag><Key></Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>").fails(400, "InvalidTag"),
+            put("/{d}").sends("<CreateBucketConfiguration><Tags></Tags></CreateBucketConfiguration>"),
+            get("/{d}?tagging").fails(404, "NoSuchTagSet"),
         ]),
         scene("uploads keep it", [
             crate::row::post("/{b}/k?uploads").keep("id", "<UploadId>"),

@@ -8,6 +8,12 @@ fn encryption(algorithm: &str) -> String {
     )
 }
 
+fn blocking(kind: &str) -> String {
+    format!(
+        "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled><BlockedEncryptionTypes><EncryptionType>{kind}</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>"
+    )
+}
+
 fn ownership(who: &str) -> String {
     format!("<OwnershipControls><Rule><ObjectOwnership>{who}</ObjectOwnership></Rule></OwnershipControls>")
 }
@@ -36,6 +42,8 @@ pub fn scenes() -> Vec<Scene> {
             put("/{b}?encryption").sends(encryption("aws:kms")),
             put("/{b}?encryption").sends(encryption("ROT13")).fails(400, "MalformedXML"),
             put("/{b}?encryption").sends("<ServerSideEncryptionConfiguration></ServerSideEncryptionConfiguration>").fails(400, "MalformedXML"),
+            put("/{b}?encryption").sends(blocking("NONE")),
+            put("/{b}?encryption").sends(blocking("SSE-C")).differs(501, "NotImplemented", "no encryption is blocked"),
             delete("/{b}?encryption").is(204),
             get("/{b}?encryption").has("<SSEAlgorithm>AES256</SSEAlgorithm>"),
         ]),
@@ -65,6 +73,17 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}?accelerate").has("AccelerateConfiguration").lacks("<Status>"),
             get("/{b}?notification").has("NotificationConfiguration"),
             get("/{b}?versioning").has("VersioningConfiguration").lacks("<Status>"),
+        ]),
+        scene("what every bucket is may be put", [
+            put("/{b}?requestPayment").sends("<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>"),
+            put("/{b}?requestPayment").sends("<RequestPaymentConfiguration><Payer>Nobody</Payer></RequestPaymentConfiguration>").fails(400, "MalformedXML"),
+            put("/{c}?requestPayment").sends("<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>").fails(404, "NoSuchBucket"),
+            put("/{b}?accelerate").sends("<AccelerateConfiguration><Status>Suspended</Status></AccelerateConfiguration>"),
+            put("/{b}?accelerate").sends("<AccelerateConfiguration></AccelerateConfiguration>").fails(400, "MalformedXML"),
+            put("/{b}?logging").sends("<BucketLoggingStatus xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"/>"),
+            put("/{b}?logging").sends("<BucketLoggingStatus><LoggingEnabled><TargetBucket>{b}</TargetBucket><TargetPrefix>p</TargetPrefix></LoggingEnabled></BucketLoggingStatus>").differs(501, "NotImplemented", "requests are not logged"),
+            put("/{b}?policy").sends(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{b}/*"}]}"#).with("x-amz-confirm-remove-self-bucket-access", "true").is(204),
+            put("/{b}?versioning").sends(super::ENABLED).with("x-amz-mfa", "arn:aws:iam::0:mfa/a 123456"),
         ]),
         scene("what no bucket has", [
             get("/{b}?replication").fails(404, "ReplicationConfigurationNotFoundError"),

@@ -47,6 +47,12 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/b").fails(404, "NoSuchKey"),
             post("/{b}?delete").sends(B).fails(400, "InvalidRequest").differs(200, "", "no digest is asked for: the signature has one"),
         ]),
+        scene("a stranger's", [
+            put("/{b}/b").sends("x"),
+            post("/{b}?delete").sends(B).anonymous().fails(403, "AccessDenied"),
+            post("/{c}?delete").sends(B).anonymous().is(403),
+            get("/{b}/b").gives("x"),
+        ]),
         scene("how many", [
             many(&entries(1000)).lacks("<Error>"),
             many(&entries(1001)).fails(400, "MalformedXML"),

@@ -6,6 +6,7 @@ fn rule(inner: &str) -> Row {
     put("/{b}?lifecycle").sends(format!("<LifecycleConfiguration><Rule>{inner}</Rule></LifecycleConfiguration>"))
 }
 
+const SIZE: &str = "x-amz-transition-default-minimum-object-size";
 const EXPIRES: &str =
     "<Status>Enabled</Status><Filter><Prefix>log/</Prefix></Filter><Expiration><Days>7</Days></Expiration>";
 
@@ -32,6 +33,20 @@ pub fn scenes() -> Vec<Scene> {
             rule("<Status>Enabled</Status><Filter/><Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>"),
             get("/{b}?lifecycle").tag("ExpiredObjectDeleteMarker", "true"),
             delete("/{b}?lifecycle").is(204),
+            get("/{b}?lifecycle").fails(404, "NoSuchLifecycleConfiguration"),
+        ]),
+        scene("the least size that is moved", [
+            rule(EXPIRES).says(SIZE, "all_storage_classes_128K"),
+            get("/{b}?lifecycle").says(SIZE, "all_storage_classes_128K"),
+            rule(EXPIRES).with(SIZE, "varies_by_storage_class").says(SIZE, "varies_by_storage_class"),
+            get("/{b}?lifecycle").says(SIZE, "varies_by_storage_class"),
+            rule(EXPIRES).with(SIZE, "all_storage_classes_128K").says(SIZE, "all_storage_classes_128K"),
+            get("/{b}?lifecycle").says(SIZE, "all_storage_classes_128K"),
+            rule(EXPIRES).with(SIZE, "varies_by_storage_class"),
+            rule(EXPIRES).says(SIZE, "all_storage_classes_128K"),
+            rule(EXPIRES).with(SIZE, "varies_by_storage_class"),
+            delete("/{b}?lifecycle").is(204),
+            rule(EXPIRES).with(SIZE, "none").fails(400, "InvalidArgument").differs(501, "NotImplemented", "a header's value that is not understood is refused"),
             get("/{b}?lifecycle").fails(404, "NoSuchLifecycleConfiguration"),
         ]),
         scene("what is no rule", [

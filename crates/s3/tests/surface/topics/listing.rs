@@ -1,6 +1,6 @@
 //! ListObjects, versions 1 and 2.
 
-use crate::row::{Row, Scene, get, put, scene};
+use crate::row::{Row, Scene, delete, get, put, scene};
 
 /// (query, keys, common prefixes, truncated), for both versions.
 type Page = (&'static str, &'static [&'static str], &'static [&'static str], bool);
@@ -60,8 +60,11 @@ pub fn scenes() -> Vec<Scene> {
         scene("pages, version 2", pages("list-type=2&")),
         scene("entries", [
             put("/{b}/k").sends("hello").keep("tag", "etag"),
-            get("/{b}").tag("Size", "5").tag("ETag", "{tag}").tag("StorageClass", "STANDARD").has("<LastModified>20").has("<Owner>").has("Z</LastModified>"),
-            get("/{b}?list-type=2").tag("Size", "5").tag("ETag", "{tag}").lacks("<Owner>"),
+            get("/{b}").tag("Size", "5").tag("ETag", "{tag}").tag("StorageClass", "STANDARD").has("<LastModified>20").has("<Owner>").has(".000Z</LastModified>"),
+            get("/{b}?list-type=2").tag("Size", "5").tag("ETag", "{tag}").lacks("<Owner>").has(".000Z</LastModified>"),
+            get("/{b}?versions").has(".000Z</LastModified>"),
+            put("/{b}/copy").with("x-amz-copy-source", "/{b}/k").has(".000Z</LastModified>"),
+            delete("/{b}/copy").is(204),
             get("/{b}?list-type=2&fetch-owner=true").has("<Owner>"),
             get("/{b}?list-type=2&fetch-owner=false").lacks("<Owner>"),
         ]),
@@ -87,6 +90,7 @@ pub fn scenes() -> Vec<Scene> {
             // A token outweighs where the first page began.
             get("/{b}?list-type=2&start-after=z").query("continuation-token", "{token}").tags("Key", &["b/2", "b/c/3", "d e+f", "z"]),
             get("/{b}?list-type=2&continuation-token=no token").fails(400, "InvalidArgument"),
+            get("/{b}?list-type=2&continuation-token=").fails(400, "InvalidArgument"),
             get("/{b}?list-type=2&delimiter=/&max-keys=2").keep("token", "<NextContinuationToken>").has("<Prefix>b/</Prefix>"),
             get("/{b}?list-type=2&delimiter=/&max-keys=2").query("continuation-token", "{token}").tags("Key", &["d e+f", "z"]).lacks("<CommonPrefixes>"),
         ])),

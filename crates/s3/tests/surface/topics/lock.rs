@@ -1,5 +1,6 @@
 //! Object lock: retention, legal holds, the default of a bucket.
 
+use crate::common::{Form, checksum, md5_base64};
 use crate::row::{Row, Scene, delete, get, head, put, scene};
 
 const UNTIL: &str = "2090-01-01T00:00:00Z";
@@ -67,7 +68,7 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/k?legal-hold").fails(400, "InvalidRequest"),
             put("/{b}/k?retention").sends(retention("GOVERNANCE", UNTIL)).fails(400, "InvalidRequest"),
             put("/{b}/k?legal-hold").sends("<LegalHold><Status>ON</Status></LegalHold>").fails(400, "InvalidRequest"),
-            put("/{b}/k").sends("x").with("x-amz-object-lock-legal-hold", "ON").fails(400, "InvalidRequest").differs(400, "InvalidArgument", "the code of every lock header that cannot be kept"),
+            put("/{b}/k").sends("x").with("content-md5", md5_base64(b"x")).with("x-amz-object-lock-legal-hold", "ON").fails(400, "InvalidRequest").differs(400, "InvalidArgument", "the code of every lock header that cannot be kept"),
             put("/{b}?versioning").sends(super::ENABLED),
             put("/{b}?object-lock").sends("<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"),
             get("/{b}?object-lock").tag("ObjectLockEnabled", "Enabled"),
@@ -81,8 +82,11 @@ pub fn scenes() -> Vec<Scene> {
             put("/{c}/k").sends("x").with("x-amz-object-lock-mode", "GOVERNANCE").with("x-amz-object-lock-retain-until-date", "2001-01-01T00:00:00Z").fails(400, "InvalidArgument"),
             put("/{c}/k").sends("x").with("x-amz-object-lock-mode", "GOVERNANCE").with("x-amz-object-lock-retain-until-date", "tomorrow").fails(400, "InvalidArgument"),
             put("/{c}/k").sends("x").with("x-amz-object-lock-legal-hold", "MAYBE").fails(400, "InvalidArgument"),
+            put("/{c}/k").sends("x").with("x-amz-object-lock-legal-hold", "ON").fails(400, "InvalidRequest"),
             get("/{c}/k").fails(404, "NoSuchKey"),
-            put("/{c}/k").sends("x").with("x-amz-object-lock-mode", "GOVERNANCE").with("x-amz-object-lock-retain-until-date", UNTIL).with("x-amz-object-lock-legal-hold", "ON").keep("id", "x-amz-version-id"),
+            put("/{c}/sum").sends("x").with("x-amz-object-lock-legal-hold", "ON").with("x-amz-checksum-crc32", checksum("crc32", b"x")),
+            put("/{c}/trailer").sends("x").with("x-amz-object-lock-legal-hold", "ON").form(Form::LooseTrailer(9)).trailer("x-amz-checksum-crc32", checksum("crc32", b"x")),
+            put("/{c}/k").sends("x").with("content-md5", md5_base64(b"x")).with("x-amz-object-lock-mode", "GOVERNANCE").with("x-amz-object-lock-retain-until-date", UNTIL).with("x-amz-object-lock-legal-hold", "ON").keep("id", "x-amz-version-id"),
             head("/{c}/k").says("x-amz-object-lock-mode", "GOVERNANCE").says("x-amz-object-lock-retain-until-date", "*").says("x-amz-object-lock-legal-hold", "ON"),
             get("/{c}/k").says("x-amz-object-lock-mode", "GOVERNANCE").says("x-amz-object-lock-legal-hold", "ON"),
             kept("GOVERNANCE"),
@@ -98,6 +102,8 @@ pub fn scenes() -> Vec<Scene> {
             put("/{c}/k?retention").sends("<Retention><Mode>GOVERNANCE</Mode></Retention>").fails(400, "MalformedXML"),
             put("/{c}/k?retention").sends(retention("SOMETIMES", UNTIL)).fails(400, "MalformedXML"),
             put("/{c}/k?retention").sends(retention("GOVERNANCE", "2001-01-01T00:00:00Z")).fails(400, "InvalidArgument"),
+            put("/{c}/k?retention").sends(retention("GOVERNANCE", UNTIL)).with("content-md5", md5_base64(b"other")).fails(400, "BadDigest"),
+            get("/{c}/k?retention").fails(404, "NoSuchObjectLockConfiguration"),
             put("/{c}/k?retention").sends(retention("GOVERNANCE", UNTIL)),
             kept("GOVERNANCE"),
             delete("/{c}/k?versionId={id}").fails(403, "AccessDenied"),
@@ -117,6 +123,8 @@ pub fn scenes() -> Vec<Scene> {
             put("/{c}/k").sends("x").keep("id", "x-amz-version-id"),
             get("/{c}/k?legal-hold").fails(404, "NoSuchObjectLockConfiguration").differs(200, "", "S3 answers 404 NoSuchObjectLockConfiguration until one was put"),
             put("/{c}/k?legal-hold").sends("<LegalHold><Status>PERHAPS</Status></LegalHold>").fails(400, "MalformedXML"),
+            put("/{c}/k?legal-hold").sends("<LegalHold><Status>ON</Status></LegalHold>").with("x-amz-checksum-sha1", checksum("sha1", b"other")).fails(400, "BadDigest"),
+            head("/{c}/k").hides("x-amz-object-lock-legal-hold"),
             put("/{c}/k?legal-hold").sends("<LegalHold><Status>ON</Status></LegalHold>"),
             get("/{c}/k?legal-hold").tag("Status", "ON"),
             head("/{c}/k").says("x-amz-object-lock-legal-hold", "ON"),

@@ -73,6 +73,8 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}?uploads").lacks("<Upload>"),
             // A client that lost the answer may ask again.
             complete(&[("2", "{one}"), ("5", "{two}")]),
+            complete(&[("2", "{one}"), ("5", "{two}")]).with("x-amz-mp-object-size", (MIN + 3).to_string()),
+            complete(&[("2", "{one}"), ("5", "{two}")]).with("x-amz-mp-object-size", "3").fails(400, "InvalidRequest"),
             get("/{b}/k?uploadId={id}").fails(404, "NoSuchUpload"),
             part("1", "x").fails(404, "NoSuchUpload"),
             delete("/{b}/k?uploadId={id}").is(204).differs(404, "NoSuchUpload", "what is done cannot be aborted"),
@@ -108,6 +110,7 @@ pub fn scenes() -> Vec<Scene> {
             post("/{b}/k?uploadId={id}").sends("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>").fails(400, "MalformedXML"),
             post("/{b}/k?uploadId={id}").sends("<CompleteMultipartUpload><Part><ETag>{one}</ETag></Part></CompleteMultipartUpload>").fails(400, "MalformedXML"),
             complete(&[("1", "{one}")]).with("x-amz-mp-object-size", "6").fails(400, "InvalidRequest"),
+            complete(&[("1", "{one}")]).with("x-amz-mp-object-size", "-1").fails(400, "InvalidRequest"),
             get("/{b}/k").fails(404, "NoSuchKey"),
             get("/{b}/k?uploadId={id}").tags("PartNumber", &["1", "2"]),
             complete(&[("1", "{one}")]).with("x-amz-mp-object-size", "5"),
@@ -196,6 +199,19 @@ pub fn scenes() -> Vec<Scene> {
             begin().with("x-amz-checksum-algorithm", "CRC64NVME").with("x-amz-checksum-type", "COMPOSITE").fails(400, "InvalidRequest"),
             begin().with("x-amz-checksum-type", "COMPOSITE").fails(400, "InvalidRequest"),
             begin().with("x-amz-checksum-algorithm", "CRC32").with("x-amz-checksum-type", "HALF").fails(400, "InvalidRequest"),
+        ]),
+        scene("how the whole was to be summed", [
+            begin().with("x-amz-checksum-algorithm", "CRC32").with("x-amz-checksum-type", "FULL_OBJECT"),
+            part("1", "x").keep("one", "etag"),
+            complete(&[("1", "{one}")]).with("x-amz-checksum-type", "COMPOSITE").fails(400, "BadDigest"),
+            complete(&[("1", "{one}")]).with("x-amz-checksum-type", "HALF").fails(400, "InvalidRequest"),
+            complete(&[("1", "{one}")]).with("x-amz-checksum-type", "FULL_OBJECT"),
+        ]),
+        scene("parts without their sums", [
+            begin().with("x-amz-checksum-algorithm", "SHA256"),
+            part("2", "x").fails(400, "InvalidRequest").differs(200, "", "a sum that was not sent is computed; who sends parts by hand need not know it"),
+            get("/{b}/k?uploadId={id}").keep("two", "<ETag>"),
+            complete(&[("2", "{two}")]).fails(400, "InvalidRequest").differs(200, "", "parts are known by their ETags; their sums are checked where they are sent"),
         ]),
         scene("versions", [
             put("/{b}?versioning").sends(super::ENABLED),

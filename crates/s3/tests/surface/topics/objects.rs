@@ -1,6 +1,6 @@
 //! Objects: what is put is what is got, with its headers.
 
-use crate::common::{Form, md5_base64};
+use crate::common::{Form, checksum, md5_base64};
 use crate::row::{Scene, call, delete, get, head, post, put, scene};
 
 #[rustfmt::skip]
@@ -53,7 +53,45 @@ pub fn scenes() -> Vec<Scene> {
             put("/{b}/k").sends("x").with("content-encoding", "aws-chunked,gzip"),
             head("/{b}/k").says("content-encoding", "gzip"),
         ]),
+        scene("Expires is any text", [
+            put("/{b}/k").sends("x").with("expires", "0").with("x-amz-meta-a", "1"),
+            get("/{b}/k").gives("x").says("expires", "0").says("x-amz-meta-a", "1"),
+            head("/{b}/k").says("expires", "0"),
+            put("/{b}/k").sends("x").with("expires", "Fri, 1 Jan 2100 00:00:00 GMT"),
+            head("/{b}/k").says("expires", "Fri, 1 Jan 2100 00:00:00 GMT"),
+            put("/{b}/copy").with("x-amz-copy-source", "/{b}/k"),
+            head("/{b}/copy").says("expires", "Fri, 1 Jan 2100 00:00:00 GMT"),
+            put("/{b}/k").sends("some words").form(Form::Chunks(8192)).with("expires", "0"),
+            get("/{b}/k").gives("some words").says("expires", "0").hides("content-encoding"),
+            put("/{b}/k").sends("more words").form(Form::LooseTrailer(8192)).trailer("x-amz-checksum-crc32", checksum("crc32", b"more words")).with("expires", "0"),
+            put("/{b}/k").sends("more words").form(Form::LooseTrailer(8192)).trailer("x-amz-checksum-crc32", checksum("crc32", b"other words")).with("expires", "0").fails(400, "BadDigest"),
+            get("/{b}/k").gives("more words").says("expires", "0").says("content-length", "10"),
+            put("/{b}/k").sends("even more").form(Form::Presigned(60)).with("expires", "0").with("x-amz-meta-a", "2"),
+            get("/{b}/k").gives("even more").says("expires", "0").says("x-amz-meta-a", "2"),
+            get("/{b}/k?response-expires=-1").says("expires", "-1"),
+            get("/{b}/k?response-expires=-1").form(Form::Presigned(60)).says("expires", "-1"),
+            head("/{b}/k?response-expires=-1&response-content-type=a/b").says("expires", "-1").says("content-type", "a/b"),
+            put("/{b}/k").sends("y").with("expires", "0").set_header("expires", "1").fails(403, "SignatureDoesNotMatch"),
+            put("/{b}/k").sends("y").with("expires", "0").anonymous().fails(403, "AccessDenied"),
+            post("/{b}/k?uploads").with("expires", "0").is(200),
+        ]),
+        scene("parameters that are none of S3's", [
+            put("/{b}/k").sends("x"),
+            get("/{b}/k?v=1").gives("x"),
+            head("/{b}/k?v=1"),
+            get("/{b}/k?utm_source=mail&id=3&prefix=p").gives("x"),
+            get("/{b}/k?x-user=me").gives("x"),
+            get("/{b}?x-user=me").tag("Key", "k"),
+            put("/{b}/k?x-user=me").sends("y"),
+            get("/{b}/k?v=1").form(Form::Presigned(60)).gives("y"),
+            put("/{b}/k?v=1").sends("z").differs(501, "NotImplemented", "a write that is not understood is refused"),
+            get("/{b}/k?x-amz-what-comes-next=1").differs(501, "NotImplemented", "what is not understood is refused"),
+            get("/{b}/k?restore").differs(501, "NotImplemented", "what is of another operation is refused"),
+            get("/{b}/k").with("x-amz-cf-id", "abc").gives("y"),
+        ]),
         scene("metadata of the user", [
+            put("/{b}/k").sends("x").with("x-amz-meta-a", "1").with("x-amz-meta-a", "2"),
+            get("/{b}/k").says("x-amz-meta-a", "1,2"),
             put("/{b}/k").sends("x").with("x-amz-meta-color", "blue").with("x-amz-meta-a-b", "1, 2"),
             get("/{b}/k").says("x-amz-meta-color", "blue").says("x-amz-meta-a-b", "1, 2"),
             head("/{b}/k").says("x-amz-meta-color", "blue"),
@@ -103,7 +141,7 @@ pub fn scenes() -> Vec<Scene> {
         ]),
         scene("attributes", [
             put("/{b}/k").with("x-amz-checksum-crc32c", "AAAAAA=="),
-            get("/{b}/k?attributes").with("x-amz-object-attributes", "ETag,ObjectSize,StorageClass,Checksum").tag("ObjectSize", "0").tag("StorageClass", "STANDARD").tag("ChecksumCRC32C", "AAAAAA==").has("<ETag>"),
+            get("/{b}/k?attributes").with("x-amz-object-attributes", "ETag,ObjectSize,StorageClass,Checksum").tag("ObjectSize", "0").tag("StorageClass", "STANDARD").tag("ChecksumCRC32C", "AAAAAA==").has("<ETag>").lacks("<ETag>\"").lacks("&quot;"),
             get("/{b}/k?attributes").with("x-amz-object-attributes", "ObjectSize").tag("ObjectSize", "0").lacks("<ETag>").says("last-modified", "*"),
             get("/{b}/k?attributes").with("x-amz-object-attributes", "Colour").fails(400, "InvalidArgument"),
             get("/{b}/k?attributes").is(400),

@@ -1,5 +1,7 @@
 //! Tags of objects and of buckets.
 
+use crate::common::sign::sha256_hex;
+use crate::common::{Form, checksum, md5_base64};
 use crate::row::{Row, Scene, delete, get, head, put, scene};
 
 fn document(pairs: &[(&str, &str)]) -> String {
@@ -47,6 +49,19 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/k?tagging").lacks("<Tag>"),
             head("/{b}/k").hides("x-amz-tagging-count"),
             delete("/{b}/k?tagging").is(204),
+        ]),
+        scene("a document is as promised, or nothing is changed", [
+            put("/{b}/k").sends("x"),
+            tag("a", "1").with("content-md5", md5_base64(b"other")).fails(400, "BadDigest"),
+            tag("a", "1").with("content-md5", "no digest").fails(400, "InvalidDigest"),
+            tag("a", "1").with("x-amz-checksum-sha256", checksum("sha256", b"other")).fails(400, "BadDigest"),
+            tag("a", "1").hash(sha256_hex(b"other")).fails(400, "XAmzContentSHA256Mismatch"),
+            get("/{b}/k?tagging").lacks("<Tag>"),
+            tag("a", "1").with("content-md5", md5_base64(document(&[("a", "1")]).as_bytes())).with("x-amz-checksum-crc32", checksum("crc32", document(&[("a", "1")]).as_bytes())),
+            tag("a", "2").form(Form::Loose),
+            tag("a", "3").form(Form::LooseTrailer(9)).trailer("x-amz-checksum-crc32", checksum("crc32", b"x")).fails(400, "InvalidArgument"),
+            get("/{b}/k?tagging").tag("Value", "2"),
+            put("/{b}/k?acl").sends("<AccessControlPolicy/>").with("content-md5", md5_base64(b"other")).fails(400, "BadDigest"),
         ]),
         scene("what a tag may be", [
             put("/{b}/k").sends("x"),
