@@ -424,7 +424,8 @@ async fn parts_that_a_completion_leaves_out_go_after_the_answer() {
     let (go, going) = tokio::sync::oneshot::channel::<()>();
     w.meta.before(Call::Delete, "p/", 0, async move { drop(going.await) });
     let condition = WriteCondition::default();
-    let done = w.store.complete_upload("bbb", "k", upload, &named, &Expected::default(), &condition);
+    let expected = Expected::default();
+    let done = w.store.complete_upload("bbb", "k", upload, &named, &expected, &condition);
     tokio::time::timeout(PATIENCE, done).await.expect("an answer").unwrap();
     go.send(()).unwrap();
     w.store.shutdown().await;
