@@ -44,24 +44,3 @@ impl<'xml> Deserialize<'xml> for NewBucketTags {
         Ok(Self(tags))
     }
 }
-
-/// The `BlockedEncryptionTypes` of a `ServerSideEncryptionConfiguration`, all rules' together.
-pub(crate) struct BlockedEncryption(pub Vec<String>);
-
-impl<'xml> Deserialize<'xml> for BlockedEncryption {
-    fn deserialize(d: &mut Deserializer<'xml>) -> DeResult<Self> {
-        let mut blocked = Vec::new();
-        d.named_element("ServerSideEncryptionConfiguration", |d| {
-            d.for_each_element(|d, _| {
-                d.for_each_element(|d, name| match name {
-                    b"BlockedEncryptionTypes" => d.for_each_element(|d, _| {
-                        blocked.push(d.content()?);
-                        Ok(())
-                    }),
-                    _ => skip(d),
-                })
-            })
-        })?;
-        Ok(Self(blocked))
-    }
-}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base::{Doors, ManualClock, Rng, SeededRng, SystemRng};
+use base::{Doors, ManualClock, PortionId, Rng, SeededRng, SystemRng};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use keys::Switch;
@@ -213,9 +213,11 @@ async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
 /// What a seed does with one key or portion.
 struct Model {
     /// Bodies by key, with the portion that each is under.
-    objects: BTreeMap<String, (Vec<u8>, String)>,
-    /// Portions that were made and not shredded, and whether they are enabled.
-    portions: BTreeMap<String, bool>,
+    objects: BTreeMap<String, (Vec<u8>, PortionId)>,
+    /// Portions, by id, that were made and not shredded, and whether they are enabled.
+    portions: BTreeMap<PortionId, bool>,
+    /// Their names.
+    names: BTreeMap<String, PortionId>,
 }
 
 impl Model {
@@ -245,18 +247,20 @@ async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
         };
         let account = w.store.account();
         let portions = w.store.portions();
-        let mut model = Model { objects: BTreeMap::new(), portions: BTreeMap::new() };
+        let mut model = Model { objects: BTreeMap::new(), portions: BTreeMap::new(), names: BTreeMap::new() };
         for turn in 0..80_u64 {
             let (key, portion) = (format!("k{}", draw(8)), format!("p{}", draw(3)));
             let other = format!("k{}", draw(8));
             let step = format!("seed {seed}, turn {turn}");
-            if !model.portions.contains_key(&portion) {
+            if !model.names.contains_key(&portion) {
                 let new = keys::NewPortion { name: Some(portion.clone()), ..Default::default() };
-                portions.create(account, new, meta::record::Maker::Customer).await.unwrap();
-                model.portions.insert(portion.clone(), true);
+                let made = portions.create(account, new, meta::record::Maker::Customer).await.unwrap().id;
+                model.portions.insert(made, true);
+                model.names.insert(portion.clone(), made);
             }
             let id = portions.find(account, &portion).await.unwrap().id;
-            let enabled = model.portions[&portion];
+            assert_eq!(model.names[&portion], id, "{step}");
+            let enabled = model.portions[&id];
             let encrypt = Encrypt::Kms { key: Some(portion.clone()), context: None, bucket_key: None };
             match draw(12) {
                 0..4 => {
@@ -264,7 +268,7 @@ async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
                     let put = w.put_as(&key, encrypt, &[], &body).await;
                     assert_eq!(put.is_ok(), enabled, "{step}: {put:?}");
                     if enabled {
-                        model.objects.insert(key, (body, portion));
+                        model.objects.insert(key, (body, id));
                     }
                 }
                 4..6 => {
@@ -281,7 +285,7 @@ async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
                         let (body, source) = model.objects[&other].clone();
                         // Onto itself and under the same key only metadata changes, which takes no key.
                         assert!(model.portions.get(&source) == Some(&true) || key == other, "{step}");
-                        model.objects.insert(key, (body, portion));
+                        model.objects.insert(key, (body, id));
                     } else {
                         let source = model.objects.get(&other).map(|(_, source)| model.portions.get(source));
                         assert!(!enabled || source != Some(Some(&true)), "{step}: {copied:?}");
@@ -295,13 +299,14 @@ async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
                 9 => {
                     let switch = if enabled { Switch::Disable } else { Switch::Enable };
                     portions.switch(account, id, switch).await.unwrap();
-                    model.portions.insert(portion, !enabled);
+                    model.portions.insert(id, !enabled);
                 }
                 10 => {
                     portions.switch(account, id, Switch::Shred { days: 0 }).await.unwrap();
                     // A disabled key's parts cannot be moved; that must not keep others from it.
                     let _ = w.store.rewrap().await;
-                    model.portions.remove(&portion);
+                    model.portions.remove(&id);
+                    model.names.remove(&portion);
                 }
                 _ => {
                     w.clock.advance_ms(DAY_MS * draw(2));

@@ -8,7 +8,6 @@ use store::api::{BucketState, DefaultEncryption};
 
 use crate::error::{answer, malformed, not_implemented};
 use crate::service::Service;
-use crate::unmodelled::{self, BlockedEncryption};
 use crate::{access, config, encryption};
 
 pub(crate) async fn run(
@@ -17,11 +16,6 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
     let config = &req.input.server_side_encryption_configuration;
     let mut encryption = validate(config)?;
-    if let Some(BlockedEncryption(kinds)) = unmodelled::read(&req.extensions)?
-        && let Some(kind) = kinds.iter().find(|kind| *kind != "NONE")
-    {
-        return Err(not_implemented(format_args!("a bucket that blocks the encryption {kind}")));
-    }
     if let (DefaultEncryption::Kms { bucket_key }, Some(name)) = (encryption, key_of(config))
         && let Some(portion) =
             encryption::usable_key(at, access::authority(&req)?, &req.input.bucket, Some(name)).await?

@@ -1,6 +1,6 @@
 //! Bucket policies: what is one, and what it lets whom do.
 
-use crate::common::Form;
+use crate::common::{Form, md5_base64};
 use crate::row::{Row, Scene, Who, delete, get, head, post, put, scene};
 
 fn policy(statements: &str) -> Row {
@@ -57,7 +57,8 @@ fn held(status: &str) -> Row {
 }
 
 fn kept(body: &str, tags: &str) -> Row {
-    let row = put("/{c}/k").sends(body).with("x-amz-object-lock-mode", "GOVERNANCE");
+    let row = put("/{c}/k").sends(body).with("content-md5", md5_base64(body.as_bytes()));
+    let row = row.with("x-amz-object-lock-mode", "GOVERNANCE");
     row.with("x-amz-object-lock-retain-until-date", "2090-01-01T00:00:00Z").with("x-amz-tagging", tags)
 }
 
@@ -293,8 +294,8 @@ pub fn scenes() -> Vec<Scene> {
             get("/{b}/k").gives("x"),
         ]).with_users(),
         scene("nobody learns which buckets there are", [
-            nobody(post("/{b}?delete")).sends(DELETE).tag("Code", "AccessDenied"),
-            nobody(post("/{c}?delete")).sends(DELETE).fails(404, "NoSuchBucket").differs(200, "", "nobody learns which buckets there are"),
+            nobody(post("/{b}?delete")).sends(DELETE).tag("Code", "AccessDenied").differs(403, "AccessDenied", "a stranger's document is not read where nothing can let him in"),
+            nobody(post("/{c}?delete")).sends(DELETE).fails(404, "NoSuchBucket").differs(403, "AccessDenied", "nobody learns which buckets there are"),
         ]),
     ]
 }
