@@ -1,3 +1,5 @@
+//! Why keys and sealed bytes are refused.
+
 use base::{Classify, ErrorKind};
 
 /// Why something was not sealed or opened.

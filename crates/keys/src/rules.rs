@@ -289,7 +289,8 @@ mod tests {
         )
         .unwrap();
         let secret = [("class", "secret-1")];
-        let table: &[(&str, &str, &[(&str, &str)], &str, &str, Option<usize>)] = &[
+        type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, &'a str, Option<usize>);
+        let table: &[Row<'_>] = &[
             ("app-1", "users/7/a", &[], "", "users/7", Some(2)),
             ("app-1", "users/7/a/b", &[], "image/png", "users/7", Some(2)),
             ("app-1", "users/7/a", &secret, "", "secrets", Some(1)),

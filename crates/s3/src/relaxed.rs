@@ -89,13 +89,14 @@ impl S3Route for Relaxed {
 
 /// Headers that the framework would refuse, and S3 takes or passes over.
 fn odd_headers(method: &Method, headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
-    let reads: &[(HeaderName, fn(&str) -> bool)] = &[
+    type Known = (HeaderName, fn(&str) -> bool);
+    let reads: &[Known] = &[
         (header::RANGE, is_range),
         (header::IF_MODIFIED_SINCE, is_date),
         (header::IF_UNMODIFIED_SINCE, is_date),
         (header::IF_NONE_MATCH, |text| ETagCondition::parse_http_header(text.as_bytes()).is_ok()),
     ];
-    let writes: &[(HeaderName, fn(&str) -> bool)] = &[(header::EXPIRES, is_date)];
+    let writes: &[Known] = &[(header::EXPIRES, is_date)];
     let known = if matches!(*method, Method::GET | Method::HEAD) { reads } else { writes };
     let odd = known.iter().filter(|(name, is_readable)| {
         headers.get(name).is_some_and(|value| !value.is_empty() && !value.to_str().is_ok_and(is_readable))
@@ -115,8 +116,9 @@ fn odd_expires(uri: &Uri) -> Option<String> {
 fn stripped(uri: &Uri, signed: bool, expires: bool) -> S3Result<Uri> {
     let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let stays = |name: &str| {
-        !(signed && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-")))
-            && !(expires && name == RESPONSE_EXPIRES)
+        let signs = signed && name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
+        let answers = expires && name == RESPONSE_EXPIRES;
+        !signs && !answers
     };
     let pairs = pairs.filter(|(name, _)| stays(name));
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
