@@ -280,15 +280,7 @@ pub(crate) enum PortionCommand {
     #[command(subcommand)]
     Rules(RulesCommand),
     /// What a leak of the portion's key would open: every part, a line each.
-    Exposure {
-        name: String,
-        /// Of this version of the key only.
-        #[arg(long)]
-        key_version: Option<u32>,
-        /// Count, do not list.
-        #[arg(long)]
-        summary: bool,
-    },
+    Exposure(ExposureArgs),
     /// Give the key a new version, and move all parts to it; their bytes stay as they are.
     Rotate {
         name: String,
@@ -321,6 +313,18 @@ pub(crate) enum PortionCommand {
         #[arg(long)]
         status: bool,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct ExposureArgs {
+    /// The portion's name, its key's id, or alias/NAME.
+    pub(crate) name: String,
+    /// Of this version of the key only.
+    #[arg(long)]
+    pub(crate) key_version: Option<u32>,
+    /// Count, do not list.
+    #[arg(long)]
+    pub(crate) summary: bool,
 }
 
 #[derive(Subcommand)]
@@ -406,6 +410,13 @@ pub(crate) enum KeysCommand {
     /// The root key: works on the data directory, whether the server runs or not.
     #[command(subcommand)]
     Root(RootCommand),
+    /// What a leak of a portion's key would open; the same as `portion exposure`.
+    Exposure {
+        #[command(flatten)]
+        tenant: TenantArgs,
+        #[command(flatten)]
+        exposure: ExposureArgs,
+    },
 }
 
 #[derive(Subcommand)]

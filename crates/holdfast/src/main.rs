@@ -11,7 +11,7 @@ mod serve;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, KeysCommand};
+use crate::cli::{Cli, Command, KeysCommand, PortionArgs, PortionCommand};
 use crate::exit::{Exit, Failure};
 
 // Bodies are a few large, short-lived buffers per request; the system allocator gives such pages
@@ -46,6 +46,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(args) => runtime.block_on(serve::serve(args)),
         Command::Config(args) => command::config::run(args, json),
         Command::Completions { shell } => command::completions::run(shell),
+        Command::Key(KeysCommand::Exposure { tenant, exposure }) => {
+            let args = PortionArgs { tenant, command: PortionCommand::Exposure(exposure) };
+            runtime.block_on(command::portion::run(&cli.admin, args, json))
+        }
         Command::Key(KeysCommand::Root(args)) => runtime.block_on(command::root::run(&cli.admin, args, json)),
         Command::Status(args) => runtime.block_on(command::status::run(&cli.admin, args, json)),
         Command::User(args) => runtime.block_on(command::user::run(&cli.admin, args, json)),

@@ -9,7 +9,7 @@ use admin::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{AdminArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
+use crate::cli::{AdminArgs, ExposureArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
 use crate::command::{NOTHING, client, now_ms, path, policy, print, say, segment};
 use crate::exit::{Exit, Failure};
 use crate::render;
@@ -55,13 +55,14 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
                 )));
             }
             set(&client, &at(&name, "/state"), SetPortion::Shred(days), json).await?;
+            eprintln!("a backup of meta/ from before, with the root key, brings the key back: end those backups too");
         }
         PortionCommand::Rotate { name, no_rewrap } => {
             let rotate = Rotate { rewrap: !no_rewrap };
             let rotated: Portion = client.call("POST", &at(&name, "/rotate"), Some(&rotate)).await?;
             print(&rotated, json, one)?;
         }
-        PortionCommand::Exposure { name, key_version, summary: short } => {
+        PortionCommand::Exposure(ExposureArgs { name, key_version, summary: short }) => {
             let at = at(&name, "/exposure");
             if short {
                 let told = summary(&client, &at, key_version).await?;
