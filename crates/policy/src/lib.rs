@@ -13,6 +13,7 @@ mod actions;
 mod condition;
 mod error;
 mod evaluate;
+mod global;
 mod json;
 mod moment;
 mod operator;
@@ -25,6 +26,7 @@ mod resource;
 
 pub use error::{PolicyError, Reason, StatementId};
 pub use evaluate::{Decision, Side, Verdict, evaluate};
+pub use global::Circumstances;
 pub use public::is_public;
 pub use request::{Account, Context, Principal, Request, Values};
 

@@ -1,9 +1,8 @@
 //! What a policy's conditions can ask about a request (S3 and global condition keys).
 
 use http::{HeaderMap, Uri, header};
-use policy::Values;
+use policy::{Circumstances, Values};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::access::Peer;
 
@@ -35,26 +34,15 @@ pub(crate) fn values(
     peer: Option<Peer>,
     issued_ms: Option<u64>,
 ) -> Values {
-    let mut values = Values::default();
-    let now = OffsetDateTime::now_utc();
-    values.add("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
-    values.add("aws:EpochTime", now.unix_timestamp().to_string());
-    if let Some(issued) = issued_ms.and_then(|ms| i64::try_from(ms / 1000).ok())
-        && let Ok(issued) = OffsetDateTime::from_unix_timestamp(issued)
-    {
-        values.add("aws:TokenIssueTime", issued.format(&Rfc3339).unwrap_or_default());
-    }
-    // There is no TLS on the listener.
-    values.add("aws:SecureTransport", "false");
-    if let Some(Peer(address)) = peer {
-        values.add("aws:SourceIp", address.to_canonical().to_string());
-    }
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    for (name, key) in [(header::USER_AGENT, "aws:UserAgent"), (header::REFERER, "aws:Referer")] {
-        if let Some(value) = text(name.as_str()) {
-            values.add(key, value);
-        }
-    }
+    let circumstances = Circumstances {
+        now: OffsetDateTime::now_utc(),
+        issued_ms,
+        address: peer.map(|Peer(address)| address),
+        user_agent: text(header::USER_AGENT.as_str()),
+        referer: text(header::REFERER.as_str()),
+    };
+    let mut values = circumstances.values();
     for name in HEADERS {
         if let Some(value) = text(name) {
             values.add(&format!("s3:{name}"), value);
