@@ -32,7 +32,8 @@ pub use error::PortionError;
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
 pub use portions::{
-    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed, parse_id,
+    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed,
+    parse_id,
 };
 pub use tenant::TenantKey;
 pub use wrap::{DekPlace, KeyName, PortionKey, Wrap};
