@@ -41,6 +41,11 @@ def keys():
     assert {made["KeyId"], *others} <= set(listed) and len(set(listed)) == len(listed), listed
     refused("InvalidMarkerException", KMS.list_keys, Marker="bad")
 
+    assert KMS.list_key_policies(KeyId=made["KeyId"])["PolicyNames"] == ["default"]
+    policy = KMS.get_key_policy(KeyId=made["KeyId"])["Policy"]
+    KMS.put_key_policy(KeyId=made["KeyId"], Policy=policy)
+    refused("UnsupportedOperationException", KMS.put_key_policy, KeyId=made["KeyId"], Policy=policy.replace("*", "x"))
+
     KMS.update_key_description(KeyId=made["KeyId"], Description="invoices")
     assert KMS.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["Description"] == "invoices"
     KMS.tag_resource(KeyId=made["KeyId"], Tags=[{"TagKey": "b", "TagValue": "2"}, {"TagKey": "team", "TagValue": "x"}])

@@ -62,6 +62,7 @@ codes! {
     InvalidSignature "InvalidSignatureException" BAD_REQUEST Denied,
     InvalidState "KMSInvalidStateException" BAD_REQUEST Conflict,
     LimitExceeded "LimitExceededException" BAD_REQUEST Full,
+    MalformedPolicy "MalformedPolicyDocumentException" BAD_REQUEST Invalid,
     MissingToken "MissingAuthenticationTokenException" BAD_REQUEST Denied,
     NotAuthorized "NotAuthorizedException" BAD_REQUEST Denied,
     NotFound "NotFoundException" BAD_REQUEST NotFound,

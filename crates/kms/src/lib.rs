@@ -7,6 +7,7 @@ mod auth;
 mod call;
 mod endpoint;
 mod error;
+mod key_policy;
 pub mod limits;
 mod metadata;
 mod name;

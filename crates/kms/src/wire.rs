@@ -57,6 +57,10 @@ pub(crate) fn seconds(ms: u64) -> f64 {
 /// `SerializationException`.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     let body = if body.is_empty() { b"{}" } else { body };
+    // The reader would take a list of the members, too.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Fault::new(Code::Serialization, "the request is no JSON object"));
+    }
     serde_json::from_slice(body).map_err(|error| Fault::new(Code::Serialization, error.to_string()))
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, Key, about_keys};
 use crate::error::Fault;
+use crate::key_policy;
 use crate::limits::DESCRIPTION_MAX;
 use crate::metadata::KeyMetadata;
 use crate::op::tag_resource::{self, about_tags};
@@ -72,7 +73,9 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     validate::none(input.multi_region.filter(|asked| *asked).as_ref(), "MultiRegion")?;
     validate::none(input.custom_key_store_id.as_ref(), "CustomKeyStoreId")?;
     validate::none(input.xks_key_id.as_ref(), "XksKeyId")?;
-    validate::none(input.policy.as_ref(), "Policy")?;
+    if let Some(policy) = &input.policy {
+        key_policy::check(call.account(), policy)?;
+    }
     if !input.description.is_empty() {
         validate::length(input.description.chars().count(), "description", DESCRIPTION_MAX)?;
     }

@@ -176,6 +176,35 @@ async fn versions_follow_each_other() {
 }
 
 #[tokio::test]
+async fn the_key_policy_is_the_default_one() {
+    let world = World::start().await;
+    let id = world.key().await;
+    let told = text(&world.done("GetKeyPolicy", json!({ "KeyId": id })).await["Policy"]);
+    let other = told.replace("kms:*", "kms:Encrypt");
+    let put = |policy: &str| json!({ "KeyId": id, "PolicyName": "default", "Policy": policy });
+    play(
+        &world,
+        vec![
+            ("GetKeyPolicy", json!({ "KeyId": id, "PolicyName": "default" }), Ok(json!({ "PolicyName": "default" }))),
+            (
+                "GetKeyPolicy",
+                json!({ "KeyId": id, "PolicyName": "other" }),
+                No("NotFoundException", "No such policy exists"),
+            ),
+            ("ListKeyPolicies", json!({ "KeyId": id }), Ok(json!({ "PolicyNames": ["default"], "Truncated": false }))),
+            ("ListKeyPolicies", json!({ "KeyId": id, "Marker": "x" }), No("InvalidMarkerException", "")),
+            ("PutKeyPolicy", put(&told), Ok(json!(null))),
+            ("PutKeyPolicy", put(&other), No("UnsupportedOperationException", "default")),
+            ("PutKeyPolicy", put("x"), No("MalformedPolicyDocumentException", "")),
+            ("PutKeyPolicy", json!({ "KeyId": id }), No("ValidationException", "'policy'")),
+            ("CreateKey", json!({ "Policy": told }), Ok(json!({}))),
+            ("CreateKey", json!({ "Policy": other }), No("UnsupportedOperationException", "")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn descriptions_and_tags() {
     let world = World::start().await;
     let id = world.key().await;
