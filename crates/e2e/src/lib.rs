@@ -37,6 +37,8 @@ pub struct Server {
     pub s3: String,
     /// `host:port` of the admin API.
     pub admin: String,
+    /// `host:port` of the KMS API.
+    pub kms: String,
 }
 
 impl Server {
@@ -67,7 +69,15 @@ impl Server {
     }
 
     fn on(dir: TempDir, config: Option<PathBuf>) -> Self {
-        let mut server = Self { dir, child: None, config, halfway: None, s3: String::new(), admin: String::new() };
+        let mut server = Self {
+            dir,
+            child: None,
+            config,
+            halfway: None,
+            s3: String::new(),
+            admin: String::new(),
+            kms: String::new(),
+        };
         server.boot();
         server
     }
@@ -116,7 +126,8 @@ impl Server {
         let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
         command
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--kms-listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.dir().join("data"))
             .args(args)
             .env("HOLDFAST_ACCESS_KEY", ACCESS_KEY)
@@ -134,8 +145,9 @@ impl Server {
                 let line = text.lines().find(|line| line.trim_start().starts_with(word))?;
                 Some(line.split("http://").nth(1)?.split_whitespace().next()?.to_owned())
             };
-            if let (Some(s3), Some(admin), true) = (address("S3"), address("admin"), text.contains("next:")) {
-                (self.s3, self.admin) = (s3, admin);
+            let told = (address("S3"), address("admin"), address("KMS"));
+            if let ((Some(s3), Some(admin), Some(kms)), true) = (told, text.contains("next:")) {
+                (self.s3, self.admin, self.kms) = (s3, admin, kms);
                 return;
             }
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
@@ -209,7 +221,9 @@ impl Server {
             .env_remove("AWS_CA_BUNDLE")
             .env("AWS_CONFIG_FILE", "/nonexistent")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+            .env("AWS_ENDPOINT_URL_KMS", format!("http://{}", self.kms))
             .env("HF_ENDPOINT", format!("http://{}", self.s3))
+            .env("HF_KMS", format!("http://{}", self.kms))
             .env("HOME", self.dir())
             .current_dir(self.dir())
     }

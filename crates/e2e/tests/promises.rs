@@ -293,7 +293,8 @@ fn wrong_files_are_named_with_their_cure() {
     server.run("aws", &["s3", "mb", "s3://kept"]);
     let serve = |server: &Server| {
         let mut command = Command::new(std::env::var("HOLDFAST_E2E_BIN").expect("the binary"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--kms-listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(server.dir().join("data"));
         let output = command.env("HOLDFAST_ACCESS_KEY", ACCESS_KEY).env("HOLDFAST_SECRET_KEY", SECRET_KEY).output();
         String::from_utf8_lossy(&output.expect("the binary runs").stderr).into_owned()

@@ -31,7 +31,7 @@ pub(crate) struct AdminArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Start the server: S3, admin API, workers.
+    /// Start the server: S3, KMS, admin API, workers.
     Serve(ServeArgs),
     /// Whole, degraded or losing: the sites, what is at risk, what repair has to do.
     Status(StatusArgs),
@@ -79,6 +79,9 @@ pub(crate) struct ServeArgs {
     /// Admin API and metrics [default: 127.0.0.1:9001].
     #[arg(long, value_name = "ADDR", env = "HOLDFAST_ADMIN_LISTEN")]
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// KMS API [default: 127.0.0.1:9002].
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_KMS_LISTEN")]
+    pub(crate) kms_listen: Option<SocketAddr>,
     /// Configuration file; `holdfast config example` prints one.
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
     pub(crate) config: Option<PathBuf>,

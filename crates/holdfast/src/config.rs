@@ -28,6 +28,7 @@ struct Raw {
     data_dir: Option<PathBuf>,
     listen: Option<String>,
     admin_listen: Option<String>,
+    kms_listen: Option<String>,
     region: Option<String>,
     domains: Option<Vec<String>>,
     website_domains: Option<Vec<String>>,
@@ -55,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) kms_listen: SocketAddr,
     pub(crate) region: String,
     /// Domains that have buckets as subdomains.
     pub(crate) domains: Vec<String>,
@@ -101,6 +103,7 @@ pub(crate) fn check_file(path: &Path) -> Result<Config, Mistakes> {
         data_dir: None,
         listen: None,
         admin_listen: None,
+        kms_listen: None,
         config: None,
         passphrase: PassphraseArgs::default(),
         log_format: crate::cli::LogFormat::Text,
@@ -120,8 +123,12 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     let listen = address(&mut mistakes, "listen", args.listen, raw.listen.as_deref(), "127.0.0.1:9000");
     let admin_listen =
         address(&mut mistakes, "admin_listen", args.admin_listen, raw.admin_listen.as_deref(), "127.0.0.1:9001");
-    if listen == admin_listen && listen.is_some_and(|address| address.port() != 0) {
-        mistakes.push("listen and admin_listen are the same address".to_owned());
+    let kms_listen = address(&mut mistakes, "kms_listen", args.kms_listen, raw.kms_listen.as_deref(), "127.0.0.1:9002");
+    let doors = [("listen", listen), ("admin_listen", admin_listen), ("kms_listen", kms_listen)];
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        if doors[a].1 == doors[b].1 && doors[a].1.is_some_and(|address| address.port() != 0) {
+            mistakes.push(format!("{} and {} are the same address", doors[a].0, doors[b].0));
+        }
     }
     let region = raw.region.unwrap_or_else(|| "us-east-1".to_owned());
     if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
@@ -149,14 +156,18 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     }
     let sites = sites(raw.site, &data_dir, &mut mistakes);
     let targets = notify::targets(raw.notify, &mut mistakes);
-    let (Some(listen), Some(admin_listen), Some(sites), true) = (listen, admin_listen, sites, mistakes.is_empty())
+    let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites)) = (listen, admin_listen, kms_listen, sites)
     else {
         return Err(Mistakes(mistakes));
     };
+    if !mistakes.is_empty() {
+        return Err(Mistakes(mistakes));
+    }
     Ok(Config {
         data_dir,
         listen,
         admin_listen,
+        kms_listen,
         region,
         domains,
         website_domains,
@@ -290,6 +301,7 @@ mod tests {
             data_dir: None,
             listen: None,
             admin_listen: None,
+            kms_listen: None,
             config: None,
             passphrase: PassphraseArgs::default(),
             log_format: crate::cli::LogFormat::Text,
@@ -339,6 +351,7 @@ mod tests {
             (five(|i| site(&format!("s{i}"), &format!("ftp://h/{i}"))), "unknown scheme ftp"),
             (five(|i| site(&format!("s{i}"), &format!("file://{i}"))), "three slashes"),
             ("listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"".to_owned(), "same address"),
+            ("kms_listen = \"127.0.0.1:9001\"".to_owned(), "admin_listen and kms_listen are the same address"),
         ];
         for (text, expected) in table {
             let Err(Mistakes(mistakes)) = checked(&text) else { panic!("accepted: {text}") };

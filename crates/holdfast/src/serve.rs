@@ -44,8 +44,10 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
 
     let s3_listener = s3::bind(config.listen).map_err(|e| cannot_listen(&e, "--listen"))?;
     let admin_listener = s3::bind(config.admin_listen).map_err(|e| cannot_listen(&e, "--admin-listen"))?;
+    let kms_listener = s3::bind(config.kms_listen).map_err(|e| cannot_listen(&e, "--kms-listen"))?;
     let s3_address = s3_listener.local_addr().map_err(Failure::io("the S3 listener"))?;
     let admin_address = admin_listener.local_addr().map_err(Failure::io("the admin listener"))?;
+    let kms_address = kms_listener.local_addr().map_err(Failure::io("the KMS listener"))?;
     let stop = CancellationToken::new();
     tokio::spawn(keep_up(recorder.clone(), stop.clone()));
     let s3_options = s3::S3Options {
@@ -54,15 +56,17 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         website_domains: config.website_domains.clone(),
     };
     let mut s3_server = tokio::spawn(s3::serve(s3_listener, store.clone(), s3_options, stop.clone()));
+    let mut kms_server = tokio::spawn(kms::serve(kms_listener, store.clone(), config.region.clone(), stop.clone()));
     let keys = (root.access_key.clone(), root.secret_key.clone());
     let endpoint = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
     let mut admin_server =
         tokio::spawn(admin::serve(admin_listener, store.clone(), keys, recorder, endpoint, stop.clone()));
-    greet(s3_address, admin_address, &config, &root, source);
+    greet([s3_address, admin_address, kms_address], &config, &root, source);
 
     let ended = tokio::select! {
         () = told_to_stop() => None,
         done = &mut s3_server => Some(format!("the S3 endpoint stopped: {done:?}")),
+        done = &mut kms_server => Some(format!("the KMS endpoint stopped: {done:?}")),
         done = &mut admin_server => Some(format!("the admin API stopped: {done:?}")),
     };
     tracing::info!("stopping");
@@ -71,6 +75,9 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         // It is the one that ended if there is an error to tell.
         if !s3_server.is_finished() {
             let _ = s3_server.await;
+        }
+        if !kms_server.is_finished() {
+            let _ = kms_server.await;
         }
         store.shutdown().await;
     };
@@ -225,7 +232,7 @@ fn log_to_stderr(format: LogFormat) {
 }
 
 /// What to paste next. A closed pipe is no error.
-fn greet(s3: SocketAddr, admin: SocketAddr, config: &Config, root: &Credentials, source: Source) {
+fn greet([s3, admin, kms]: [SocketAddr; 3], config: &Config, root: &Credentials, source: Source) {
     let (access, secret) = (&root.access_key, &root.secret_key);
     let region = &config.region;
     let (access, secret, origin) = match source {
@@ -242,6 +249,7 @@ fn greet(s3: SocketAddr, admin: SocketAddr, config: &Config, root: &Credentials,
 
   S3       http://{s3}
   admin    http://{admin}   (metrics at /metrics)
+  KMS      http://{kms}   (aws --endpoint-url http://{kms} kms ...)
   keys     {access}  {secret}
            from {origin}
 

@@ -26,6 +26,14 @@ const BLOCK_BYTES: u64 = 1 << 20;
 const ATTEMPTS: usize = 100;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
+/// When a version of a key is too old for more, milliseconds since the Unix epoch.
+fn until_ms(record: &PortionRecord, newest: &PortionKeyRecord) -> u64 {
+    match record.rotation_days {
+        0 => u64::MAX,
+        days => newest.created_ms.saturating_add(u64::from(days) * DAY_MS),
+    }
+}
+
 impl Portions {
     /// The account's key, made when it is first asked for.
     pub(crate) async fn tenant_key(&self, account: AccountId) -> Result<Arc<TenantKey>, PortionError> {
@@ -90,7 +98,7 @@ impl Portions {
         // What this process has left of the same version is not lost when only its lease ran out.
         let rest = self.caches.room(id).filter(|(known, ..)| *known == name);
         let block = rest.map_or(BLOCK_PARTS.0, |(.., block)| (block * 2).min(BLOCK_PARTS.1));
-        let until_ms = newest.created_ms.saturating_add(u64::from(record.rotation_days) * DAY_MS);
+        let until_ms = until_ms(&record, &newest);
         if let Some((_, parts, left, _)) = rest
             && parts > 0
             && left >= bytes
@@ -170,10 +178,18 @@ impl Portions {
             let version = match self.caches.newest(id, now) {
                 Some(version) => version,
                 None => {
-                    let (record, _) = self.row(account, id).await?;
+                    let (record, row_version) = self.row(account, id).await?;
                     open_state(&record)?;
-                    self.caches.remember_newest(id, record.version, now, seen);
-                    record.version
+                    let version = record.version;
+                    let newest = self.record::<PortionKeyRecord>(key::key_version_key(id, version)).await?;
+                    if newest.is_some_and(|(newest, _)| now >= until_ms(&record, &newest)) {
+                        match self.begin_version(account, id, record, row_version).await {
+                            Ok(()) | Err(PortionError::Contended) => continue,
+                            Err(error) => return Err(error),
+                        }
+                    }
+                    self.caches.remember_newest(id, version, now, seen);
+                    version
                 }
             };
             let name = KeyName { portion: id, version };

@@ -31,7 +31,8 @@ pub use error::PortionError;
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
 pub use portions::{
-    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed, parse_id,
+    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed,
+    parse_id,
 };
 pub use root::{
     Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile, RootKey, Seal, SealError,

@@ -295,8 +295,10 @@ impl Portions {
             (record.state, record.version) = (state, version);
             check_description(&record.description)?;
             check_tags(&record.tags)?;
-            if !(1..=ROTATION_DAYS_MAX).contains(&record.rotation_days) {
-                return Err(PortionError::Invalid("a key gets a new version after 1 to 2,560 days"));
+            if record.rotation_days > ROTATION_DAYS_MAX {
+                return Err(PortionError::Invalid(
+                    "a key gets a new version after 1 to 2,560 days, or with 0 never by age",
+                ));
             }
             Ok(Batch::default())
         })

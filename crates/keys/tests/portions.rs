@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{AccountId, Clock, Doors, ManualClock, PortionId, SeededRng};
-use keys::{BYTES_MAX, Keyring, LEASE_MS, NewPortion, PARTS_MAX, PortionError, Portions, Switch};
+use keys::{BYTES_MAX, EncryptionContext, Keyring, LEASE_MS, NewPortion, PARTS_MAX, PortionError, Portions, Switch};
 use meta::Memory;
 use meta::record::{Maker, PortionState};
 
@@ -91,6 +91,38 @@ async fn bytes_and_age_end_a_version_too() {
     assert_eq!(seal(1).await, before);
     w.clock.advance_ms(2 * DAY_MS);
     assert_eq!(seal(1).await, before + 1);
+}
+
+#[tokio::test]
+async fn age_ends_a_version_for_callers_of_the_api_too_unless_it_is_told_not_to() {
+    let w = World::new();
+    let id = w.portion("p").await;
+    let none = EncryptionContext::new();
+    let seal = async || {
+        let sealed = w.one.encrypt(HOME, id, &none, b"x").await.unwrap();
+        assert_eq!(w.one.decrypt(HOME, None, &none, &sealed).await.unwrap().plain.as_slice(), b"x");
+        keys::key_of(&sealed).unwrap().0.version
+    };
+    let ages = async |days: u32| {
+        let change = |record: &mut meta::record::PortionRecord| {
+            record.rotation_days = days;
+            Ok(())
+        };
+        w.one.describe(HOME, id, change).await.map(drop)
+    };
+    assert_eq!(seal().await, 1);
+    w.clock.advance_ms(29 * DAY_MS);
+    assert_eq!(seal().await, 1);
+    w.clock.advance_ms(2 * DAY_MS);
+    assert_eq!(seal().await, 2);
+    ages(0).await.unwrap();
+    w.clock.advance_ms(3_000 * DAY_MS);
+    assert_eq!(seal().await, 2);
+    assert_eq!(w.one.to_seal(HOME, id, 1).await.unwrap().name().version, 2);
+    assert!(ages(2_561).await.is_err());
+    ages(1).await.unwrap();
+    w.clock.advance_ms(LEASE_MS);
+    assert_eq!(seal().await, 3);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod actions;
 mod condition;
 mod error;
 mod evaluate;
+mod global;
 mod json;
 mod keys;
 mod moment;
@@ -27,6 +28,7 @@ mod resource;
 
 pub use error::{PolicyError, Reason, StatementId};
 pub use evaluate::{Decision, Side, Verdict, evaluate};
+pub use global::Circumstances;
 pub use public::is_public;
 pub use request::{Account, Context, Principal, Request, Values};
 

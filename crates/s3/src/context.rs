@@ -1,7 +1,7 @@
 //! What a policy's conditions can ask about a request (S3 and global condition keys).
 
 use http::{HeaderMap, HeaderName, Uri, header};
-use policy::Values;
+use policy::{Circumstances, Values};
 use s3s::dto::{Timestamp, TimestampFormat};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -48,10 +48,7 @@ const DAY: i64 = 24 * 3600;
 /// What is so of any request that comes now.
 pub fn circumstances() -> Values {
     let now = OffsetDateTime::now_utc();
-    let now_text = now.format(&Rfc3339).unwrap_or_default();
-    let values = Values::default().with("aws:CurrentTime", now_text);
-    // There is no TLS on the listener.
-    values.with("aws:EpochTime", now.unix_timestamp().to_string()).with("aws:SecureTransport", "false")
+    Circumstances { now, issued_ms: None, address: None, user_agent: None, referer: None }.values()
 }
 
 /// The keys and values of a request's head, but for the version that it is about. `signed_in`: where its
@@ -64,22 +61,16 @@ pub(crate) fn values(
     peer: Option<Peer>,
     issued_ms: Option<u64>,
 ) -> Values {
-    let mut values = circumstances();
     let now = OffsetDateTime::now_utc();
-    if let Some(issued) = issued_ms.and_then(|ms| i64::try_from(ms / 1000).ok())
-        && let Ok(issued) = OffsetDateTime::from_unix_timestamp(issued)
-    {
-        values.add("aws:TokenIssueTime", issued.format(&Rfc3339).unwrap_or_default());
-    }
-    if let Some(Peer(address)) = peer {
-        values.add("aws:SourceIp", address.to_canonical().to_string());
-    }
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    for (name, key) in [(header::USER_AGENT, "aws:UserAgent"), (header::REFERER, "aws:Referer")] {
-        if let Some(value) = text(name.as_str()) {
-            values.add(key, value);
-        }
-    }
+    let circumstances = Circumstances {
+        now,
+        issued_ms,
+        address: peer.map(|Peer(address)| address),
+        user_agent: text(header::USER_AGENT.as_str()),
+        referer: text(header::REFERER.as_str()),
+    };
+    let mut values = circumstances.values();
     for name in HEADERS {
         if let Some(value) = text(name) {
             values.add(&format!("s3:{name}"), value);

@@ -43,8 +43,9 @@ mod wire;
 
 pub use context::circumstances;
 pub use endpoint::Endpoint;
+pub use listener::{ServeError, bind};
 pub use operations::right_for;
-pub use server::{ServeError, bind, serve};
+pub use server::serve;
 
 /// What the operator chooses.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use listener::limits::BODY_TIMEOUT;
+
 /// Largest chunk of a signed `aws-chunked` body, bytes. A chunk is held until its signature is
 /// checked; clients send 64 KiB to 1 MiB.
 pub const SIGNED_CHUNK_MAX: u64 = 16 << 20;
@@ -13,8 +15,6 @@ pub const HEAD_MAX: usize = 32 * 1024;
 /// One value that conditions of policies match, bytes: S3's longest keys and prefixes have 1,024, and no
 /// browser's name is as long.
 pub const VALUE_MAX: usize = 2 * 1024;
-/// Number of request headers.
-pub const HEADERS_MAX: usize = 128;
 /// Largest XML document taken from a client, bytes: a completion of 10,000 parts with checksums.
 pub const DOCUMENT_MAX: usize = 4 << 20;
 /// What an upload form may have before its file, bytes (S3: 20 KB of fields; the rest is for the
@@ -31,18 +31,8 @@ pub const FORM_MAX: usize = 16 * 1024;
 pub const PRESIGN_SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// How far a client's clock may be off, seconds (S3: fifteen minutes).
 pub const CLOCK_SKEW_SECONDS: u32 = 15 * 60;
-/// Connections served at once; more wait in the listen queue.
-pub const CONNECTIONS_MAX: usize = 4096;
-/// Connections that the kernel queues while all permits are taken.
-pub const BACKLOG: i32 = 1024;
-/// A client that sends no complete request head for so long is cut.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// A client that sends nothing of a declared body for so long is cut.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// All of a document must arrive within this: time for [`DOCUMENT_MAX`] bytes over a line of 280 kbit/s.
 pub const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long requests under way may go on after a shutdown was asked for.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Socket buffers of hyper, bytes: large bodies arrive and leave in frames of up to this size.
 /// They grow by what a connection really sends, so an idle one costs 8 KiB.
 pub const FRAME_MAX: usize = 512 * 1024;

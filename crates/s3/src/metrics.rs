@@ -11,8 +11,3 @@ pub(crate) fn answered(operation: &'static str, status: StatusCode, took: Durati
     metrics::counter!("holdfast_s3_requests_total", "operation" => operation, "status" => status).increment(1);
     metrics::histogram!("holdfast_s3_request_seconds", "operation" => operation).record(took);
 }
-
-/// Connections open now: `holdfast_s3_connections`.
-pub(crate) fn connections(change: f64) {
-    metrics::gauge!("holdfast_s3_connections").increment(change);
-}

@@ -145,17 +145,24 @@ impl Request<'_> {
     }
 }
 
-struct Authorization<'a> {
-    access_key: &'a str,
+/// What an `Authorization` header says. Nothing of it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorization<'a> {
+    /// Whose secret it was signed with.
+    pub access_key: &'a str,
     day: &'a str,
-    region: &'a str,
-    service: &'a str,
-    signed: Vec<&'a str>,
+    /// The region that it was signed for.
+    pub region: &'a str,
+    /// The service that it was signed for.
+    pub service: &'a str,
+    /// The names of the headers that are signed.
+    pub signed: Vec<&'a str>,
     signature: &'a str,
 }
 
 impl<'a> Authorization<'a> {
-    fn parse(value: &'a str) -> Option<Self> {
+    /// Reads a header's value; `None` for what is no signature version 4.
+    pub fn parse(value: &'a str) -> Option<Self> {
         let fields = value.strip_prefix(ALGORITHM)?;
         let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name));
         let mut credential = field("Credential=")?.split('/');

@@ -29,7 +29,7 @@ pub struct PortionRecord {
     pub description: String,
     /// Tags, at most 50 (AWS KMS).
     pub tags: BTreeMap<String, String>,
-    /// Days after which the key gets a new version though no cap is reached.
+    /// Days after which the key gets a new version though no cap is reached; 0: never by age.
     pub rotation_days: u32,
 }
 

@@ -1,0 +1,26 @@
+//! RotateKeyOnDemand.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Aliases, Call};
+use crate::error::Fault;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Input {
+    key_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Output {
+    key_id: String,
+}
+
+/// What is under earlier versions stays there, as in AWS KMS; `holdfast portion` can move a portion's parts.
+pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> {
+    let key = call.key("kms:RotateKeyOnDemand", input.key_id.as_deref(), Aliases::Refused, call.values()).await?;
+    let rotated = call.portions().rotate(call.account(), key.id, false).await;
+    rotated.map_err(|error| key.fault(error))?;
+    Ok(Output { key_id: keys::dashed(key.id) })
+}

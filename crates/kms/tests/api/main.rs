@@ -1,0 +1,8 @@
+//! What the KMS API answers: a table of requests, over a socket.
+
+mod auth;
+mod lists;
+mod rights;
+mod states;
+mod table;
+mod world;

@@ -1,0 +1,187 @@
+//! Listens and serves HTTP/1.1: permit, accept with back-off, a task a connection, a shutdown that waits.
+//! What is served, and in which protocol, is the caller's.
+
+pub mod limits;
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits::{BACKLOG, BODY_TIMEOUT, CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_TIMEOUT, HEADERS_MAX};
+
+/// Why a listener stopped serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}; is another server there?")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The listener takes no more connections.
+    #[error("the listener stopped accepting connections")]
+    Accept(#[source] std::io::Error),
+}
+
+impl base::Classify for ServeError {
+    fn kind(&self) -> base::ErrorKind {
+        match self {
+            Self::Bind { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                base::ErrorKind::Denied
+            }
+            Self::Bind { .. } => base::ErrorKind::Conflict,
+            Self::Accept(_) => base::ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Opens a listening socket. Port 0 takes a free one.
+///
+/// # Errors
+/// [`ServeError::Bind`].
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    listen(address).map_err(|source| ServeError::Bind { address, source })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last server's closed connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// What a protocol needs of its connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// All request headers and the target together, bytes.
+    pub head_max: usize,
+    /// Socket buffers, bytes: bodies arrive and leave in frames of up to this size.
+    pub frame_max: usize,
+    /// The gauge of connections that are open.
+    pub gauge: &'static str,
+}
+
+/// Serves until `shutdown` is cancelled; then lets requests under way finish, for at most
+/// [`DRAIN_TIMEOUT`]. `of` makes the service of a connection from its client's address.
+///
+/// # Errors
+/// [`ServeError::Accept`] when the listener itself broke.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    bounds: Bounds,
+    of: impl Fn(IpAddr) -> S,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = TaskTracker::new();
+    let served = loop {
+        let next = tokio::select! {
+            next = next(&listener, &permits) => next,
+            () = shutdown.cancelled() => break Ok(()),
+        };
+        match next {
+            Ok((stream, peer, permit)) => {
+                connections.spawn(connection(stream, bounds, of(peer), shutdown.clone(), permit));
+            }
+            Err(error) => break Err(ServeError::Accept(error)),
+        }
+    };
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections were cut at shutdown");
+    }
+    served
+}
+
+/// A permit first: what cannot be served waits in the kernel's queue. Running out of file
+/// descriptors passes, so it is waited out, in growing
+/// steps, for two minutes.
+async fn next(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let mut wait = Duration::from_millis(1);
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return Ok((stream, peer.ip(), permit)),
+            Err(error) if wait > Duration::from_secs(64) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+        }
+    }
+}
+
+async fn connection<S, B>(
+    stream: TcpStream,
+    bounds: Bounds,
+    service: S,
+    shutdown: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    metrics::gauge!(bounds.gauge).increment(1.0);
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection was gone before it was served");
+    }
+    // A client that stops reading gives its place, and what it holds, back.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(BODY_TIMEOUT));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(2 * bounds.head_max)
+        .max_buf_size(bounds.frame_max)
+        .writev(true)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut served = std::pin::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = shutdown.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    metrics::gauge!(bounds.gauge).decrement(1.0);
+}
