@@ -10,6 +10,7 @@ from aws_encryption_sdk.exceptions import AWSEncryptionSDKClientError
 from aws_encryption_sdk.identifiers import CommitmentPolicy
 from botocore.exceptions import ClientError
 from s3_encryption import S3EncryptionClient, S3EncryptionClientConfig
+from s3_encryption.exceptions import S3EncryptionClientError
 from s3_encryption.materials.kms_keyring import KmsKeyring
 
 KMS = boto3.client("kms", endpoint_url=os.environ["HF_KMS"], region_name="us-east-1")
@@ -55,7 +56,18 @@ def s3_client(arn):
     def read(context):
         return client.get_object(Bucket="sealed", Key="k", EncryptionContext=context)["Body"].read()
 
-    refused(Exception, read, {"order": "8"})
+    # The client itself compares what it is given with what it stored.
+    refused(S3EncryptionClientError, read, {"order": "8"})
+    # With both changed, it is the key that refuses.
+    kept = raw.head_object(Bucket="sealed", Key="k")["Metadata"]
+    changed = {name: value.replace('"7"', '"8"') for name, value in kept.items()}
+    assert changed != kept, kept
+    raw.put_object(Bucket="sealed", Key="k", Body=raw.get_object(Bucket="sealed", Key="k")["Body"].read(), Metadata=changed)
+    try:
+        read({"order": "8"})
+        raise AssertionError("another context opened the data key")
+    except S3EncryptionClientError as error:
+        assert "InvalidCiphertextException" in f"{error} {error.__cause__} {error.__context__}", repr(error)
     client.put_object(Bucket="sealed", Key="plain", Body=b"x" * 10)
     assert client.get_object(Bucket="sealed", Key="plain")["Body"].read() == b"x" * 10
 
