@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base::{Doors, ManualClock, PortionId, Rng, SeededRng, SystemRng};
+use base::{BucketId, Doors, ManualClock, PortionId, Rng, SeededRng, SystemRng};
 use bytes::Bytes;
 use futures::TryStreamExt;
-use keys::Switch;
-use meta::Memory as MemoryEngine;
+use keys::{DekPlace, Switch, Wrap};
+use meta::record::{Body, BucketRecord, ObjectRecord, Record, key};
+use meta::{Engine, Memory as MemoryEngine, Range};
 use sites::{Memory, Pool, PoolOptions, SiteSpec};
 use store::api::{
     BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, Encrypt, Expected, NewObject, NewPart,
@@ -21,6 +22,7 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 struct World {
     store: Store,
     clock: Arc<ManualClock>,
+    meta: Arc<MemoryEngine>,
 }
 
 struct Whole(Option<Bytes>);
@@ -49,9 +51,10 @@ impl World {
         let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
         let options = Options { background: false, ..Options::new(doors) };
         let root = ("root".to_owned(), "rootroot".to_owned());
-        let store = Store::open(Arc::new(MemoryEngine::new()), pool, keyring, root, options).await.unwrap();
+        let meta = Arc::new(MemoryEngine::new());
+        let store = Store::open(meta.clone(), pool, keyring, root, options).await.unwrap();
         store.create_bucket("app", "root", false).await.unwrap();
-        Self { store, clock }
+        Self { store, clock, meta }
     }
 
     async fn rules(&self, document: &str) {
@@ -208,6 +211,60 @@ async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
     // What nobody can read can still be overwritten and deleted.
     w.put("e").await;
     assert_eq!(w.get("e").await.unwrap(), b"e");
+}
+
+/// The breach of April 2011, at a size that `HOLDFAST_BREACH_RECORDS` sets: many records, many portions, and
+/// an attacker who has one portion's key, all of the metadata and all sites. What opens is what was printed.
+#[tokio::test]
+async fn a_leaked_key_opens_what_was_printed_and_nothing_else() {
+    let records: usize = std::env::var("HOLDFAST_BREACH_RECORDS").map_or(3_000, |n| n.parse().expect("a number"));
+    let w = World::new().await;
+    w.rules(r#"{"rules": [{"prefix": "people/{first}", "portion": "people/{first}"}]}"#).await;
+    let name = |record: usize| format!("people/{}/{record}", record % 30);
+    let all: Vec<usize> = (0..records).collect();
+    for some in all.chunks(200) {
+        futures::future::join_all(some.iter().map(|record| async { w.put(&name(*record)).await })).await;
+    }
+    let portions = w.store.portions();
+    let account = w.store.account();
+    let leaked = portions.find(account, "people/7").await.unwrap();
+    let mut keys = Vec::new();
+    for version in portions.versions(leaked.id).await.unwrap() {
+        let name = keys::KeyName { portion: leaked.id, version: version.version };
+        keys.push(portions.to_open(account, name).await.unwrap());
+    }
+    let (mut from, to) = key::objects(bucket_id(&w).await, "");
+    let mut opened = std::collections::BTreeSet::new();
+    let mut seen = 0;
+    loop {
+        let page = w.meta.range(Range { from, to: to.clone(), limit: 1000 }).await.unwrap();
+        for (row_key, row) in &page.rows {
+            seen += 1;
+            let record = ObjectRecord::decode(&row.value).unwrap();
+            let object = key::object_name_of(row_key).unwrap();
+            let Body::Single(part) = &record.body else { panic!("a record of one part") };
+            let Wrap::Portion(_, wrapped) = Wrap::parse(&part.wrapped_dek).unwrap() else { panic!("of a portion") };
+            let bucket = bucket_id(&w).await;
+            let place = DekPlace { bucket, object, body: record.body_id, number: 0, part: part.id };
+            // The attacker does not care whose key the row says it is under.
+            if keys.iter().any(|key| key.unwrap(&place, &wrapped).is_ok()) {
+                opened.insert(object.to_owned());
+            }
+        }
+        match page.rows.last() {
+            Some((last, _)) if page.more => from = [&last[..], &[0]].concat().into(),
+            _ => break,
+        }
+    }
+    assert_eq!(seen, records);
+    let printed: std::collections::BTreeSet<String> = w.exposed("people/7").await.into_keys().collect();
+    assert_eq!(printed.len(), (0..records).filter(|record| record % 30 == 7).count());
+    assert_eq!(opened, printed);
+}
+
+async fn bucket_id(w: &World) -> BucketId {
+    let row = w.meta.get(&[key::bucket_key(w.store.account(), "app")]).await.unwrap().remove(0).unwrap();
+    BucketRecord::decode(&row.value).unwrap().id
 }
 
 /// What a seed does with one key or portion.
