@@ -138,9 +138,14 @@ REFUSED = [
 ]
 
 
+DEFAULT_SIZE = "all_storage_classes_128K"
+
+
 def read(call, field):
     answer = getattr(s3, f"get_{call}")(Bucket=BUCKET)
     answer.pop("ResponseMetadata")
+    # Told of every lifecycle configuration, as S3 does since there are transitions by size.
+    assert answer.pop("TransitionDefaultMinimumObjectSize", DEFAULT_SIZE) == DEFAULT_SIZE
     return answer[field] if field else answer
 
 
