@@ -308,7 +308,10 @@ pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
     if !portion.description.is_empty() {
         text.push_str(&format!("about     {}\n", clean(&portion.description)));
     }
-    text.push_str(&format!("rotation  every {} days, or at a cap\n", portion.rotation_days));
+    match portion.rotation_days {
+        0 => text.push_str("rotation  at a cap\n"),
+        days => text.push_str(&format!("rotation  every {days} days, or at a cap\n")),
+    }
     if found.rewrapping {
         text.push_str("parts are being moved to the newest version\n");
     }
