@@ -195,6 +195,11 @@ fn told(portion: keys::Portion) -> Portion {
     }
 }
 
+/// Who signs requests of the admin API is the root.
+fn named(store: &Store) -> keys::Portions {
+    store.portions().by("root")
+}
+
 async fn find(store: &Store, name: &str) -> Result<keys::Portion, Error> {
     store.portions().find(store.account(), name).await.map_err(failed)
 }
@@ -213,7 +218,7 @@ pub(crate) async fn list(Home(store): Home, Query(page): Query<Page>) -> Answer<
 
 pub(crate) async fn create(Home(store): Home, Json(new): Json<MakePortion>) -> Answer<Portion> {
     let new = NewPortion { name: Some(new.name), description: new.description, ..NewPortion::default() };
-    let made = store.portions().create(store.account(), new, Maker::Customer).await.map_err(failed)?;
+    let made = named(&store).create(store.account(), new, Maker::Customer).await.map_err(failed)?;
     Ok(Json(told(made)))
 }
 
@@ -238,7 +243,7 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
         SetPortion::Keep => Switch::KeepAfterAll,
     };
     let id = find(&store, &name).await?.id;
-    let set = store.portions().switch(store.account(), id, switch).await.map_err(failed)?;
+    let set = named(&store).switch(store.account(), id, switch).await.map_err(failed)?;
     if switch == (Switch::Shred { days: 0 }) {
         store.wake_rewrap();
     }
@@ -247,7 +252,7 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
 
 pub(crate) async fn rotate(Home(store): Home, Path(name): Path<String>, Json(rotate): Json<Rotate>) -> Answer<Portion> {
     let id = find(&store, &name).await?.id;
-    let rotated = store.portions().rotate(store.account(), id, rotate.rewrap).await.map_err(failed)?;
+    let rotated = named(&store).rotate(store.account(), id, rotate.rewrap).await.map_err(failed)?;
     if rotate.rewrap {
         store.wake_rewrap();
     }
@@ -293,7 +298,7 @@ pub(crate) async fn rules(Home(store): Home) -> Answer<RulesDocument> {
 
 pub(crate) async fn put_rules(Home(store): Home, Json(rules): Json<RulesDocument>) -> Answer<Done> {
     let document = rules.document.unwrap_or_else(|| r#"{"rules": []}"#.to_owned());
-    store.portions().put_rules(store.account(), &document).await.map_err(failed)?;
+    named(&store).put_rules(store.account(), &document).await.map_err(failed)?;
     Ok(Json(Done {}))
 }
 

@@ -30,6 +30,6 @@ pub use entry::{ENTRY_MAX, Entry, Event, Outcome};
 pub use error::{AuditError, Fault, Wrong};
 pub use log::{APPEND_MAX, Log, Options, State, Status};
 pub use note::{Signer, VerifierKey};
-pub use prove::{ConsistencyProof, InclusionProof, consistency, entry, prove};
+pub use prove::{ConsistencyProof, InclusionProof, consistency, entry, prove, size};
 pub use tree::Hash;
-pub use verify::{Report, checkpoint, verify};
+pub use verify::{Report, checkpoint, verify, verify_unsigned};

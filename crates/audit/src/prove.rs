@@ -187,6 +187,14 @@ pub fn entry(dir: &Path, index: u64) -> Result<Entry, AuditError> {
     found.filter(|entry| entry.sequence == index).ok_or_else(|| fault(Wrong::Tile).into())
 }
 
+/// Entries under the newest checkpoint, which is believed: those that [`entry`] and [`prove`] know.
+///
+/// # Errors
+/// [`AuditError::Damaged`] when there is no checkpoint, [`AuditError::BadCheckpoint`], [`AuditError::Io`].
+pub fn size(dir: &Path) -> Result<u64, AuditError> {
+    Ok(newest(dir)?.1.size)
+}
+
 fn newest(dir: &Path) -> Result<(String, Checkpoint), AuditError> {
     let missing = || Fault { sequence: 0, file: CHECKPOINT.to_owned(), wrong: Wrong::CheckpointMissing };
     let note = verify::checkpoint(dir)?.ok_or_else(missing)?;

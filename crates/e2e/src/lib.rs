@@ -174,6 +174,15 @@ impl Server {
         }
     }
 
+    /// SIGTERM, and waits until it has wound down.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+            assert!(sent.expect("kill runs").success());
+            let _ = child.wait();
+        }
+    }
+
     /// Runs a `holdfast` command against this server; gives its exit code and output.
     pub fn holdfast(&self, args: &[&str]) -> (i32, String) {
         let mut command = Command::new(env("HOLDFAST_E2E_BIN"));

@@ -1,4 +1,4 @@
-//! The root key in the hands of people: shares that bring it back, a passphrase that seals it.
+//! The root key in the hands of people: shares that bring it back, a passphrase that seals it. What was done with keys.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -184,4 +184,68 @@ fn a_sealed_root_key_takes_its_passphrase() {
     server.boot_with(&["--passphrase-file", &right]);
     assert!(server.log().contains("the root key lies in clear"), "{}", server.log());
     comes_back(&server);
+}
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn what_is_done_with_portions_is_in_the_audit_log() {
+    let mut server = Server::start();
+    for args in [
+        &["portion", "create", "ledger"][..],
+        &["portion", "rotate", "ledger"],
+        &["portion", "disable", "ledger"],
+        &["portion", "enable", "ledger"],
+        &["portion", "shred", "ledger", "--days", "7"],
+        &["portion", "keep", "ledger"],
+    ] {
+        let (code, out) = server.holdfast(args);
+        assert_eq!(code, 0, "{args:?}: {out}");
+    }
+    let expected = [
+        "portion:create",
+        "portion:rotate",
+        "portion:disable",
+        "portion:enable",
+        "portion:shred-scheduling",
+        "portion:shred-scheduled",
+        "portion:kept",
+    ];
+    let audit = |server: &Server, args: &[&str]| run(server, &[&["audit"], args].concat(), "", None);
+    // The checkpoint that covers the last entry comes within a second or at the stop.
+    server.stop();
+    let told = audit(&server, &["list", "--json"]);
+    told.is(0, &[]);
+    let entries: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    let entries = entries.as_array().expect("entries");
+    let actions: Vec<&str> = entries.iter().filter_map(|entry| entry["action"].as_str()).collect();
+    assert_eq!(actions, expected);
+    assert!(entries.iter().all(|entry| entry["principal"] == "root" && entry["resource"] == "portion/ledger"));
+    audit(&server, &["list", "--from", "1", "--limit", "1"]).is(0, &["portion:rotate", "version=2"]);
+
+    let key = audit(&server, &["key"]).out;
+    let key = key.trim();
+    audit(&server, &["verify"]).is(0, &["whole: 7 entries, 7 of them signed", "only against the key"]);
+    audit(&server, &["verify", "--key", key]).is(0, &["whole", "against the key given"]);
+    audit(&server, &["verify", "--key", "nonsense"]).is(64, &["not a verifier key"]);
+    audit(&server, &["prove", "3"]).is(0, &["c2sp.org/tlog-proof@v1\nindex 3\n"]);
+    audit(&server, &["prove", "7"]).is(2, &["7 is not among them"]);
+
+    // It goes on after a restart; a copy elsewhere has no root key beside it.
+    server.boot();
+    server.kill();
+    let copy = server.dir().join("copy");
+    let copied = Command::new("cp").arg("-r").arg(server.dir().join("data/audit")).arg(&copy).status();
+    assert!(copied.expect("cp runs").success());
+    let at = copy.to_str().expect("a path");
+    audit(&server, &["verify", at]).is(0, &["whole: 7 entries", "only chain and tree"]);
+    audit(&server, &["verify", at, "--key", key]).is(0, &["whole: 7 entries"]);
+
+    let segment = std::fs::read_dir(copy.join("entries")).expect("segments").next().expect("one").expect("one").path();
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    let text = String::from_utf8(bytes.clone()).expect("text");
+    bytes[text.find("portion:enable").expect("the entry") + 8] ^= 1;
+    std::fs::write(&segment, bytes).expect("a segment");
+    for args in [&["verify", at, "--key", key][..], &["verify", at]] {
+        audit(&server, args).is(1, &["not whole: entry 3 is the first", "entry 3 was altered"]);
+    }
 }

@@ -217,6 +217,10 @@ mod tests {
         let kek = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
         let secret = kek.derive_secret(b"temporary/1HFTSALICE").unwrap();
         assert_eq!(hex::encode(*secret), "8f87e9d3501cfd138127479c263aea681002f2cf9d5039e6216424562e6ecde8");
+        let seed = kek.derive_secret(b"audit/1").unwrap();
+        assert_eq!(hex::encode(*seed), "e55bf19d24c0b1bb4c007bdc5aad3c1e1d28ef6f8eed4c93a12c7f3def8011c9");
+        let name = kek.derive_secret(b"audit-name/1").unwrap();
+        assert_eq!(hex::encode(*name), "50e3d3d009ef26c30a2124600529e1ded5489b4507734103046fb9f52b853b38");
     }
 
     /// KWP itself would unwrap shorter keys: a wrap that is not of 32 bytes is none of ours.

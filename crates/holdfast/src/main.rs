@@ -1,5 +1,6 @@
 //! Holdfast: one binary, server and command line.
 
+mod audit_log;
 mod cli;
 mod command;
 mod config;
@@ -45,6 +46,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Serve(args) => runtime.block_on(serve::serve(args)),
         Command::Config(args) => command::config::run(args, json),
+        Command::Audit(args) => command::audit::run(&cli.admin, args, json),
         Command::Completions { shell } => command::completions::run(shell),
         Command::Key(KeysCommand::Exposure { tenant, exposure }) => {
             let args = PortionArgs { tenant, command: PortionCommand::Exposure(exposure) };

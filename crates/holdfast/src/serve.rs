@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::audit_log::AuditLog;
 use crate::cli::{LogFormat, ServeArgs};
 use crate::config::{self, Config, Mistakes};
 use crate::credentials::{self, Credentials, Source};
@@ -39,7 +40,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     make_private_dir(&config.data_dir)?;
     let _lock = lock(&config.data_dir)?;
     let (root, source) = credentials::obtain(&config.data_dir.join("credentials"), doors.rng.as_ref())?;
-    let store = open_store(&config, &doors, &root).await?;
+    let (store, audit) = open_store(&config, &doors, &root).await?;
     let recorder = PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(format!("metrics: {e}")))?;
 
     let s3_listener = s3::bind(config.listen).map_err(|e| cannot_listen(&e, "--listen"))?;
@@ -84,10 +85,11 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     if tokio::time::timeout(STOP_WITHIN, wind_down).await.is_err() {
         tracing::warn!("some requests were still under way; nothing acknowledged is lost");
     }
+    audit.close().await;
     ended.map_or(Ok(Exit::Ok), |error| Err(Failure::new(error)))
 }
 
-async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Result<Store, Failure> {
+async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Result<(Store, Arc<AuditLog>), Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
     let meta_path = config.data_dir.join("meta/meta.redb");
     let first_start = !meta_path.exists();
@@ -105,7 +107,9 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     let specs = open_sites(config).await?;
     let pool = Arc::new(Pool::new(specs, doors.clock.clone(), PoolOptions::default()));
     let meta = Embedded::open(EmbeddedOptions { path: meta_path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
+    let audit = AuditLog::open(config.data_dir.join("audit"), &keyring).await?;
     let options = Options {
+        auditor: Some(audit.clone()),
         gc_grace_ms: config.collect_after_ms,
         lifecycle_day: config.lifecycle_day,
         buffer_bytes: config.body_memory,
@@ -113,9 +117,10 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
         ..Options::new(doors.clone())
     };
     let keys = (root.access_key.clone(), root.secret_key.clone());
-    Store::open(Arc::new(meta), pool, keyring, keys, options)
+    let store = Store::open(Arc::new(meta), pool, keyring, keys, options)
         .await
-        .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))
+        .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))?;
+    Ok((store, audit))
 }
 
 /// With a passphrase a first start makes a sealed root key. One that is in clear is opened all the same, so that

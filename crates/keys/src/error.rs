@@ -52,6 +52,14 @@ pub enum PortionError {
     /// What was sealed by the KMS API is under another key than the caller says.
     #[error("the ciphertext was made under another key than the one named")]
     OtherKey,
+    /// It must not happen unrecorded, and the audit log took no record. Nothing was changed.
+    #[error("nothing was changed, since the audit log {log} takes no record: {reason}; put that right and try again")]
+    Unrecorded {
+        /// The folder.
+        log: String,
+        /// Why, and the cure.
+        reason: String,
+    },
     /// The rules are none.
     #[error(transparent)]
     Rules(#[from] RulesError),
@@ -79,6 +87,7 @@ impl Classify for PortionError {
             Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::Contended => ErrorKind::Conflict,
             Self::Disabled(_) | Self::PendingShred { .. } | Self::Shredded(_) | Self::OtherKey => ErrorKind::Denied,
             Self::Invalid(_) | Self::Ciphertext | Self::Rules(_) => ErrorKind::Invalid,
+            Self::Unrecorded { .. } => ErrorKind::Unavailable,
             Self::Key(error) => error.kind(),
             Self::Meta(error) => error.kind(),
             Self::Commit(error) => error.kind(),

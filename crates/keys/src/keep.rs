@@ -144,7 +144,9 @@ impl Portions {
             checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
             writes: vec![Write::Put(row_key, next.encode()), Write::Put(next_key, fresh.encode())],
         };
-        self.commit_once(batch).await
+        self.commit_once(batch).await?;
+        self.tell(self.event_of(account, "portion:version", id, &next.name).with("version", next.version)).await;
+        Ok(())
     }
 
     /// A version of a portion's key, to open what is under it.

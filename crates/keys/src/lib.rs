@@ -4,6 +4,7 @@
 //!
 //! [`Keyring`] holds the root key and knows no metadata; [`Portions`] is the rest.
 
+mod audit;
 mod cache;
 mod error;
 mod keep;
@@ -25,6 +26,7 @@ use envelope::{Dek, EnvelopeError, Kek, WrappedKey};
 use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
+pub use audit::{AuditEvent, AuditOutcome, Auditor};
 pub use cache::LEASE_MS;
 pub use envelope::{SHARES_MAX, Share, ShareError};
 pub use error::PortionError;
@@ -46,6 +48,12 @@ const BUCKET_KEYS_MAX: usize = 10_000;
 
 /// Secret bytes of temporary credentials: 40 characters, as long as AWS's.
 const TEMPORARY_SECRET_BYTES: usize = 30;
+
+/// What the audit log's signing key and its name are derived for.
+const AUDIT_CONTEXT: &[u8] = b"audit/1";
+const AUDIT_NAME_CONTEXT: &[u8] = b"audit-name/1";
+/// Bytes that tell one audit log from all others.
+const AUDIT_NAME_BYTES: usize = 8;
 
 /// Why a key is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -223,6 +231,24 @@ impl Keyring {
     pub fn temporary_secret(&self, access_key: &str) -> Result<Zeroizing<String>, KeyError> {
         let bytes = self.root.derive_secret(&temporary_context(access_key))?;
         Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&bytes[..TEMPORARY_SECRET_BYTES])))
+    }
+
+    /// The seed of the key that signs the audit log's checkpoints: it follows from the root key, so that who has
+    /// that one can check them, and nothing else is to be kept.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn audit_seed(&self) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        Ok(self.root.derive_secret(AUDIT_CONTEXT)?)
+    }
+
+    /// The audit log's name: another one for each root key, and the same wherever that key is. No secret.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn audit_name(&self) -> Result<String, KeyError> {
+        let bytes = self.root.derive_secret(AUDIT_NAME_CONTEXT)?;
+        Ok(format!("holdfast/{}", hex::encode(&bytes[..AUDIT_NAME_BYTES])))
     }
 
     /// Seals what a session token says, for the access key that it belongs to.

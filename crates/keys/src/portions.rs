@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base::{AccountId, Doors, PortionId};
 use meta::record::{
     AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, Record, RewrapRecord, RulesRecord, key,
 };
 use meta::{Batch, Check, CommitError, Engine, Range, Version, Write};
 
+use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
 use crate::rules::{PORTION_NAME_MAX, Rules};
@@ -31,12 +33,16 @@ pub const SHRED_DAYS_MAX: u32 = 30;
 const ATTEMPTS: usize = 20;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
-/// Portions of all tenants, and the versions of their keys.
+/// Portions of all tenants, and the versions of their keys. Cheap to clone.
+#[derive(Clone)]
 pub struct Portions {
     pub(crate) meta: Arc<dyn Engine>,
     pub(crate) doors: Doors,
     pub(crate) ring: Arc<Keyring>,
-    pub(crate) caches: Caches,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) auditor: Option<Arc<dyn Auditor>>,
+    /// In whose name changes are made; the server's own where none is known.
+    pub(crate) actor: Option<Arc<str>>,
 }
 
 /// A portion, as it stands.
@@ -109,7 +115,7 @@ pub enum Switch {
 impl Portions {
     /// Portions over an engine, their keys under a keyring's root.
     pub fn new(meta: Arc<dyn Engine>, ring: Arc<Keyring>, doors: Doors) -> Self {
-        Self { meta, doors, ring, caches: Caches::default() }
+        Self { meta, doors, ring, caches: Arc::default(), auditor: None, actor: None }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -152,7 +158,12 @@ impl Portions {
             ],
         };
         match self.meta.commit(batch).await {
-            Ok(()) => Ok(Portion { id, record }),
+            Ok(()) => {
+                let made_by = if record.made_by == Maker::Rule { "rule" } else { "customer" };
+                let event = self.event_of(account, "portion:create", id, &record.name);
+                self.tell(event.with("made_by", made_by)).await;
+                Ok(Portion { id, record })
+            }
             Err(CommitError::Failed { .. }) => Err(PortionError::Exists(record.name)),
             Err(error) => Err(error.into()),
         }
@@ -289,7 +300,7 @@ impl Portions {
         id: PortionId,
         change: impl Fn(&mut PortionRecord) -> Result<(), PortionError>,
     ) -> Result<Portion, PortionError> {
-        self.update(account, id, |record| {
+        let described = self.update(account, id, |record| {
             let (state, version) = (record.state, record.version);
             change(record)?;
             (record.state, record.version) = (state, version);
@@ -301,35 +312,49 @@ impl Portions {
                 ));
             }
             Ok(Batch::default())
-        })
-        .await
+        });
+        let described = described.await?;
+        let event = self.event_of(account, "portion:describe", id, &described.record.name);
+        self.tell(event.with("rotation_days", described.record.rotation_days)).await;
+        Ok(described)
     }
 
     /// Enables, disables, or says when to shred. Counts at once in this process, and elsewhere
     /// when the lease there ends.
     ///
     /// # Errors
-    /// [`PortionError::NoSuchPortion`], [`PortionError::Invalid`], the state that forbids it, or a
-    /// metadata error.
+    /// [`PortionError::NoSuchPortion`], [`PortionError::Invalid`], the state that forbids it,
+    /// [`PortionError::Unrecorded`] before a shredding, or a metadata error.
     pub async fn switch(&self, account: AccountId, id: PortionId, switch: Switch) -> Result<Portion, PortionError> {
         let now = self.now_ms();
-        let switched = self.update(account, id, |record| {
-            record.state = match (switch, record.state) {
-                (_, PortionState::Shredded(_)) => return Err(PortionError::Shredded(record.name.clone())),
-                (Switch::KeepAfterAll, PortionState::PendingShred(_)) => PortionState::Disabled,
-                (Switch::KeepAfterAll, _) => return Err(PortionError::NotPending(record.name.clone())),
-                (_, PortionState::PendingShred(at_ms)) => {
-                    return Err(PortionError::PendingShred { name: record.name.clone(), at_ms });
-                }
-                (Switch::Enable, _) => PortionState::Enabled,
-                (Switch::Disable, _) => PortionState::Disabled,
-                (Switch::Shred { days }, _) if days <= SHRED_DAYS_MAX => {
-                    PortionState::PendingShred(now + u64::from(days) * DAY_MS)
-                }
-                (Switch::Shred { .. }, _) => {
-                    return Err(PortionError::Invalid("a portion is shredded after 0 to 30 days"));
-                }
+        let Switch::Shred { days } = switch else {
+            let switched = self.update_state(account, id, switch, now).await?;
+            let action = match switch {
+                Switch::Enable => "portion:enable",
+                Switch::Disable => "portion:disable",
+                _ => "portion:kept",
             };
+            self.tell(self.event_of(account, action, id, &switched.record.name)).await;
+            return Ok(switched);
+        };
+        let record = self.row(account, id).await?.0;
+        switched_state(&record, switch, now)?;
+        let event = |action| self.event_of(account, action, id, &record.name).with("days", days);
+        self.announce(event("portion:shred-scheduling")).await?;
+        let switched = self.update_state(account, id, switch, now).await;
+        self.tell_end(&switched, event("portion:shred-scheduled")).await;
+        switched
+    }
+
+    async fn update_state(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        switch: Switch,
+        now: u64,
+    ) -> Result<Portion, PortionError> {
+        let switched = self.update(account, id, |record| {
+            record.state = switched_state(record, switch, now)?;
             Ok(Batch::default())
         });
         let switched = switched.await;
@@ -340,7 +365,7 @@ impl Portions {
     /// Destroys the keys of a portion whose time has come; `false` when it has not.
     ///
     /// # Errors
-    /// A metadata error.
+    /// [`PortionError::Unrecorded`] before anything is destroyed, or a metadata error.
     pub async fn shred(&self, account: AccountId, id: PortionId) -> Result<bool, PortionError> {
         let now = self.now_ms();
         let (record, version) = self.row(account, id).await?;
@@ -348,6 +373,9 @@ impl Portions {
             PortionState::PendingShred(at_ms) if at_ms <= now => {}
             _ => return Ok(false),
         }
+        let event = |action| self.event_of(account, action, id, &record.name);
+        self.announce(event("portion:shredding")).await?;
+        let told = event("portion:shredded").with("versions", record.version);
         // The key rows first, in steps, since there may be many; the state last, so that a crash
         // half-way is a portion that is still to be shredded.
         loop {
@@ -373,6 +401,7 @@ impl Portions {
         self.commit_once(batch).await?;
         self.caches.forget(id);
         self.caches.forget_names();
+        self.tell(told).await;
         Ok(true)
     }
 
@@ -405,6 +434,8 @@ impl Portions {
             match self.meta.commit(batch).await {
                 Ok(()) => {
                     self.caches.forget(id);
+                    let event = self.event_of(account, "portion:rotate", id, &record.name);
+                    self.tell(event.with("version", record.version).with("rewrap", rewrap)).await;
                     return Ok(Portion { id, record });
                 }
                 Err(CommitError::Failed { .. }) => {}
@@ -470,14 +501,17 @@ impl Portions {
             .filter(|old| old.version < work.below && !old.given_out)
             .map(|old| old.version)
             .collect();
-        for version in old {
-            let row_key = key::key_version_key(id, version);
+        let name = if old.is_empty() { String::new() } else { self.row(account, id).await?.0.name };
+        for number in old {
+            let row_key = key::key_version_key(id, number);
+            let event = self.event_of(account, "portion:version-destroyed", id, &name);
             let Some((record, version)) = self.record::<PortionKeyRecord>(row_key.clone()).await? else { continue };
             // A message may have been sealed under it meanwhile.
             if !record.given_out {
                 let checks = vec![Check::Is(row_key.clone(), version)];
                 match self.commit_once(Batch { checks, writes: vec![Write::Delete(row_key)] }).await {
-                    Ok(()) | Err(PortionError::Contended) => {}
+                    Ok(()) => self.tell(event.with("version", number)).await,
+                    Err(PortionError::Contended) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -519,14 +553,19 @@ impl Portions {
     /// Puts the rules of an account in place of those that were.
     ///
     /// # Errors
-    /// [`PortionError::Rules`], or a metadata error.
+    /// [`PortionError::Rules`], [`PortionError::Unrecorded`], or a metadata error.
     pub async fn put_rules(&self, account: AccountId, document: &str) -> Result<(), PortionError> {
         Rules::parse(document)?;
         let record = RulesRecord { document: document.to_owned(), modified_ms: self.now_ms() };
         let writes = vec![Write::Put(key::portion_rules_key(account), record.encode())];
-        self.commit_once(Batch { checks: vec![], writes }).await?;
+        // The document may be longer than a record: its hash tells which one it was.
+        let hash = hex::encode(digest(&SHA256, document.as_bytes()));
+        let event = |action| self.event(account, action, "portion-rules".to_owned()).with("sha256", &hash);
+        self.announce(event("portion:rules-changing")).await?;
+        let put = self.commit_once(Batch { checks: vec![], writes }).await;
         self.caches.forget_rules(account);
-        Ok(())
+        self.tell_end(&put, event("portion:rules")).await;
+        put
     }
 
     /// The rules of an account, parsed.
@@ -561,7 +600,10 @@ impl Portions {
             writes: vec![Write::Put(row_key, record.encode())],
         };
         match self.meta.commit(batch).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.tell(self.event_of_alias(account, "alias:create", alias).with("id", dashed(id))).await;
+                Ok(())
+            }
             Err(CommitError::Failed { check: 0 }) => Err(PortionError::AliasExists(alias.to_owned())),
             Err(CommitError::Failed { .. }) => Err(PortionError::NoSuchPortion(id.to_string())),
             Err(error) => Err(error.into()),
@@ -576,12 +618,15 @@ impl Portions {
         let row_key = key::alias_key(account, alias);
         let found = self.record::<AliasRecord>(row_key.clone()).await?;
         let (mut record, version) = found.ok_or_else(|| PortionError::NoSuchPortion(format!("alias/{alias}")))?;
+        let event = self.event_of_alias(account, "alias:update", alias).with("from", dashed(record.portion));
         (record.portion, record.updated_ms) = (id, self.now_ms());
         let batch = Batch {
             checks: vec![Check::Is(row_key.clone(), version), Check::Present(key::portion_key(account, id))],
             writes: vec![Write::Put(row_key, record.encode())],
         };
-        self.commit_once(batch).await
+        self.commit_once(batch).await?;
+        self.tell(event.with("id", dashed(id))).await;
+        Ok(())
     }
 
     /// Takes an alias away.
@@ -592,7 +637,10 @@ impl Portions {
         let row_key = key::alias_key(account, alias);
         let batch = Batch { checks: vec![Check::Present(row_key.clone())], writes: vec![Write::Delete(row_key)] };
         match self.meta.commit(batch).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.tell(self.event_of_alias(account, "alias:delete", alias)).await;
+                Ok(())
+            }
             Err(CommitError::Failed { .. }) => Err(PortionError::NoSuchPortion(format!("alias/{alias}"))),
             Err(error) => Err(error.into()),
         }
@@ -632,6 +680,24 @@ pub(crate) fn open_state(record: &PortionRecord) -> Result<(), PortionError> {
         PortionState::PendingShred(at_ms) => Err(PortionError::PendingShred { name: name(), at_ms }),
         PortionState::Shredded(_) => Err(PortionError::Shredded(name())),
     }
+}
+
+/// The state after a switch, or why it stays.
+fn switched_state(record: &PortionRecord, switch: Switch, now: u64) -> Result<PortionState, PortionError> {
+    Ok(match (switch, record.state) {
+        (_, PortionState::Shredded(_)) => return Err(PortionError::Shredded(record.name.clone())),
+        (Switch::KeepAfterAll, PortionState::PendingShred(_)) => PortionState::Disabled,
+        (Switch::KeepAfterAll, _) => return Err(PortionError::NotPending(record.name.clone())),
+        (_, PortionState::PendingShred(at_ms)) => {
+            return Err(PortionError::PendingShred { name: record.name.clone(), at_ms });
+        }
+        (Switch::Enable, _) => PortionState::Enabled,
+        (Switch::Disable, _) => PortionState::Disabled,
+        (Switch::Shred { days }, _) if days <= SHRED_DAYS_MAX => {
+            PortionState::PendingShred(now + u64::from(days) * DAY_MS)
+        }
+        (Switch::Shred { .. }, _) => return Err(PortionError::Invalid("a portion is shredded after 0 to 30 days")),
+    })
 }
 
 pub(crate) fn next_version(record: &PortionRecord) -> Result<u32, PortionError> {

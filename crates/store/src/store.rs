@@ -37,6 +37,8 @@ pub struct Options {
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
     pub events: EventOptions,
+    /// Whom changes of portions are told.
+    pub auditor: Option<Arc<dyn keys::Auditor>>,
     /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
     /// drives them by hand.
     pub background: bool,
@@ -51,6 +53,7 @@ impl Options {
             buffer_bytes: 112 << 20,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
+            auditor: None,
             background: true,
         }
     }
@@ -106,7 +109,7 @@ impl Store {
         let meta: Arc<dyn Engine> = Arc::new(Watched { engine: meta, outbox: outbox.clone() });
         let keys = Arc::new(keys);
         let inner = Inner {
-            portions: Portions::new(meta.clone(), keys.clone(), options.doors.clone()),
+            portions: Portions::new(meta.clone(), keys.clone(), options.doors.clone()).audited(options.auditor.clone()),
             meta,
             outbox,
             pool,

@@ -1,5 +1,6 @@
 //! Commands, one file each.
 
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod group;

@@ -168,7 +168,7 @@ fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<E
 }
 
 /// The root key that is there, opened by whatever seals it.
-fn present(file: &RootFile, passphrase: &PassphraseArgs) -> Result<Option<RootKey>, Failure> {
+pub(crate) fn present(file: &RootFile, passphrase: &PassphraseArgs) -> Result<Option<RootKey>, Failure> {
     match file.open(&PlainFile) {
         Err(RootError::Seal { source: SealError::Sealed, .. }) => {
             Ok(file.open(&passphrase::given_or_typed(passphrase, false)?)?)
@@ -177,7 +177,7 @@ fn present(file: &RootFile, passphrase: &PassphraseArgs) -> Result<Option<RootKe
     }
 }
 
-fn missing(file: &RootFile) -> Failure {
+pub(crate) fn missing(file: &RootFile) -> Failure {
     Failure::new(format!("there is no root key {}", file.path().display())).hint(
         "name the server's data directory with --data-dir, or write the key from shares: holdfast key root recover",
     )

@@ -6,7 +6,7 @@
 //! row in its batch.
 
 use base::{AccountId, Classify, ErrorKind, PortionId};
-use keys::{Wrap, wraps_of};
+use keys::{PortionError, Wrap, wraps_of};
 use meta::record::{Encryption, RewrapRecord, key};
 use meta::{Batch, Check, Write};
 
@@ -172,7 +172,12 @@ impl Store {
         loop {
             let (portions, more) = self.0.portions.list(account, after, 1000).await?;
             for portion in &portions {
-                if self.0.portions.shred(account, portion.id).await? {
+                let shredded = match self.0.portions.shred(account, portion.id).await {
+                    // Told where it happened, and tried again by the next pass: the rest must not wait for the audit log.
+                    Err(PortionError::Unrecorded { .. }) => false,
+                    shredded => shredded?,
+                };
+                if shredded {
                     tracing::warn!(portion = %portion.record.name, id = %portion.id, "a portion was shredded");
                 }
             }

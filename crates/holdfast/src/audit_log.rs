@@ -1,0 +1,105 @@
+//! The audit log of a running server: what `keys` tells is appended to the log in the data directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use audit::{AuditError, Event, Log, Options, Outcome, Signer, State, VerifierKey};
+use keys::{AuditEvent, AuditOutcome, Auditor, KeyError, Keyring, PortionError};
+
+use crate::exit::{Failure, chain};
+
+/// The open log; `None` once it is closed.
+pub(crate) struct AuditLog {
+    dir: PathBuf,
+    log: Mutex<Option<Log>>,
+}
+
+impl AuditLog {
+    /// Reads all of what is there, so that nothing is signed that nobody looked at.
+    pub(crate) async fn open(dir: PathBuf, keyring: &Keyring) -> Result<Arc<Self>, Failure> {
+        let signer = signer(keyring)?;
+        let path = dir.clone();
+        let opening = tokio::task::spawn_blocking(move || Log::open(&path, signer, Options::default()));
+        let opened = opening.await.map_err(|error| Failure::new(format!("opening the audit log: {error}")))?;
+        let log = opened.map_err(|error| refused(&dir, &error))?;
+        let opened = Self { dir, log: Mutex::new(Some(log)) };
+        opened.gauge();
+        Ok(Arc::new(opened))
+    }
+
+    /// Signs a last checkpoint. What comes later is refused, and told.
+    pub(crate) async fn close(&self) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(log) = log else { return };
+        match tokio::task::spawn_blocking(move || log.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the audit log ended without its last checkpoint"),
+            Err(error) => tracing::error!(%error, "the audit log ended without its last checkpoint"),
+        }
+    }
+
+    async fn append(&self, event: Event) -> Result<(), AuditError> {
+        // It is on its way when this returns: the lock is not held while it waits for the disk.
+        let appended = match self.log.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(log) => log.append(vec![event]),
+            None => return Err(AuditError::Closed),
+        };
+        let appended = appended.await.map(|_| ());
+        self.gauge();
+        appended
+    }
+
+    fn gauge(&self) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(status) = log.as_ref().map(Log::status) else { return };
+        metrics::gauge!("holdfast_audit_entries").set(status.entries as f64);
+        for (state, name) in [(State::Ok, "ok"), (State::Reserve, "reserve"), (State::Stopped, "stopped")] {
+            metrics::gauge!("holdfast_audit_state", "state" => name).set(f64::from(u8::from(status.state == state)));
+        }
+    }
+}
+
+#[async_trait]
+impl Auditor for AuditLog {
+    async fn record(&self, event: AuditEvent) -> Result<(), PortionError> {
+        let AuditEvent { time_ms, account, actor, action, resource, outcome, details } = event;
+        let event = Event {
+            time_ms,
+            principal: actor,
+            account,
+            action: action.to_owned(),
+            resource,
+            outcome: match outcome {
+                AuditOutcome::Done => Outcome::Allowed,
+                AuditOutcome::Failed => Outcome::Failed,
+            },
+            request_id: String::new(),
+            details,
+        };
+        let unrecorded =
+            |error: AuditError| PortionError::Unrecorded { log: self.dir.display().to_string(), reason: chain(&error) };
+        self.append(event).await.map_err(unrecorded)
+    }
+}
+
+fn signer(keyring: &Keyring) -> Result<Signer, Failure> {
+    let failed = |error: KeyError| Failure::new(chain(&error));
+    let (name, seed) = (keyring.audit_name().map_err(failed)?, keyring.audit_seed().map_err(failed)?);
+    Signer::from_seed(&name, &seed).map_err(|error| Failure::new(chain(&error)))
+}
+
+/// What others verify the log of this root key with.
+pub(crate) fn verifier(keyring: &Keyring) -> Result<VerifierKey, Failure> {
+    Ok(signer(keyring)?.verifier().clone())
+}
+
+fn refused(dir: &Path, error: &AuditError) -> Failure {
+    let failure = Failure::new(format!("the audit log {}: {}", dir.display(), chain(error)));
+    match error {
+        AuditError::Damaged(_) | AuditError::Signature { .. } | AuditError::BadCheckpoint(_) => failure.hint(
+            "`holdfast audit verify` tells what is wrong; to start with a new log, move the folder elsewhere and keep it",
+        ),
+        _ => failure,
+    }
+}

@@ -1,0 +1,238 @@
+//! `holdfast audit`: reads the log in its folder. The server may run or not.
+
+use std::path::{Path, PathBuf};
+
+use audit::{AuditError, Entry, Outcome, Report, VerifierKey};
+use base::AccountId;
+use keys::{Keyring, PlainFile, RootError, RootFile, SealError};
+use serde::Serialize;
+
+use crate::audit_log;
+use crate::cli::{AdminArgs, AuditCommand, PassphraseArgs};
+use crate::command::{data_dir, now_ms, print, root, say};
+use crate::exit::{Exit, Failure, chain};
+use crate::{passphrase, render};
+
+pub(crate) fn run(admin: &AdminArgs, command: AuditCommand, json: bool) -> Result<Exit, Failure> {
+    let home = data_dir(admin);
+    match command {
+        AuditCommand::Verify { dir, key, passphrase } => {
+            let dir = dir.unwrap_or_else(|| home.join("audit"));
+            verify(&dir, key.as_deref(), &passphrase, json)
+        }
+        AuditCommand::List { from, limit } => list(&there(home.join("audit"))?, from, limit, json),
+        AuditCommand::Prove { entry } => {
+            say(&audit::prove(&there(home.join("audit"))?, entry)?.to_string())?;
+            Ok(Exit::Ok)
+        }
+        AuditCommand::Key { passphrase } => {
+            let file = RootFile::new(home.join("root.key"));
+            let key = root::present(&file, &passphrase)?.ok_or_else(|| root::missing(&file))?;
+            say(&format!("{}\n", audit_log::verifier(&Keyring::of(&key))?))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        Self::new(chain(&error))
+    }
+}
+
+fn there(dir: PathBuf) -> Result<PathBuf, Failure> {
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    Err(Failure::new(format!("there is no audit log {}", dir.display()))
+        .hint("name the server's data directory with --data-dir; the log is made when the server starts"))
+}
+
+/// What the signature was checked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum CheckedBy {
+    /// A key that was given.
+    Given,
+    /// The key that the root key beside the log gives.
+    RootKey,
+    /// None.
+    Nothing,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    whole: bool,
+    entries: u64,
+    signed: Option<u64>,
+    checked_by: CheckedBy,
+    torn_bytes: u64,
+    first_wrong: Option<u64>,
+    faults: Vec<String>,
+}
+
+fn verify(dir: &Path, key: Option<&str>, passphrase: &PassphraseArgs, json: bool) -> Result<Exit, Failure> {
+    let dir = there(dir.to_owned())?;
+    let (key, checked_by) = match key {
+        Some(text) => {
+            let parsed: Result<VerifierKey, AuditError> = text.trim().parse();
+            (Some(parsed.map_err(|error| Failure::usage(chain(&error)))?), CheckedBy::Given)
+        }
+        None => match beside(&dir, passphrase)? {
+            Some(key) => (Some(key), CheckedBy::RootKey),
+            None => (None, CheckedBy::Nothing),
+        },
+    };
+    let report = match &key {
+        Some(key) => audit::verify(&dir, key)?,
+        None => audit::verify_unsigned(&dir)?,
+    };
+    let verified = told(&report, checked_by);
+    print(&verified, json, text)?;
+    Ok(if verified.whole { Exit::Ok } else { Exit::No })
+}
+
+/// The key that the root key in the folder above gives, if that can be read without asking anybody.
+fn beside(dir: &Path, args: &PassphraseArgs) -> Result<Option<VerifierKey>, Failure> {
+    let home = dir.canonicalize().map_err(Failure::io(dir.display()))?.parent().map(Path::to_owned);
+    let Some(home) = home else { return Ok(None) };
+    let file = RootFile::new(home.join("root.key"));
+    let opened = match file.open(&PlainFile) {
+        Err(RootError::Seal { source: SealError::Sealed, .. }) => match passphrase::given(args)? {
+            Some(passphrase) => file.open(&passphrase)?,
+            None => None,
+        },
+        // Of no right to read it, or no key: the rest can be verified all the same.
+        Err(_) => None,
+        Ok(opened) => opened,
+    };
+    opened.map(|key| audit_log::verifier(&Keyring::of(&key))).transpose()
+}
+
+fn told(report: &Report, checked_by: CheckedBy) -> Verified {
+    Verified {
+        whole: report.is_whole(),
+        entries: report.entries,
+        signed: report.checkpoint.as_ref().map(|checkpoint| checkpoint.size),
+        checked_by,
+        torn_bytes: report.torn_bytes,
+        first_wrong: report.first_wrong(),
+        faults: report.faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn text(told: &Verified) -> String {
+    let mut text = match told.first_wrong {
+        None => format!("whole: {} entries, {} of them signed\n", told.entries, told.signed.unwrap_or_default()),
+        Some(entry) => format!("not whole: entry {entry} is the first that is wrong or not vouched for\n"),
+    };
+    for fault in &told.faults {
+        text.push_str(&format!("  {}\n", render::clean(fault)));
+    }
+    if told.torn_bytes > 0 {
+        text.push_str("the last line is not whole: an append that is going on, or a crash\n");
+    }
+    text.push_str(match told.checked_by {
+        CheckedBy::Given => "the signature was checked against the key given\n",
+        CheckedBy::RootKey => {
+            "the signature was checked only against the key that the root key beside the log gives; who has that key can \
+             have signed another history: give the one that you kept with --key\n"
+        }
+        CheckedBy::Nothing => {
+            "only chain and tree were checked: there is no root key to read beside the log; give the verifier key with \
+             --key\n"
+        }
+    });
+    text
+}
+
+/// An entry, as it is told.
+#[derive(Serialize)]
+struct Listed {
+    sequence: u64,
+    time_ms: u64,
+    principal: String,
+    account: String,
+    action: String,
+    resource: String,
+    outcome: Outcome,
+    details: std::collections::BTreeMap<String, String>,
+}
+
+fn list(dir: &Path, from: Option<u64>, limit: u64, json: bool) -> Result<Exit, Failure> {
+    let size = audit::size(dir)?;
+    let from = from.unwrap_or_else(|| size.saturating_sub(limit));
+    let numbers = from..size.min(from.saturating_add(limit));
+    let entries: Vec<Entry> = numbers.map(|number| audit::entry(dir, number)).collect::<Result<_, _>>()?;
+    let listed: Vec<Listed> = entries.into_iter().map(listed).collect();
+    print(&listed, json, |listed| table(listed, now_ms()))?;
+    Ok(Exit::Ok)
+}
+
+fn listed(entry: Entry) -> Listed {
+    let Entry { sequence, event } = entry;
+    Listed {
+        sequence,
+        time_ms: event.time_ms,
+        principal: event.principal,
+        account: event.account.to_string(),
+        action: event.action,
+        resource: event.resource,
+        outcome: event.outcome,
+        details: event.details,
+    }
+}
+
+fn table(entries: &[Listed], now_ms: u64) -> String {
+    let row = |entry: &Listed| {
+        let is_default = entry.account == AccountId::DEFAULT.to_string();
+        let details: Vec<String> = entry.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let outcome = match entry.outcome {
+            Outcome::Allowed => "done",
+            Outcome::Denied => "denied",
+            Outcome::Failed => "failed",
+        };
+        vec![
+            entry.sequence.to_string(),
+            render::duration(now_ms.saturating_sub(entry.time_ms) / 1000),
+            if is_default { "-".to_owned() } else { entry.account.clone() },
+            render::clean(&entry.principal),
+            entry.action.clone(),
+            render::clean(&entry.resource),
+            outcome.to_owned(),
+            render::clean(&details.join(" ")),
+        ]
+    };
+    let head = ["ENTRY", "AGO", "ACCOUNT", "WHO", "WHAT", "OF", "OUTCOME", "DETAILS"];
+    render::table(&head, &entries.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use base::SeededRng;
+
+    use super::*;
+
+    #[test]
+    fn what_a_signature_was_checked_against_is_told() {
+        let report = Report { entries: 3, checkpoint: None, torn_bytes: 0, faults: Vec::new() };
+        let table = [
+            (CheckedBy::Given, "the key given"),
+            (CheckedBy::RootKey, "only against the key that the root key"),
+            (CheckedBy::Nothing, "only chain and tree"),
+        ];
+        for (checked_by, words) in table {
+            assert!(text(&told(&report, checked_by)).contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_verifier_key_follows_from_the_root_key() {
+        let rng = SeededRng::new(1);
+        let (one, other) = (keys::RootKey::generate(&rng), keys::RootKey::generate(&rng));
+        let verifier = |key| audit_log::verifier(&Keyring::of(key)).unwrap().to_string();
+        assert_eq!(verifier(&one), verifier(&one));
+        assert_ne!(verifier(&one), verifier(&other));
+        assert!(verifier(&one).starts_with("holdfast/"));
+    }
+}
