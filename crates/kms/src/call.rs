@@ -28,7 +28,8 @@ pub(crate) struct Key {
 
 /// A request whose signature was found right.
 pub(crate) struct Call<'a> {
-    store: &'a Store,
+    /// Changed in the caller's name.
+    portions: Portions,
     principal: &'a Principal,
     /// Where its names are looked for.
     pub(crate) place: Place<'a>,
@@ -40,11 +41,11 @@ impl<'a> Call<'a> {
     pub(crate) fn new(store: &'a Store, principal: &'a Principal, region: &'a str, mut values: Values) -> Self {
         let account = principal.account();
         values.add("kms:CallerAccount", account.to_string());
-        Self { store, principal, place: Place { region, account }, values }
+        Self { portions: store.portions().by(principal.name()), principal, place: Place { region, account }, values }
     }
 
-    pub(crate) fn portions(&self) -> &'a Portions {
-        self.store.portions()
+    pub(crate) fn portions(&self) -> &Portions {
+        &self.portions
     }
 
     pub(crate) fn account(&self) -> AccountId {
