@@ -49,9 +49,13 @@ fn body(len: usize) -> Bytes {
 }
 
 async fn put(store: &Store, body: &Bytes) -> Result<(), store::Error> {
+    put_as(store, "key", body).await
+}
+
+async fn put_as(store: &Store, key: &str, body: &Bytes) -> Result<(), store::Error> {
     let mut source = Whole(Some(body.clone()));
     let (meta, condition) = (ObjectMeta::default(), WriteCondition::default());
-    store.put("bbb", "key", meta, body.len() as u64, &condition, &mut source).await.map(drop)
+    store.put("bbb", key, meta, body.len() as u64, &condition, &mut source).await.map(drop)
 }
 
 async fn read(store: &Store) -> Vec<u8> {
@@ -66,6 +70,8 @@ async fn an_unknown_outcome_takes_back_no_shard_of_a_visible_object() {
         let meta = Arc::new(meta::Memory::new());
         let store = store(meta.clone()).await;
         let body = body(len);
+        // The portion is there, with room under its key: only the object is committed below.
+        put_as(&store, "first", &body).await.expect("a healthy write");
         // It is written all the same: the harder of the two outcomes.
         meta.set_fault(Some(CommitError::Unknown("the disk went away".to_owned())));
         assert!(put(&store, &body).await.is_err(), "{len}: the outcome is not known");
