@@ -121,6 +121,17 @@ impl Caches {
         inner.slots.get(&id).map(|slot| (slot.key.name(), slot.parts, slot.bytes, slot.block))
     }
 
+    /// Lets what is left of the room count for another lease. Others may take of it meanwhile.
+    pub(crate) fn renew(&self, name: KeyName, at_ms: u64, until_ms: u64, seen: u64) {
+        let mut inner = self.0.lock();
+        if inner.generation != seen {
+            return;
+        }
+        if let Some(slot) = inner.slots.get_mut(&name.portion).filter(|slot| slot.key.name() == name) {
+            (slot.at_ms, slot.until_ms) = (at_ms, until_ms);
+        }
+    }
+
     pub(crate) fn remember_room(&self, id: PortionId, slot: Slot, seen: u64) {
         let mut inner = self.0.lock();
         if inner.generation == seen {

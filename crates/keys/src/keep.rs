@@ -104,9 +104,7 @@ impl Portions {
             && left >= bytes
             && now < until_ms
         {
-            let key = Arc::new(self.tenant_key(account).await?.portion_key(name, &newest.wrapped)?);
-            let slot = Slot { key, parts, bytes: left, block: block / 2, at_ms: now, until_ms };
-            self.caches.remember_room(id, slot, seen);
+            self.caches.renew(name, now, until_ms, seen);
             return Ok(());
         }
         let room = (PARTS_MAX.saturating_sub(newest.parts), BYTES_MAX.saturating_sub(newest.bytes));

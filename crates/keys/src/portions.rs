@@ -133,8 +133,10 @@ impl Portions {
     /// [`PortionError::Exists`], [`PortionError::Invalid`], or a metadata error.
     pub async fn create(&self, account: AccountId, new: NewPortion, made_by: Maker) -> Result<Portion, PortionError> {
         let id = PortionId::ordered(self.now_ms(), self.doors.rng.as_ref());
+        if let Some(name) = &new.name {
+            check_name(name)?;
+        }
         let name = new.name.unwrap_or_else(|| id.to_string());
-        check_name(&name)?;
         check_description(&new.description)?;
         check_tags(&new.tags)?;
         let record = PortionRecord {
@@ -218,9 +220,10 @@ impl Portions {
             Some(alias) => {
                 self.record::<AliasRecord>(key::alias_key(account, alias)).await?.ok_or_else(gone)?.0.portion
             }
-            None => match self.find_name(account, name).await? {
+            // Nobody else's name looks like an id.
+            None => match parse_id(name) {
                 Some(id) => id,
-                None => parse_id(name).ok_or_else(gone)?,
+                None => self.find_name(account, name).await?.ok_or_else(gone)?,
             },
         };
         self.get(account, id).await
@@ -481,6 +484,21 @@ impl Portions {
         self.commit_once(Batch { checks, writes: vec![Write::Put(row_key, clean.encode())] }).await
     }
 
+    /// Lets nothing more become visible under the versions that `work` empties: what is found under none of them
+    /// from then on, is under none of them.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn close(&self, id: PortionId, work: &RewrapRecord) -> Result<(), PortionError> {
+        let versions = self.versions(id).await?;
+        let old: Vec<u32> = versions.iter().map(|old| old.version).filter(|old| *old < work.below).collect();
+        for some in old.chunks(50) {
+            let close = |version: &u32| Write::Put(key::closed_version_key(id, *version), vec![0].into());
+            self.commit_once(Batch { checks: vec![], writes: some.iter().map(close).collect() }).await?;
+        }
+        Ok(())
+    }
+
     /// All parts were moved: the versions of the key below `work`'s are gone, but those that seal
     /// what others keep.
     ///
@@ -492,8 +510,6 @@ impl Portions {
         if now != *work {
             return Ok(());
         }
-        let batch = Batch { checks: vec![Check::Is(row_key.clone(), version)], writes: vec![Write::Delete(row_key)] };
-        self.commit_once(batch).await?;
         let old: Vec<u32> = self
             .versions(id)
             .await?
@@ -509,13 +525,18 @@ impl Portions {
             // A message may have been sealed under it meanwhile.
             if !record.given_out {
                 let checks = vec![Check::Is(row_key.clone(), version)];
-                match self.commit_once(Batch { checks, writes: vec![Write::Delete(row_key)] }).await {
+                let writes = vec![Write::Delete(row_key), Write::Delete(key::closed_version_key(id, number))];
+                match self.commit_once(Batch { checks, writes }).await {
                     Ok(()) => self.tell(event.with("version", number)).await,
                     Err(PortionError::Contended) => {}
                     Err(error) => return Err(error),
                 }
             }
         }
+        // Last: what a crash left undone before it is taken up again.
+        let row_key = key::rewrap_key(account, id);
+        let batch = Batch { checks: vec![Check::Is(row_key.clone(), version)], writes: vec![Write::Delete(row_key)] };
+        self.commit_once(batch).await?;
         self.caches.forget(id);
         Ok(())
     }
@@ -686,7 +707,11 @@ pub(crate) fn open_state(record: &PortionRecord) -> Result<(), PortionError> {
 fn switched_state(record: &PortionRecord, switch: Switch, now: u64) -> Result<PortionState, PortionError> {
     Ok(match (switch, record.state) {
         (_, PortionState::Shredded(_)) => return Err(PortionError::Shredded(record.name.clone())),
-        (Switch::KeepAfterAll, PortionState::PendingShred(_)) => PortionState::Disabled,
+        // From then on its keys may be half gone.
+        (Switch::KeepAfterAll, PortionState::PendingShred(at_ms)) if at_ms > now => PortionState::Disabled,
+        (Switch::KeepAfterAll, PortionState::PendingShred(at_ms)) => {
+            return Err(PortionError::PendingShred { name: record.name.clone(), at_ms });
+        }
         (Switch::KeepAfterAll, _) => return Err(PortionError::NotPending(record.name.clone())),
         (_, PortionState::PendingShred(at_ms)) => {
             return Err(PortionError::PendingShred { name: record.name.clone(), at_ms });
@@ -718,9 +743,16 @@ pub fn dashed(id: PortionId) -> String {
     pieces.join("-")
 }
 
+/// Whether a name would be taken for a key's id or an alias.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.starts_with("alias/") || parse_id(name).is_some()
+}
+
 fn check_name(name: &str) -> Result<(), PortionError> {
-    if name.is_empty() || name.len() > PORTION_NAME_MAX || name.starts_with("alias/") {
-        return Err(PortionError::Invalid("a portion's name has 1 to 256 bytes and does not begin with alias/"));
+    if name.is_empty() || name.len() > PORTION_NAME_MAX || is_reserved(name) {
+        return Err(PortionError::Invalid(
+            "a portion's name has 1 to 256 bytes, is no key id, and does not begin with alias/",
+        ));
     }
     Ok(())
 }

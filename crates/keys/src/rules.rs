@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
+use crate::portions::is_reserved;
+
 /// Most rules of a tenant: all are asked for each object written.
 const RULES_MAX: usize = 1_000;
 /// Bytes of a rules document: it is one row, and rows have at most 128 KiB.
@@ -243,7 +245,11 @@ fn matches(glob: &str, text: &str) -> bool {
 
 /// A name of at most [`PORTION_NAME_MAX`] bytes. A longer one is cut, and told from others that are
 /// cut the same way by its SHA-256.
-fn bounded(name: String) -> String {
+fn bounded(mut name: String) -> String {
+    // What a key caught must not be taken for another portion's key.
+    if is_reserved(&name) {
+        name.insert_str(0, "rule/");
+    }
     if name.len() <= PORTION_NAME_MAX {
         return name;
     }

@@ -56,6 +56,22 @@ async fn a_portion_is_made_once_and_found_by_its_names() {
 }
 
 #[tokio::test]
+async fn no_name_is_taken_for_another_portions_key() {
+    let w = World::new();
+    let id = w.portion("p").await;
+    for name in [id.to_string(), keys::dashed(id), "alias/p".to_owned()] {
+        let new = NewPortion { name: Some(name.clone()), ..NewPortion::default() };
+        assert!(matches!(w.one.create(HOME, new, Maker::Customer).await, Err(PortionError::Invalid(_))), "{name}");
+    }
+    let rules = keys::rules::Rules::parse(r#"{"rules": [{"prefix": "{a}/", "portion": "{a}"}]}"#).unwrap();
+    let tags = BTreeMap::new();
+    let subject = keys::rules::Subject { bucket: "b", key: &format!("{id}/x"), tags: &tags, content_type: "" };
+    let made = w.one.named(HOME, &rules.choose(&subject).portion).await.unwrap();
+    assert_ne!(made, id);
+    assert_eq!(w.one.find(HOME, &id.to_string()).await.unwrap().id, id);
+}
+
+#[tokio::test]
 async fn no_version_takes_more_parts_than_its_cap_whoever_seals() {
     let w = World::new();
     let id = w.portion("p").await;
@@ -166,6 +182,8 @@ async fn a_shredded_portion_never_opens_again() {
     assert_eq!(kept.record.state, PortionState::Disabled);
     w.one.switch(HOME, id, Switch::Shred { days: 7 }).await.unwrap();
     w.clock.advance_ms(7 * DAY_MS);
+    let late = w.one.switch(HOME, id, Switch::KeepAfterAll).await;
+    assert!(matches!(late, Err(PortionError::PendingShred { .. })), "its keys may be half gone");
     assert!(w.one.shred(HOME, id).await.unwrap());
     for switch in [Switch::Enable, Switch::KeepAfterAll, Switch::Shred { days: 0 }] {
         assert!(matches!(w.one.switch(HOME, id, switch).await, Err(PortionError::Shredded(_))), "{switch:?}");

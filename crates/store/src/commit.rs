@@ -140,7 +140,7 @@ impl Store {
                 }
             }
         }
-        batch.checks.extend(goal.part.sealed.iter().filter_map(|part| key_lives(&part.wrapped_dek)));
+        batch.checks.extend(goal.part.sealed.iter().flat_map(|part| key_lives(&part.wrapped_dek)));
         batch.writes.push(Write::Put(part_key, goal.part.encode()));
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::{Error, Store};
 
 /// Largest object that one copy makes, bytes (S3: 5 GiB).
 const COPY_SIZE_MAX: u64 = 5 << 30;
-/// Parts re-wrapped in one batch: each is two checks and two writes of at most a hundred.
+/// Parts re-wrapped in one batch: each is three checks and two writes of at most a hundred.
 const PARTS_PER_BATCH: usize = 20;
 /// A staged copy that is not committed within this is taken apart.
 const STAGING_MS: u64 = 24 * 3600 * 1000;

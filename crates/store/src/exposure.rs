@@ -62,7 +62,11 @@ impl Store {
         let (sealed, next) = self.sealed_parts(&bucket, &at, Cursor::LAST_ONCE, &mut told.unreadable).await?;
         for sealed in &sealed {
             let Some(part) = sealed.part() else { continue };
-            let Some(under) = Wrap::parse(&part.wrapped_dek)?.key() else { continue };
+            let Ok(wrap) = Wrap::parse(&part.wrapped_dek) else {
+                told.unreadable += 1;
+                continue;
+            };
+            let Some(under) = wrap.key() else { continue };
             if under.portion == portion && key_version.is_none_or(|version| version == under.version) {
                 told.parts.push(Exposed {
                     bucket: name.clone(),

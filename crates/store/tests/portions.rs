@@ -213,6 +213,39 @@ async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
     assert_eq!(w.get("e").await.unwrap(), b"e");
 }
 
+/// A client so slow that its key is rotated, and the old version's day is over, before its body has come.
+struct Slow<'a>(&'a World, Option<Bytes>);
+
+#[async_trait]
+impl BodySource for Slow<'_> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let Some(bytes) = self.1.take() else { return Ok(None) };
+        let (store, account) = (&self.0.store, self.0.store.account());
+        let id = store.portions().find(account, "bucket/app").await.unwrap().id;
+        store.portions().rotate(account, id, true).await.unwrap();
+        self.0.clock.advance_ms(DAY_MS);
+        let done = store.rewrap().await.unwrap();
+        assert_eq!(done.finished, 1, "nothing was under the old version");
+        Ok(Some(bytes))
+    }
+
+    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
+        Ok(BodyFacts::default())
+    }
+}
+
+#[tokio::test]
+async fn nothing_lands_under_a_version_that_ended_meanwhile() {
+    let w = World::new().await;
+    w.store.portions().named(w.store.account(), "bucket/app").await.unwrap();
+    let mut source = Slow(&w, Some(Bytes::from_static(b"slow")));
+    let put = w.store.put("app", "slow", NewObject::default(), 4, &WriteCondition::default(), &mut source).await;
+    assert!(put.is_err(), "it was not acknowledged");
+    assert!(matches!(w.get("slow").await, Err(Error::NoSuchKey)));
+    w.put("slow").await;
+    assert_eq!(w.get("slow").await.unwrap(), b"slow");
+}
+
 /// The breach of April 2011, at a size that `HOLDFAST_BREACH_RECORDS` sets: many records, many portions, and
 /// an attacker who has one portion's key, all of the metadata and all sites. What opens is what was printed.
 #[tokio::test]

@@ -27,6 +27,7 @@
 //! | `h/<account><portion id>` | [`PortionRecord`] | for ever: a shredded one is remembered |
 //! | `H/<account><portion name>` | the portion's id | until shredded |
 //! | `j/<portion id><version>` | [`PortionKeyRecord`]: a version of a portion's key | until shredded |
+//! | `y/<portion id><version>` | nothing: no more may become visible under the version | until the version is gone |
 //! | `l/<account><alias>` | [`AliasRecord`] | until deleted |
 //! | `m/<account>` | [`RulesRecord`]: how portions are chosen | until deleted |
 //! | `z/<account><portion id>` | [`RewrapRecord`]: parts to move to another version of the key | until moved |
@@ -80,9 +81,9 @@ pub mod key {
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::portion::{
-        alias_key, alias_of, aliases, key_version_key, key_version_of, key_versions, portion_key, portion_name_key,
-        portion_name_value, portion_named, portion_names, portion_of, portion_rules_key, portions, rewrap_key, rewraps,
-        tenant_key_key,
+        alias_key, alias_of, aliases, closed_version_key, key_version_key, key_version_of, key_versions, portion_key,
+        portion_name_key, portion_name_value, portion_named, portion_names, portion_of, portion_rules_key, portions,
+        rewrap_key, rewraps, tenant_key_key,
     };
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};

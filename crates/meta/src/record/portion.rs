@@ -188,6 +188,11 @@ pub fn key_versions(portion: PortionId) -> (Bytes, Bytes) {
     under(join(b"j/", &[portion.as_bytes()]))
 }
 
+/// `y/<portion id><version>`: there while nothing more may become visible under the version.
+pub fn closed_version_key(portion: PortionId, version: u32) -> Bytes {
+    join(b"y/", &[portion.as_bytes(), &version.to_be_bytes()])
+}
+
 /// The version in a key made by [`key_version_key`].
 pub fn key_version_of(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(key.get(2 + 16..)?.try_into().ok()?))

@@ -2,8 +2,8 @@
 //!
 //! For a key that was rotated, parts under older versions go to the newest. For data from before portions,
 //! parts under buckets' keys go where the rules send them. A version of a key is destroyed [`RETIRE_MS`] after the rotation, by a
-//! pass that begins then and finds nothing under it. Writes that began under it cannot land later: each names the version's
-//! row in its batch.
+//! pass that begins then and finds nothing under it. Before that pass the version is closed: writes that began under it
+//! cannot land from then on, since each names the version's rows in its batch.
 
 use base::{AccountId, Classify, ErrorKind, PortionId};
 use keys::{PortionError, Wrap, wraps_of};
@@ -41,11 +41,16 @@ impl Store {
     /// A metadata or key error; what was moved stays moved.
     pub async fn rewrap(&self) -> Result<Rewrapped, Error> {
         let mut done = Rewrapped::default();
-        for tenant in self.each_tenant().await? {
-            tenant.shred_due().await?;
-            tenant.rewrap_portions(&mut done).await?;
+        let tenants = self.each_tenant().await?;
+        let mut failed = None;
+        for tenant in &tenants {
+            failed = tenant.shred_due().await.err().or(failed);
         }
-        Ok(done)
+        for tenant in &tenants {
+            failed = tenant.rewrap_portions(&mut done).await.err().or(failed);
+        }
+        // What fails for one tenant keeps no other waiting.
+        failed.map_or(Ok(done), Err)
     }
 
     /// Asks for all parts under buckets' keys to be moved to portions.
@@ -72,9 +77,12 @@ impl Store {
             }
             self.0.workers.report("rewrap", |report| report.state = "running".to_owned());
             let before = (done.moved, done.lost, done.unreadable, done.shut);
+            let ripe = begun >= work.since_ms.saturating_add(RETIRE_MS) || portion == wraps_of::BUCKETS;
+            if ripe && portion != wraps_of::BUCKETS {
+                self.0.portions.close(portion, &work).await?;
+            }
             self.rewrap_portion(portion, &work, done).await?;
             let clean = before == (done.moved, done.lost, done.unreadable, done.shut);
-            let ripe = begun >= work.since_ms.saturating_add(RETIRE_MS) || portion == wraps_of::BUCKETS;
             if clean && ripe {
                 self.0.portions.rewrapped(account, portion, &work).await?;
                 done.finished += 1;
@@ -105,7 +113,13 @@ impl Store {
                             done.shut += 1;
                             None
                         }
-                        moved => moved?,
+                        Err(error @ (Error::Meta(_) | Error::Commit(_))) => return Err(error),
+                        Err(error) => {
+                            tracing::error!(bucket = %name, key = %sealed.of.name.escape_debug(), %error, "a part cannot be moved to another key");
+                            done.unreadable += 1;
+                            None
+                        }
+                        Ok(moved) => moved,
                     };
                     if let Some((wrapped, under)) = moved {
                         let (row_key, row_version, row) = sealed.rewrapped(wrapped);
@@ -132,7 +146,7 @@ impl Store {
         sealed: &Sealed,
         portion: PortionId,
         work: &RewrapRecord,
-    ) -> Result<Option<(Vec<u8>, Option<Check>)>, Error> {
+    ) -> Result<Option<(Vec<u8>, Vec<Check>)>, Error> {
         let Some(part) = sealed.part() else { return Ok(None) };
         let under = match Wrap::parse(&part.wrapped_dek)?.key() {
             Some(name) if name.portion == portion && name.version < work.below => Under::Portion(portion),
@@ -189,8 +203,11 @@ impl Store {
     }
 }
 
-/// What the batch that makes a wrap visible depends on: that the version of the key is still there.
-pub(crate) fn key_lives(wrapped: &[u8]) -> Option<Check> {
-    let name = Wrap::parse(wrapped).ok()?.key()?;
-    Some(Check::Present(key::key_version_key(name.portion, name.version)))
+/// What the batch that makes a wrap visible depends on: that the version of the key is there, and not about to end.
+pub(crate) fn key_lives(wrapped: &[u8]) -> Vec<Check> {
+    let Some(name) = Wrap::parse(wrapped).ok().and_then(|wrap| wrap.key()) else { return Vec::new() };
+    vec![
+        Check::Present(key::key_version_key(name.portion, name.version)),
+        Check::Absent(key::closed_version_key(name.portion, name.version)),
+    ]
 }
