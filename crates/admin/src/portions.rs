@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, Query};
 use keys::rules::{Choice, Rules, Subject};
-use keys::{KeyVersion, NewPortion, PortionError, Switch, dashed, wraps_of};
+use keys::{BUCKET_KEYS, KeyVersion, NewPortion, PortionError, Switch, dashed};
 use meta::record::{Maker, PortionState};
 use serde::{Deserialize, Serialize};
 use store::{Error, Store};
@@ -320,12 +320,12 @@ pub struct Migration {
 }
 
 pub(crate) async fn migrate(Home(store): Home) -> Answer<Migration> {
-    store.migrate().await?;
+    store.portions().by("root").migrate(store.account()).await.map_err(failed)?;
     store.wake_rewrap();
     Ok(Json(Migration { running: true }))
 }
 
 pub(crate) async fn migration(Home(store): Home) -> Answer<Migration> {
     let rewraps = store.portions().rewraps(store.account()).await.map_err(failed)?;
-    Ok(Json(Migration { running: rewraps.iter().any(|(id, _)| *id == wraps_of::BUCKETS) }))
+    Ok(Json(Migration { running: rewraps.iter().any(|(id, _)| *id == BUCKET_KEYS) }))
 }

@@ -9,7 +9,7 @@ use meta::{Batch, Check, CommitError, Write};
 
 use crate::cache::Slot;
 use crate::error::PortionError;
-use crate::portions::{Portions, next_version, open_state};
+use crate::portions::{Portions, open_state};
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
 
@@ -135,13 +135,7 @@ impl Portions {
         record: PortionRecord,
         version: meta::Version,
     ) -> Result<(), PortionError> {
-        let next = PortionRecord { version: next_version(&record)?, ..record };
-        let fresh = self.fresh_key(account, KeyName { portion: id, version: next.version }).await?;
-        let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, next.version));
-        let batch = Batch {
-            checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
-            writes: vec![Write::Put(row_key, next.encode()), Write::Put(next_key, fresh.encode())],
-        };
+        let (next, batch) = self.next_version(account, id, record, version).await?;
         self.commit_once(batch).await?;
         self.tell(self.event_of(account, "portion:version", id, &next.name).with("version", next.version)).await;
         Ok(())

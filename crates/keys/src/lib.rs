@@ -40,7 +40,7 @@ pub use root::{
     Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile, RootKey, Seal, SealError,
 };
 pub use tenant::TenantKey;
-pub use wrap::{DekPlace, KeyName, PortionKey, Wrap, wraps_of};
+pub use wrap::{BUCKET_KEYS, DekPlace, KeyName, PortionKey, Wrap};
 
 /// Unwrapped bucket keys kept in memory. Past it the map is emptied: unwrapping again costs
 /// microseconds, and a bound keeps memory bounded.

@@ -8,13 +8,13 @@ use base::{AccountId, Doors, PortionId};
 use meta::record::{
     AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, Record, RewrapRecord, RulesRecord, key,
 };
-use meta::{Batch, Check, CommitError, Engine, Range, Version, Write};
+use meta::{Batch, Check, CommitError, Engine, Range, Version, Write, each_row};
 
 use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
 use crate::rules::{PORTION_NAME_MAX, Rules};
-use crate::wrap::KeyName;
+use crate::wrap::{BUCKET_KEYS, KeyName};
 use crate::{KeyError, Keyring};
 
 /// Days after which a key gets a new version though no cap is reached.
@@ -259,7 +259,7 @@ impl Portions {
     ) -> Result<(Vec<Portion>, bool), PortionError> {
         let (mut from, to) = key::portions(account);
         if let Some(id) = after {
-            from = behind(&key::portion_key(account, id));
+            from = meta::after(&key::portion_key(account, id));
         }
         let page = self.meta.range(Range { from, to, limit }).await?;
         let mut portions = Vec::with_capacity(page.rows.len());
@@ -277,20 +277,14 @@ impl Portions {
     /// A metadata error.
     pub async fn versions(&self, id: PortionId) -> Result<Vec<KeyVersion>, PortionError> {
         let mut versions = Vec::new();
-        let (mut from, to) = key::key_versions(id);
-        loop {
-            let page = self.meta.range(Range { from, to: to.clone(), limit: 1000 }).await?;
-            for (row_key, row) in &page.rows {
-                let Some(version) = key::key_version_of(row_key) else { continue };
-                let PortionKeyRecord { created_ms, parts, bytes, given_out, .. } =
-                    PortionKeyRecord::decode(&row.value)?;
-                versions.push(KeyVersion { version, created_ms, parts, bytes, given_out });
-            }
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = behind(last),
-                _ => return Ok(versions),
-            }
-        }
+        each_row(self.meta.as_ref(), key::key_versions(id), |row_key, row| {
+            let Some(version) = key::key_version_of(row_key) else { return Ok(()) };
+            let PortionKeyRecord { created_ms, parts, bytes, given_out, .. } = PortionKeyRecord::decode(&row.value)?;
+            versions.push(KeyVersion { version, created_ms, parts, bytes, given_out });
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        Ok(versions)
     }
 
     /// Changes what is recorded of a portion, but neither its state nor its version.
@@ -421,15 +415,9 @@ impl Portions {
     /// [`PortionError::NoSuchPortion`], the state that forbids it, or a metadata error.
     pub async fn rotate(&self, account: AccountId, id: PortionId, rewrap: bool) -> Result<Portion, PortionError> {
         for _ in 0..ATTEMPTS {
-            let (mut record, version) = self.row(account, id).await?;
+            let (record, version) = self.row(account, id).await?;
             open_state(&record)?;
-            record.version = next_version(&record)?;
-            let next = self.fresh_key(account, KeyName { portion: id, version: record.version }).await?;
-            let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, record.version));
-            let mut batch = Batch {
-                checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
-                writes: vec![Write::Put(row_key, record.encode()), Write::Put(next_key, next.encode())],
-            };
+            let (record, mut batch) = self.next_version(account, id, record, version).await?;
             if rewrap {
                 let work = RewrapRecord { below: record.version, since_ms: self.now_ms(), is_clean: false };
                 batch.writes.push(Write::Put(key::rewrap_key(account, id), work.encode()));
@@ -446,6 +434,35 @@ impl Portions {
             }
         }
         Err(PortionError::Contended)
+    }
+
+    /// The portion with the next version of its key, and the batch that begins it.
+    pub(crate) async fn next_version(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        record: PortionRecord,
+        version: Version,
+    ) -> Result<(PortionRecord, Batch), PortionError> {
+        let next = record.version.checked_add(1).ok_or(KeyError::Wrong(envelope::EnvelopeError::Refused))?;
+        let record = PortionRecord { version: next, ..record };
+        let fresh = self.fresh_key(account, KeyName { portion: id, version: next }).await?;
+        let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, next));
+        let batch = Batch {
+            checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
+            writes: vec![Write::Put(row_key, record.encode()), Write::Put(next_key, fresh.encode())],
+        };
+        Ok((record, batch))
+    }
+
+    /// Asks for the parts that are under buckets' keys to be moved to portions.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn migrate(&self, account: AccountId) -> Result<(), PortionError> {
+        let work = RewrapRecord { below: 0, since_ms: self.now_ms(), is_clean: false };
+        let writes = vec![Write::Put(key::rewrap_key(account, BUCKET_KEYS), work.encode())];
+        self.commit_once(Batch { checks: vec![], writes }).await
     }
 
     /// Portions with parts to move, and below which version.
@@ -679,7 +696,7 @@ impl Portions {
     ) -> Result<(Vec<Alias>, bool), PortionError> {
         let (mut from, to) = key::aliases(account);
         if let Some(name) = after {
-            from = behind(&key::alias_key(account, name));
+            from = meta::after(&key::alias_key(account, name));
         }
         let page = self.meta.range(Range { from, to, limit }).await?;
         let mut aliases = Vec::with_capacity(page.rows.len());
@@ -723,10 +740,6 @@ fn switched_state(record: &PortionRecord, switch: Switch, now: u64) -> Result<Po
         }
         (Switch::Shred { .. }, _) => return Err(PortionError::Invalid("a portion is shredded after 0 to 30 days")),
     })
-}
-
-pub(crate) fn next_version(record: &PortionRecord) -> Result<u32, PortionError> {
-    record.version.checked_add(1).ok_or(PortionError::Key(KeyError::Wrong(envelope::EnvelopeError::Refused)))
 }
 
 /// The id of a key as text: 32 digits, or as AWS KMS writes it, with dashes.
@@ -780,9 +793,4 @@ fn check_alias(alias: &str) -> Result<(), PortionError> {
         return Err(PortionError::Invalid("an alias has A-Z a-z 0-9 / _ - and does not begin with aws/"));
     }
     Ok(())
-}
-
-/// The key right after `key`.
-pub(crate) fn behind(key: &[u8]) -> meta::Key {
-    [key, &[0]].concat().into()
 }

@@ -253,16 +253,12 @@ fn bounded(mut name: String) -> String {
     if name.len() <= PORTION_NAME_MAX {
         return name;
     }
-    let hash = hex(digest::digest(&digest::SHA256, name.as_bytes()).as_ref());
+    let hash = hex::encode(digest::digest(&digest::SHA256, name.as_bytes()));
     let mut end = PORTION_NAME_MAX - 1 - hash.len();
     while !name.is_char_boundary(end) {
         end -= 1;
     }
     format!("{}~{hash}", &name[..end])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -19,13 +19,8 @@ pub struct KeyName {
     pub version: u32,
 }
 
-/// Work that concerns no portion's parts.
-pub mod wraps_of {
-    use base::PortionId;
-
-    /// Stands for all buckets' keys, where a portion's id does for its own.
-    pub const BUCKETS: PortionId = PortionId::from_bytes([0; 16]);
-}
+/// Stands for all buckets' keys where work on a portion's key is named by its id.
+pub const BUCKET_KEYS: PortionId = PortionId::from_bytes([0; 16]);
 
 /// A wrapped DEK, and what it is under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

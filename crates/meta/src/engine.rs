@@ -179,6 +179,33 @@ impl Batch {
     }
 }
 
+/// The key right after `key`: where a paged walk goes on.
+pub fn after(key: &[u8]) -> Key {
+    [key, &[0]].concat().into()
+}
+
+/// Rows read at a time where all are wanted.
+const PAGE: usize = 1000;
+
+/// Calls `each` for every row from one key to before another, in order, a page in one snapshot.
+///
+/// # Errors
+/// A read's, and what `each` returns.
+pub async fn each_row<E: From<MetaError>>(
+    engine: &dyn Engine,
+    (mut from, to): (Key, Key),
+    mut each: impl FnMut(&Key, &Row) -> Result<(), E> + Send,
+) -> Result<(), E> {
+    loop {
+        let page = engine.range(Range { from, to: to.clone(), limit: PAGE }).await?;
+        page.rows.iter().try_for_each(|(row_key, row)| each(row_key, row))?;
+        match page.rows.last() {
+            Some((last, _)) if page.more => from = after(last),
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// The first key after every key that starts with `prefix`.
 pub fn prefix_end(prefix: &[u8]) -> Key {
     let mut end = prefix.to_vec();

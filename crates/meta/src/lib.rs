@@ -10,5 +10,7 @@ mod memory;
 pub mod record;
 
 pub use embedded::{Embedded, EmbeddedOptions};
-pub use engine::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, prefix_end};
+pub use engine::{
+    Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, prefix_end,
+};
 pub use memory::Memory;

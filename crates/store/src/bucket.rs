@@ -2,10 +2,9 @@
 
 use base::BucketId;
 use meta::record::{BucketConfig, BucketRecord, BucketState, Record, Versioning, key};
-use meta::{Batch, Check, CommitError, Range, Write};
+use meta::{Batch, Check, CommitError, Range, Write, after, each_row};
 
 use crate::api::BucketInfo;
-use crate::walk::each_row;
 use crate::{Error, Store};
 
 /// Bytes of a sub-resource's document: room in a row for the largest that S3 allows (lifecycle
@@ -173,7 +172,7 @@ impl Store {
             if let Some(name) = key::bucket_name_of(self.account(), row_key) {
                 buckets.push(info(name, BucketRecord::decode(&row.value)?));
             }
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         Ok(buckets)
@@ -184,10 +183,24 @@ impl Store {
         let mut names = Vec::new();
         each_row(self.0.meta.as_ref(), key::buckets(self.account()), |row_key, _| {
             names.extend(key::bucket_name_of(self.account(), row_key).map(str::to_owned));
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         Ok(names)
+    }
+
+    /// The first bucket of the tenant whose name does not sort before `name`.
+    pub(crate) async fn bucket_from(&self, name: &str) -> Result<Option<(String, BucketRecord)>, Error> {
+        let (_, to) = key::buckets(self.account());
+        let mut from = key::bucket_key(self.account(), name);
+        loop {
+            let page = self.0.meta.range(meta::Range { from, to: to.clone(), limit: 1 }).await?;
+            let Some((row_key, row)) = page.rows.first() else { return Ok(None) };
+            match key::bucket_name_of(self.account(), row_key) {
+                Some(name) => return Ok(Some((name.to_owned(), BucketRecord::decode(&row.value)?))),
+                None => from = after(row_key),
+            }
+        }
     }
 
     /// Removes an empty bucket; its key is gone with it.
@@ -224,12 +237,4 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// The key right after `key`: where a paged walk goes on.
-pub(crate) fn after(key: &[u8]) -> meta::Key {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    next.into()
 }

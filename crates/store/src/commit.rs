@@ -11,10 +11,9 @@ use meta::{Batch, Check, CommitError, Version, Write};
 use notify::EventName;
 
 use crate::api::{Encrypt, VersionId, WriteCondition};
-use crate::encryption::encrypt_by_default;
+use crate::encryption::{encrypt_by_default, key_lives};
 use crate::outbox::{Happened, Origin};
 use crate::version::lock_by_default;
-use crate::worker::rewrap::key_lives;
 use crate::{Error, Store};
 
 /// Times a commit is tried again after losing to another writer of the same key. Fifty clients

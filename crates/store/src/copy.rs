@@ -14,12 +14,11 @@ use parking_lot::Mutex;
 
 use crate::api::{CopyChanges, CopySource, NEVER_COPIED, ObjectInfo, ObjectMeta, Verdict, VersionId, WriteCondition};
 use crate::commit::{ObjectGoal, is};
-use crate::encryption::{Place, Under, encrypt_by_default};
+use crate::encryption::{Place, Under, encrypt_by_default, key_lives};
 use crate::outbox::Happened;
 use crate::pin::Held;
 use crate::put::{check_name, info};
 use crate::version::{Found, lock_by_default};
-use crate::worker::rewrap::key_lives;
 use crate::{Error, Store};
 
 /// Largest object that one copy makes, bytes (S3: 5 GiB).

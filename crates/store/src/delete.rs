@@ -2,11 +2,10 @@
 
 use base::BodyId;
 use meta::record::{Body, BucketRecord, ObjectRecord, Record, Versioning, key};
-use meta::{Batch, Check, Range, Write};
+use meta::{Batch, Check, Range, Write, after};
 use notify::EventName;
 
 use crate::api::{DeleteRequest, Deleted, EtagSet, RowSeen, VersionId};
-use crate::bucket::after;
 use crate::outbox::Happened;
 use crate::version::{Found, may_delete};
 use crate::{Error, Store};

@@ -8,6 +8,7 @@ use base::{BodyId, PartId, PortionId};
 use envelope::Dek;
 use keys::rules::Subject;
 use keys::{BucketKey, CustomerKey, DekPlace, Wrap};
+use meta::Check;
 use meta::record::{
     Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, SealedPart, key,
 };
@@ -214,4 +215,13 @@ pub(crate) fn encrypt_by_default(encryption: &mut Encryption, asked: &Encrypt, s
         }
         _ => {}
     }
+}
+
+/// What the batch that makes a wrap visible depends on: that the version of the key is there, and not about to end.
+pub(crate) fn key_lives(wrapped: &[u8]) -> Vec<Check> {
+    let Some(name) = Wrap::parse(wrapped).ok().and_then(|wrap| wrap.key()) else { return Vec::new() };
+    vec![
+        Check::Present(key::key_version_key(name.portion, name.version)),
+        Check::Absent(key::closed_version_key(name.portion, name.version)),
+    ]
 }

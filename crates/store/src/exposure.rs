@@ -3,10 +3,8 @@
 use base::PortionId;
 use keys::Wrap;
 use meta::Key;
-use meta::record::{BucketRecord, Record, key};
 
 use crate::api::VersionId;
-use crate::bucket::after;
 use crate::sealed::Cursor;
 use crate::{Error, Store};
 
@@ -87,38 +85,17 @@ impl Store {
         };
         Ok(told)
     }
-
-    /// The first bucket of the tenant whose name does not sort before `name`.
-    pub(crate) async fn bucket_from(&self, name: &str) -> Result<Option<(String, BucketRecord)>, Error> {
-        let (_, to) = key::buckets(self.account());
-        let mut from = key::bucket_key(self.account(), name);
-        loop {
-            let page = self.0.meta.range(meta::Range { from, to: to.clone(), limit: 1 }).await?;
-            let Some((row_key, row)) = page.rows.first() else { return Ok(None) };
-            match key::bucket_name_of(self.account(), row_key) {
-                Some(name) => return Ok(Some((name.to_owned(), BucketRecord::decode(&row.value)?))),
-                None => from = after(row_key),
-            }
-        }
-    }
 }
 
 fn write_cursor(bucket: &str, at: &Cursor) -> String {
-    let row: String = at.from.iter().flatten().map(|byte| format!("{byte:02x}")).collect();
-    format!("{bucket}/{}/{row}", at.span)
+    format!("{bucket}/{}/{}", at.span, hex::encode(at.from.as_deref().unwrap_or_default()))
 }
 
 fn read_cursor(text: &str) -> Option<(String, Cursor)> {
     let mut pieces = text.splitn(3, '/');
-    let (bucket, span, row) = (pieces.next()?, pieces.next()?.parse().ok()?, pieces.next()?);
-    let digits = row.as_bytes();
-    if span > Cursor::LAST_ONCE || !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let row: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    let from = row.filter(|row| !row.is_empty()).map(Key::from);
-    Some((bucket.to_owned(), Cursor { span, from }))
+    let (bucket, span, row) = (pieces.next()?, pieces.next()?.parse().ok()?, hex::decode(pieces.next()?).ok()?);
+    let from = Some(Key::from(row)).filter(|row| !row.is_empty());
+    (span <= Cursor::LAST_ONCE).then(|| (bucket.to_owned(), Cursor { span, from }))
 }
 
 #[cfg(test)]

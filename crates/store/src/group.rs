@@ -1,14 +1,12 @@
 //! Groups: grants and policies that their members share.
 
 use meta::record::{GroupRecord, Record, Right, key};
-use meta::{Batch, Check, CommitError, Range, Version, Write};
+use meta::{Batch, Check, CommitError, Range, Version, Write, after, each_row};
 
 use crate::api::GroupInfo;
 use crate::attach;
-use crate::bucket::after;
 use crate::credential::unique_id;
 use crate::user::{check_name, contended};
-use crate::walk::each_row;
 use crate::{Error, Store};
 
 /// Most groups that a listing reads.
@@ -77,7 +75,7 @@ impl Store {
         each_row(self.0.meta.as_ref(), key::users(self.account()), |row_key, row| {
             let name = key::user_name_of(self.account(), row_key);
             users.extend(name.map(|name| (name.to_owned(), row.value.clone())));
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         let mut members = Vec::new();

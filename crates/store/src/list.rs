@@ -1,10 +1,9 @@
 //! ListObjects: pages in time proportional to the page, not to the bucket.
 
 use meta::record::{ObjectRecord, Record, key};
-use meta::{Key, prefix_end};
+use meta::{Key, after, prefix_end};
 
 use crate::api::{ListPage, ListRequest};
-use crate::bucket::after;
 use crate::put::info;
 use crate::walk::Walk;
 use crate::{Error, Store};

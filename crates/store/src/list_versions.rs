@@ -1,11 +1,10 @@
 //! ListObjectVersions: current and older versions and delete markers, merged by key.
 
 use base::BucketId;
-use meta::prefix_end;
 use meta::record::{ObjectRecord, Record, RecordError, key};
+use meta::{after, prefix_end};
 
 use crate::api::{ListRequest, VersionId, VersionInfo, VersionMarker, VersionPage};
-use crate::bucket::after;
 use crate::list::{after_marker, common_prefix};
 use crate::put::info;
 use crate::walk::Walk;

@@ -6,14 +6,13 @@ use meta::record::{
     Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, RecordError,
     UploadRecord, key,
 };
-use meta::{Batch, Check, CommitError, Key, Range, Version, Write};
+use meta::{Batch, Check, CommitError, Key, Range, Version, Write, after, each_row};
 use notify::EventName;
 
 use crate::api::{
     BodySource, CompletePart, CopySource, Encrypt, Expected, ListRequest, NewObject, NewPart, ObjectInfo, PartInfo,
     PartPage, ReadRange, UploadInfo, UploadPage, Verdict, WriteCondition,
 };
-use crate::bucket::after;
 use crate::checksum::combine;
 use crate::commit::{Goal, ObjectGoal, PartGoal, is};
 use crate::encryption::{Place, encrypt_by_default};
@@ -21,7 +20,6 @@ use crate::list::{after_marker, common_prefix};
 use crate::part::Target;
 use crate::put::{check_name, info, opaque_etag};
 use crate::read::part_info;
-use crate::walk::each_row;
 use crate::worker::readable;
 use crate::{Error, Store};
 
@@ -407,7 +405,7 @@ impl Store {
         let mut parts = Vec::new();
         each_row(self.0.meta.as_ref(), key::parts(upload), |row_key, row| {
             parts.push((key::part_number_of(row_key)?, PartRecord::decode(&row.value)?));
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         Ok(parts)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use meta::record::{BucketConfig, BucketRecord, BucketState, ObjectRecord, QueueRecord, Record, key};
-use meta::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Write};
+use meta::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Write, each_row};
 use notify::{Event, EventName, Object, Rules};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -17,7 +17,6 @@ use tokio::sync::Notify;
 use crate::api::VersionId;
 use crate::bucket::CONFIG_MAX;
 use crate::credential::owner;
-use crate::walk::each_row;
 use crate::worker::readable;
 use crate::{Error, Store};
 
@@ -198,14 +197,14 @@ impl Outbox {
             let record = readable::<QueueRecord>(row_key, &row.value).unwrap_or_default();
             highest = highest.max(record.sequence);
             self.lane(name).told.lock().record = record;
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         each_row(meta, key::events(), |row_key, _| {
             let Some((name, sequence)) = key::event_of(row_key) else { return Ok(()) };
             highest = highest.max(sequence);
             self.lane(name).queued.fetch_add(1, Ordering::Relaxed);
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         self.sequence.fetch_max(highest, Ordering::Relaxed);

@@ -10,10 +10,9 @@ use std::sync::Arc;
 
 use base::BodyId;
 use meta::record::{Body, BucketRecord, Encryption, ObjectRecord, PartRecord, Record, SealedPart, UploadRecord, key};
-use meta::{Key, Range, Version};
+use meta::{Key, Range, Version, after};
 
 use crate::api::VersionId;
-use crate::bucket::after;
 use crate::{Error, Store};
 
 /// Rows read in one step.

@@ -3,12 +3,11 @@
 use base::limits::{COLUMNS, DATA_COLUMNS};
 use base::{AccountId, BlobId};
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, Resync, SiteRecord, key};
-use meta::{Batch, Range, Write};
+use meta::{Batch, Range, Write, after};
 use serde::{Deserialize, Serialize};
 use sites::{SiteState, read_marker, write_marker};
 
 use crate::blob::Shape;
-use crate::bucket::after;
 use crate::commit::is;
 use crate::{Error, Store};
 

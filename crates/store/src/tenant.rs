@@ -2,14 +2,12 @@
 
 use base::AccountId;
 use meta::record::{NamedUser, Record, TenantRecord, UserRecord, key};
-use meta::{Batch, Check, CommitError, Write};
+use meta::{Batch, Check, CommitError, Write, after, each_row};
 
 use crate::api::TenantInfo;
-use crate::bucket::after;
 use crate::credential::unique_id;
 use crate::principal::ROOT;
 use crate::user::contended;
-use crate::walk::each_row;
 use crate::{Error, Store};
 
 /// The name of the tenant that holds all that none was named for.
@@ -112,7 +110,7 @@ impl Store {
             if let Some(account) = key::tenant_of(row_key) {
                 tenants.push(info(account, TenantRecord::decode(&row.value)?));
             }
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         Ok(tenants)
@@ -159,7 +157,7 @@ impl Store {
         let mut tenants = vec![self.of(AccountId::DEFAULT)];
         each_row(self.0.meta.as_ref(), key::tenants(), |row_key, _| {
             tenants.extend(key::tenant_of(row_key).map(|account| self.of(account)));
-            Ok(())
+            Ok::<_, Error>(())
         })
         .await?;
         Ok(tenants)

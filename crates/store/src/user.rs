@@ -1,11 +1,10 @@
 //! Users: their rights, their keys, their groups.
 
 use meta::record::{AccessKeyRecord, KeyEntry, Membership, NamedUser, Record, Right, UserRecord, key};
-use meta::{Batch, Check, CommitError, Range, Version, Write};
+use meta::{Batch, Check, CommitError, Range, Version, Write, after};
 
 use crate::api::UserInfo;
 use crate::attach;
-use crate::bucket::after;
 use crate::credential::{self, unique_id};
 use crate::principal::ROOT;
 use crate::{Error, Store};

@@ -1,36 +1,16 @@
-//! Walks over rows in key order: over all of an interval, and one that reads about as many as it is asked for: a listing that skips
+//! A walk over rows in key order that reads about as many as it is asked for: a listing that skips
 //! from common prefix to common prefix must not read what it skips.
 
 use std::collections::VecDeque;
 
-use meta::{Engine, Key, Range, Row};
+use meta::{Key, Range, Row, after};
 
-use crate::bucket::after;
 use crate::{Error, Store};
 
 /// Rows read after a skip: the next one, and one to see whether it is alone.
 const AFTER_SKIP: usize = 2;
 /// Most rows read at a time.
 const ROWS_MAX: usize = 1001;
-
-/// Rows read at a time where all are wanted.
-const PAGE: usize = 1000;
-
-/// Calls `each` for every row from one key to before another, in order.
-pub(crate) async fn each_row(
-    meta: &dyn Engine,
-    (mut from, to): (Key, Key),
-    mut each: impl FnMut(&Key, &Row) -> Result<(), Error> + Send,
-) -> Result<(), Error> {
-    loop {
-        let page = meta.range(Range { from, to: to.clone(), limit: PAGE }).await?;
-        page.rows.iter().try_for_each(|(row_key, row)| each(row_key, row))?;
-        match page.rows.last() {
-            Some((last, _)) if page.more => from = after(last),
-            _ => return Ok(()),
-        }
-    }
-}
 
 /// A walk, and what it has read ahead.
 pub(crate) struct Walk<'a> {

@@ -7,10 +7,9 @@ use base::limits::COLUMNS;
 use base::{BlobId, BodyId, PartId, UploadId};
 use bytes::Bytes;
 use meta::record::{BlobPart, BlobRecord, DataRecord, DropRecord, GarbageRecord, PartRecord, Record, key};
-use meta::{Batch, Check, Key, Range, Version, Write};
+use meta::{Batch, Check, Key, Range, Version, Write, after};
 
 use crate::blob::{Shape, shard_name};
-use crate::bucket::after;
 use crate::commit::is;
 use crate::pack::{pack_shape, pack_shards};
 use crate::pin::Held;

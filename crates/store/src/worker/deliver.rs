@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use meta::record::{QueueRecord, Record, key};
-use meta::{Batch, Check, Range, Write};
+use meta::{Batch, Check, Range, Write, after, each_row};
 use notify::{Event, EventName, pause_ms};
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::after;
 use crate::outbox::{Lane, Message, Target, TargetError};
 use crate::status::TargetReport;
-use crate::walk::each_row;
 use crate::worker::readable;
 use crate::{Error, Store};
 
@@ -181,7 +179,7 @@ impl Store {
             let mut rows = 0;
             each_row(self.0.meta.as_ref(), key::events_of(&lane.name), |_, _| {
                 rows += 1;
-                Ok(())
+                Ok::<_, Error>(())
             })
             .await?;
             lane.recount(queued, rows);

@@ -6,7 +6,7 @@ mod deliver;
 mod expire;
 mod mend;
 mod repair;
-pub(crate) mod rewrap;
+mod rewrap;
 mod scrub;
 mod sweep;
 

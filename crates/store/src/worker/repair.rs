@@ -6,11 +6,10 @@ use base::BlobId;
 use base::limits::COLUMNS;
 use futures::StreamExt;
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, Resync, SiteRecord, key};
-use meta::{Batch, Check, Range, Write};
+use meta::{Batch, Check, Range, Write, after};
 use parking_lot::Mutex;
 
 use crate::blob::Shape;
-use crate::bucket::after;
 use crate::commit::is;
 use crate::worker::mend::{Look, Mended};
 use crate::worker::readable;

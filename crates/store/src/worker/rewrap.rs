@@ -6,11 +6,11 @@
 //! cannot land from then on, since each names the version's rows in its batch.
 
 use base::{AccountId, Classify, ErrorKind, PortionId};
-use keys::{PortionError, Wrap, wraps_of};
-use meta::record::{Encryption, RewrapRecord, key};
+use keys::{BUCKET_KEYS, PortionError, Wrap};
+use meta::record::{Encryption, RewrapRecord};
 use meta::{Batch, Check, Write};
 
-use crate::encryption::{Place, Under};
+use crate::encryption::{Place, Under, key_lives};
 use crate::sealed::{Cursor, Sealed};
 use crate::{Error, Store};
 
@@ -53,17 +53,6 @@ impl Store {
         failed.map_or(Ok(done), Err)
     }
 
-    /// Asks for all parts under buckets' keys to be moved to portions.
-    ///
-    /// # Errors
-    /// A metadata error.
-    pub async fn migrate(&self) -> Result<(), Error> {
-        let work = RewrapRecord { below: 0, since_ms: self.now_ms(), is_clean: false };
-        let row_key = key::rewrap_key(self.account(), wraps_of::BUCKETS);
-        let writes = vec![Write::Put(row_key, meta::record::Record::encode(&work))];
-        Ok(self.0.meta.commit(Batch { checks: vec![], writes }).await?)
-    }
-
     async fn rewrap_portions(&self, done: &mut Rewrapped) -> Result<(), Error> {
         let account = self.account();
         for (portion, work) in self.0.portions.rewraps(account).await? {
@@ -72,13 +61,13 @@ impl Store {
                 continue;
             }
             // Taken up when its key opens again.
-            if portion != wraps_of::BUCKETS && !self.0.portions.get(account, portion).await?.is_enabled() {
+            if portion != BUCKET_KEYS && !self.0.portions.get(account, portion).await?.is_enabled() {
                 continue;
             }
             self.0.workers.report("rewrap", |report| report.state = "running".to_owned());
             let before = (done.moved, done.lost, done.unreadable, done.shut);
-            let ripe = begun >= work.since_ms.saturating_add(RETIRE_MS) || portion == wraps_of::BUCKETS;
-            if ripe && portion != wraps_of::BUCKETS {
+            let ripe = begun >= work.since_ms.saturating_add(RETIRE_MS) || portion == BUCKET_KEYS;
+            if ripe && portion != BUCKET_KEYS {
                 self.0.portions.close(portion, &work).await?;
             }
             self.rewrap_portion(portion, &work, done).await?;
@@ -150,7 +139,7 @@ impl Store {
         let Some(part) = sealed.part() else { return Ok(None) };
         let under = match Wrap::parse(&part.wrapped_dek)?.key() {
             Some(name) if name.portion == portion && name.version < work.below => Under::Portion(portion),
-            None if portion == wraps_of::BUCKETS && !matches!(sealed.of.encryption, Encryption::Customer { .. }) => {
+            None if portion == BUCKET_KEYS && !matches!(sealed.of.encryption, Encryption::Customer { .. }) => {
                 let of = &sealed.of;
                 self.key_to_go_on(place, &of.encryption, None, &of.headers, &of.tags).await?
             }
@@ -201,13 +190,4 @@ impl Store {
             }
         }
     }
-}
-
-/// What the batch that makes a wrap visible depends on: that the version of the key is there, and not about to end.
-pub(crate) fn key_lives(wrapped: &[u8]) -> Vec<Check> {
-    let Some(name) = Wrap::parse(wrapped).ok().and_then(|wrap| wrap.key()) else { return Vec::new() };
-    vec![
-        Check::Present(key::key_version_key(name.portion, name.version)),
-        Check::Absent(key::closed_version_key(name.portion, name.version)),
-    ]
 }

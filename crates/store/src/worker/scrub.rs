@@ -1,12 +1,11 @@
 //! Scrub: reads every shard, compares it with its checksums and with its stripe, mends what is
 //! wrong.
 
-use meta::Range;
 use meta::record::key;
+use meta::{Range, after};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::after;
 use crate::status::ScrubProgress;
 use crate::worker::mend::Look;
 use crate::{Error, Store};

@@ -3,11 +3,10 @@
 
 use base::BlobId;
 use base::limits::COLUMNS;
-use meta::Range;
 use meta::record::{BlobRecord, Record, key};
+use meta::{Range, after};
 
 use crate::blob::{Shape, parse_shard_name};
-use crate::bucket::after;
 use crate::pin::Held;
 use crate::{Error, Store};
 
