@@ -101,11 +101,11 @@ fn customer_in(headers: &HeaderMap, algorithm: &str, key: &str, md5: &str) -> S3
     Ok(Some(Customer { key: Arc::new(CustomerKey::new(bytes)), md5: computed }))
 }
 
-/// How a new object is to be encrypted. `kms`: what the ARNs of the account's keys begin with.
+/// How a new object in `bucket` is to be encrypted. A KMS key that is named is there, and the caller may use it.
 ///
 /// # Errors
-/// `InvalidArgument`, `InvalidEncryptionAlgorithmError`, `NotImplemented`.
-pub(crate) fn asked(headers: &HeaderMap, kms: &str) -> S3Result<Asked> {
+/// `InvalidArgument`, `InvalidEncryptionAlgorithmError`, `NotImplemented`, and as [`usable_key`].
+pub(crate) async fn asked(at: &Service, authority: &Authority, bucket: &str, headers: &HeaderMap) -> S3Result<Asked> {
     let customer = customer(headers)?;
     let method = text(headers, METHOD)?;
     if customer.is_some() && (method.is_some() || headers.contains_key(KMS_KEY)) {
@@ -123,8 +123,9 @@ pub(crate) fn asked(headers: &HeaderMap, kms: &str) -> S3Result<Asked> {
     let encrypt = match (&customer, method) {
         (Some(customer), _) => Encrypt::Customer(customer.key.clone()),
         (None, Some(ServerSideEncryption::AWS_KMS)) => {
-            let key = named_key(text(headers, KMS_KEY)?, kms)?;
-            Encrypt::Kms { key, context: context(headers)?, bucket_key }
+            let context = context(headers)?;
+            let key = usable_key(at, authority, bucket, text(headers, KMS_KEY)?).await?;
+            Encrypt::Kms { key, context, bucket_key }
         }
         (None, Some(ServerSideEncryption::AWS_KMS_DSSE)) => return Err(not_implemented("dual-layer encryption")),
         (None, _) if headers.contains_key(KMS_KEY) || headers.contains_key(CONTEXT) => {
@@ -182,17 +183,6 @@ pub(crate) async fn usable_key(
     let id = found.map_err(|error| answer(error.into()))?.id;
     authority.use_key("kms:GenerateDataKey", Right::Write, bucket, &key_arn(&at.kms(), id))?;
     Ok(Some(id))
-}
-
-/// What the caller asked for, with the key that it named found, and allowed to it.
-///
-/// # Errors
-/// As [`usable_key`].
-pub(crate) async fn allowed(at: &Service, authority: &Authority, bucket: &str, mut asked: Asked) -> S3Result<Asked> {
-    if let Encrypt::Kms { key: key @ Some(_), .. } = &mut asked.encrypt {
-        *key = usable_key(at, authority, bucket, key.as_deref()).await?.map(|id| id.to_string());
-    }
-    Ok(asked)
 }
 
 /// Who reads what is under a named key must be allowed to use it.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base::{AccountId, BodyId, BucketId, UploadId};
+use base::{AccountId, BodyId, BucketId, PortionId, UploadId};
 use bytes::Bytes;
 pub use keys::CustomerKey;
 pub use meta::record::{
@@ -63,8 +63,8 @@ pub enum Encrypt {
     Bucket,
     /// SSE-KMS.
     Kms {
-        /// The portion whose key it is, by id, name, or `alias/...`; `None`: the default key.
-        key: Option<String>,
+        /// The portion whose key it is; `None`: the default key.
+        key: Option<PortionId>,
         /// Encryption context, JSON.
         context: Option<String>,
         /// With an S3 Bucket Key; `None`: as the bucket says.

@@ -41,8 +41,8 @@ pub(crate) enum Under {
 }
 
 impl Store {
-    /// What to wrap a new body's DEKs under, and what its record says of it. `headers` and `tags` are the
-    /// object's.
+    /// What to wrap a new body's DEKs under, and what its record says of it but for [`encrypt_by_default`].
+    /// `headers` and `tags` are the object's.
     pub(crate) async fn key_to_write(
         &self,
         place: &Place<'_>,
@@ -57,32 +57,21 @@ impl Store {
                 let verifier = key.verifier(place.bucket.id, place.key, place.body)?.to_vec();
                 Ok((Under::Customer(Arc::new(key)), Encryption::Customer { verifier }))
             }
-            Encrypt::Kms { key: Some(name), context, bucket_key } => {
-                let portion = self.0.portions.find(self.account(), name).await?.id;
-                let (context, bucket_key) = (context.clone(), bucket_key.unwrap_or(false));
+            Encrypt::Kms { key: Some(portion), context, bucket_key } => {
+                let (portion, context, bucket_key) = (*portion, context.clone(), bucket_key.unwrap_or(false));
                 Ok((Under::Portion(portion), Encryption::Portion { portion, context, bucket_key }))
             }
-            Encrypt::Default | Encrypt::Kms { key: None, .. } => {
-                let state = self.state_of(place.bucket).await?;
-                let mut encryption = Encryption::Bucket;
-                encrypt_by_default(&mut encryption, encrypt, &state);
-                match (encrypt, state.encryption) {
-                    (Encrypt::Default, DefaultEncryption::Portion { portion, bucket_key }) => {
-                        encryption = Encryption::Portion { portion, context: None, bucket_key };
-                        return Ok((Under::Portion(portion), encryption));
-                    }
-                    (Encrypt::Kms { context, bucket_key, .. }, default) => {
-                        let by_default = matches!(default, DefaultEncryption::Kms { bucket_key: true });
-                        let (context, bucket_key) = (context.clone(), bucket_key.unwrap_or(by_default));
-                        encryption = Encryption::Kms { context, bucket_key };
-                    }
-                    _ => {}
+            Encrypt::Kms { key: None, context, bucket_key } => {
+                let (context, bucket_key) = (context.clone(), bucket_key.unwrap_or(false));
+                Ok((self.under_by_rules(place, headers, tags).await?, Encryption::Kms { context, bucket_key }))
+            }
+            Encrypt::Default => match self.state_of(place.bucket).await?.encryption {
+                DefaultEncryption::Portion { portion, bucket_key } => {
+                    Ok((Under::Portion(portion), Encryption::Portion { portion, context: None, bucket_key }))
                 }
-                Ok((Under::Portion(self.portion_by_rules(place, headers, tags).await?), encryption))
-            }
-            Encrypt::Bucket => {
-                Ok((Under::Portion(self.portion_by_rules(place, headers, tags).await?), Encryption::Bucket))
-            }
+                _ => Ok((self.under_by_rules(place, headers, tags).await?, Encryption::Bucket)),
+            },
+            Encrypt::Bucket => Ok((self.under_by_rules(place, headers, tags).await?, Encryption::Bucket)),
         }
     }
 
@@ -99,22 +88,20 @@ impl Store {
         Ok(match encryption {
             Encryption::Customer { .. } => Under::Customer(bucket),
             Encryption::Portion { portion, .. } => Under::Portion(*portion),
-            Encryption::Bucket | Encryption::Kms { .. } => {
-                Under::Portion(self.portion_by_rules(place, headers, tags).await?)
-            }
+            Encryption::Bucket | Encryption::Kms { .. } => self.under_by_rules(place, headers, tags).await?,
         })
     }
 
-    async fn portion_by_rules(
+    async fn under_by_rules(
         &self,
         place: &Place<'_>,
         headers: &BTreeMap<String, String>,
         tags: &BTreeMap<String, String>,
-    ) -> Result<PortionId, Error> {
+    ) -> Result<Under, Error> {
         let content_type = headers.get("content-type").map_or("", String::as_str);
         let rules = self.0.portions.chosen_by(self.account()).await?;
         let choice = rules.choose(&Subject { bucket: place.name, key: place.key, tags, content_type });
-        Ok(self.0.portions.named(self.account(), &choice.portion).await?)
+        Ok(Under::Portion(self.0.portions.named(self.account(), &choice.portion).await?))
     }
 
     async fn state_of(&self, bucket: &BucketRecord) -> Result<BucketState, Error> {

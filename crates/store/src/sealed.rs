@@ -169,8 +169,8 @@ impl Store {
             _ => key::version_of(row_key)?.0,
         };
         let record = ObjectRecord::decode(&row.value)?;
-        let ObjectRecord { body_id, encryption, headers, tags, .. } = record.clone();
-        let of = owner(name, Some(VersionId::of(&record)), body_id, encryption, headers, tags);
+        let (encryption, headers, tags) = (record.encryption.clone(), record.headers.clone(), record.tags.clone());
+        let of = owner(name, Some(VersionId::of(&record)), record.body_id, encryption, headers, tags);
         match &record.body {
             Body::Empty | Body::Marker => {}
             Body::Multipart(_) => {

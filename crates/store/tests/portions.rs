@@ -181,11 +181,11 @@ async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
     let portions = w.store.portions();
     let new = keys::NewPortion { name: Some("mine".to_owned()), ..Default::default() };
     let id = portions.create(account, new, meta::record::Maker::Customer).await.unwrap().id;
-    let named = |name: &str| Encrypt::Kms { key: Some(name.to_owned()), context: None, bucket_key: None };
-    w.put_as("a", named("mine"), &[], b"a").await.unwrap();
+    let named = |id: PortionId| Encrypt::Kms { key: Some(id), context: None, bucket_key: None };
+    w.put_as("a", named(id), &[], b"a").await.unwrap();
     w.put("b").await;
     assert!(matches!(
-        w.put_as("c", named("none"), &[], b"c").await,
+        w.put_as("c", named(PortionId::random(&SystemRng)), &[], b"c").await,
         Err(Error::Portion(keys::PortionError::NoSuchPortion(_)))
     ));
     assert_eq!(w.exposed("mine").await.into_keys().collect::<Vec<_>>(), ["a"]);
@@ -197,7 +197,7 @@ async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
         w.store.copy(&from, "app", to, &changes, &WriteCondition::default()).await.map(drop)
     };
     copy("d", Encrypt::Default).await.unwrap();
-    copy("e", named("mine")).await.unwrap();
+    copy("e", named(id)).await.unwrap();
     assert_eq!(w.exposed("mine").await.into_keys().collect::<Vec<_>>(), ["a", "e"]);
     copy("a", Encrypt::Default).await.unwrap();
     assert_eq!(w.exposed("mine").await.into_keys().collect::<Vec<_>>(), ["e"]);
@@ -351,7 +351,7 @@ async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
             let id = portions.find(account, &portion).await.unwrap().id;
             assert_eq!(model.names[&portion], id, "{step}");
             let enabled = model.portions[&id];
-            let encrypt = Encrypt::Kms { key: Some(portion.clone()), context: None, bucket_key: None };
+            let encrypt = Encrypt::Kms { key: Some(id), context: None, bucket_key: None };
             match draw(12) {
                 0..4 => {
                     let body = step.clone().into_bytes();

@@ -96,9 +96,16 @@ pub(crate) fn path(tenant: &TenantArgs, segments: &[&str]) -> String {
         path.push('/');
         path.push_str(&segment(part));
     }
-    if let Some(tenant) = &tenant.tenant {
-        path.push_str("?tenant=");
-        path.push_str(&segment(tenant));
+    asking(&path, &[("tenant", tenant.tenant.clone())])
+}
+
+/// The path with what it asks for: values that there are, by name.
+pub(crate) fn asking(path: &str, pairs: &[(&str, Option<String>)]) -> String {
+    let mut path = path.to_owned();
+    for (name, value) in pairs {
+        let Some(value) = value else { continue };
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(&format!("{name}={}", segment(value)));
     }
     path
 }

@@ -10,20 +10,14 @@ use admin::{
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{AdminArgs, ExposureArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
-use crate::command::{NOTHING, client, now_ms, path, policy, print, say, segment};
+use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, say};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
 pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Result<Exit, Failure> {
     let client = client(admin)?;
     let tenant = &args.tenant;
-    let at = |name: &str, more: &str| {
-        let base = path(tenant, &["portions", name]);
-        match base.split_once('?') {
-            Some((path, query)) => format!("{path}{more}?{query}"),
-            None => format!("{base}{more}"),
-        }
-    };
+    let at = |name: &str, what: &str| path(tenant, &["portions", name, what]);
     let one = |portion: &Portion| render::portions(std::slice::from_ref(portion), now_ms());
     match args.command {
         PortionCommand::List => {
@@ -36,15 +30,15 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
             print(&made, json, one)?;
         }
         PortionCommand::Show { name } => {
-            let found: PortionDetail = client.call("GET", &at(&name, ""), NOTHING).await?;
+            let found: PortionDetail = client.call("GET", &path(tenant, &["portions", &name]), NOTHING).await?;
             print(&found, json, |found| render::portion(found, now_ms()))?;
         }
-        PortionCommand::Enable { name } => set(&client, &at(&name, "/state"), SetPortion::Enable, json).await?,
-        PortionCommand::Disable { name } => set(&client, &at(&name, "/state"), SetPortion::Disable, json).await?,
-        PortionCommand::Keep { name } => set(&client, &at(&name, "/state"), SetPortion::Keep, json).await?,
+        PortionCommand::Enable { name } => set(&client, &at(&name, "state"), SetPortion::Enable, json).await?,
+        PortionCommand::Disable { name } => set(&client, &at(&name, "state"), SetPortion::Disable, json).await?,
+        PortionCommand::Keep { name } => set(&client, &at(&name, "state"), SetPortion::Keep, json).await?,
         PortionCommand::Shred { name, days, confirm, dry_run } => {
             if dry_run {
-                let told = summary(&client, &at(&name, "/exposure"), None).await?;
+                let told = summary(&client, &at(&name, "exposure"), None).await?;
                 return print(&told, json, |told| render::exposed_summary(&name, told, "would be lost"))
                     .map(|()| Exit::Ok);
             }
@@ -54,16 +48,16 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
                     render::clean(&name)
                 )));
             }
-            set(&client, &at(&name, "/state"), SetPortion::Shred(days), json).await?;
+            set(&client, &at(&name, "state"), SetPortion::Shred(days), json).await?;
             eprintln!("a backup of meta/ from before, with the root key, brings the key back: end those backups too");
         }
         PortionCommand::Rotate { name, no_rewrap } => {
             let rotate = Rotate { rewrap: !no_rewrap };
-            let rotated: Portion = client.call("POST", &at(&name, "/rotate"), Some(&rotate)).await?;
+            let rotated: Portion = client.call("POST", &at(&name, "rotate"), Some(&rotate)).await?;
             print(&rotated, json, one)?;
         }
         PortionCommand::Exposure(ExposureArgs { name, key_version, summary: short }) => {
-            let at = at(&name, "/exposure");
+            let at = at(&name, "exposure");
             if short {
                 let told = summary(&client, &at, key_version).await?;
                 print(&told, json, |told| render::exposed_summary(&name, told, "would be open"))?;
@@ -86,16 +80,15 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
 }
 
 async fn all(client: &Client, tenant: &TenantArgs) -> Result<Vec<Portion>, Failure> {
+    let at = path(tenant, &["portions"]);
     let mut portions = Vec::new();
-    let mut base = path(tenant, &["portions"]);
-    base.push(if base.contains('?') { '&' } else { '?' });
-    let mut after = String::new();
+    let mut after = None;
     loop {
-        let page: PortionPage = client.call("GET", &format!("{base}after={after}"), NOTHING).await?;
+        let page: PortionPage = client.call("GET", &asking(&at, &[("after", after)]), NOTHING).await?;
         portions.extend(page.portions);
-        match page.next {
-            Some(next) => after = next,
-            None => return Ok(portions),
+        after = page.next;
+        if after.is_none() {
+            return Ok(portions);
         }
     }
 }
@@ -115,27 +108,33 @@ pub(crate) struct Summary {
     pub(crate) buckets: BTreeMap<String, u64>,
 }
 
-async fn page(client: &Client, at: &str, version: Option<u32>, cursor: &str) -> Result<ExposurePage, Failure> {
-    let mut query = String::new();
-    if let Some(version) = version {
-        query.push_str(&format!("&version={version}"));
+/// Calls `each` with what a key opens, a page at a time: there may be a hundred thousand parts. Returns how many rows
+/// could not be read.
+async fn exposed(
+    client: &Client,
+    at: &str,
+    version: Option<u32>,
+    mut each: impl FnMut(Vec<ExposedPart>) -> Result<(), Failure>,
+) -> Result<u64, Failure> {
+    let version = version.map(|version| version.to_string());
+    let (mut cursor, mut unreadable) = (None, 0);
+    loop {
+        let asked = asking(at, &[("version", version.clone()), ("cursor", cursor)]);
+        let page: ExposurePage = client.call("GET", &asked, NOTHING).await?;
+        unreadable += page.unreadable;
+        each(page.parts)?;
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(unreadable);
+        }
     }
-    if !cursor.is_empty() {
-        query.push_str(&format!("&cursor={}", segment(cursor)));
-    }
-    let joined =
-        if at.contains('?') { format!("{at}{query}") } else { format!("{at}?{}", query.trim_start_matches('&')) };
-    Ok(client.call("GET", &joined, NOTHING).await?)
 }
 
 async fn summary(client: &Client, at: &str, version: Option<u32>) -> Result<Summary, Failure> {
     let mut told = Summary::default();
     let mut last: Option<(String, String, Option<String>)> = None;
-    let mut cursor = String::new();
-    loop {
-        let page = page(client, at, version, &cursor).await?;
-        told.unreadable_rows += page.unreadable;
-        for part in page.parts {
+    told.unreadable_rows = exposed(client, at, version, |parts| {
+        for part in parts {
             told.parts += 1;
             told.bytes += part.bytes;
             // Parts of one version follow each other.
@@ -146,36 +145,31 @@ async fn summary(client: &Client, at: &str, version: Option<u32>) -> Result<Summ
             }
             last = Some(object);
         }
-        match page.next {
-            Some(next) => cursor = next,
-            None => return Ok(told),
-        }
-    }
+        Ok(())
+    })
+    .await?;
+    Ok(told)
 }
 
-/// A line a part, as they come: there may be a hundred thousand.
+/// A line a part, as they come.
 async fn exposure(client: &Client, at: &str, version: Option<u32>, json: bool) -> Result<(), Failure> {
-    let mut cursor = String::new();
-    let (mut parts, mut unreadable) = (0, 0);
-    loop {
-        let page = page(client, at, version, &cursor).await?;
-        let line = |part: &ExposedPart| match json {
-            true => serde_json::to_string(part).map_err(|error| Failure::new(error.to_string())),
-            false => Ok(render::exposed(part)),
-        };
-        let lines: Vec<String> = page.parts.iter().map(line).collect::<Result<_, _>>()?;
-        if !lines.is_empty() {
-            say(&(lines.join("\n") + "\n"))?;
+    let mut count = 0;
+    let unreadable = exposed(client, at, version, |parts| {
+        count += parts.len();
+        let mut lines = String::new();
+        for part in &parts {
+            let line = match json {
+                true => serde_json::to_string(part).map_err(|error| Failure::new(error.to_string()))?,
+                false => render::exposed(part),
+            };
+            lines.push_str(&line);
+            lines.push('\n');
         }
-        parts += page.parts.len();
-        unreadable += page.unreadable;
-        match page.next {
-            Some(next) => cursor = next,
-            None => break,
-        }
-    }
+        say(&lines)
+    })
+    .await?;
     let rest = if unreadable > 0 { format!(", and {unreadable} rows that cannot be read") } else { String::new() };
-    eprintln!("{parts} parts{rest}");
+    eprintln!("{count} parts{rest}");
     Ok(())
 }
 

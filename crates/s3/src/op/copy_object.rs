@@ -14,7 +14,6 @@ use crate::wire::{self, Sums};
 
 pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let authority = access::authority(&req)?.clone();
-    let authority = &authority;
     let input = req.input;
     let condition = write_condition(&req.headers)?;
     let from = source(
@@ -27,8 +26,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
         ),
         encryption::source_customer(&req.headers)?,
     )?;
-    let asked = encryption::asked(&req.headers, &at.kms())?;
-    let asked = encryption::allowed(at, authority, &input.bucket, asked).await?;
+    let asked = encryption::asked(at, &authority, &input.bucket, &req.headers).await?;
     let replaces = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
     let retags = input.tagging_directive.as_ref().is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
     let same = from.bucket == input.bucket && from.key == input.key && from.version.is_none();
@@ -52,7 +50,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<CopyObjectInput>) -> S3Resu
     {
         return Err(not_implemented("a checksum of another algorithm for a copy"));
     }
-    encryption::may_open(at, authority, &from.bucket, &info.encryption)?;
+    encryption::may_open(at, &authority, &from.bucket, &info.encryption)?;
     let (source_version, _) = at.told(&info, false).await?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
     let given = wire::object_meta(&req.headers, input.metadata)?;

@@ -16,11 +16,9 @@ pub(crate) async fn run(
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let owner = access::principal(&req)?.name().to_owned();
     let authority = access::authority(&req)?.clone();
-    let authority = &authority;
     let input = req.input;
     let checksum = checksum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-    let asked = encryption::asked(&req.headers, &at.kms())?;
-    let asked = encryption::allowed(at, authority, &input.bucket, asked).await?;
+    let asked = encryption::asked(at, &authority, &input.bucket, &req.headers).await?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let wanted = checksum.map(|(algorithm, kind)| (algorithm.name().to_owned(), kind));
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;

@@ -14,11 +14,9 @@ use crate::{access, encryption};
 
 pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let authority = access::authority(&req)?.clone();
-    let authority = &authority;
     let input = req.input;
     let condition = wire::write_condition(input.if_match, input.if_none_match)?;
-    let asked = encryption::asked(&req.headers, &at.kms())?;
-    let asked = encryption::allowed(at, authority, &input.bucket, asked).await?;
+    let asked = encryption::asked(at, &authority, &input.bucket, &req.headers).await?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     lock::needs_digest(&req.headers)?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;
