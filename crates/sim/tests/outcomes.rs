@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use keys::Keyring;
 use meta::CommitError;
-use sites::{Pool, PoolOptions, SiteSpec};
+use sites::Pool;
 use store::api::{BodyError, BodyFacts, BodySource, ObjectMeta, ReadRange, WriteCondition};
 use store::{Options, Store};
 
@@ -30,12 +30,7 @@ impl BodySource for Whole {
 
 async fn store(meta: Arc<meta::Memory>) -> Store {
     let doors = Doors::system();
-    let mut slot = 0;
-    let specs = std::array::from_fn(|_| {
-        slot += 1;
-        SiteSpec { name: format!("dc{slot}"), url: String::new(), site: Arc::new(sites::Memory::new()) }
-    });
-    let pool = Arc::new(Pool::new(specs, doors.clock.clone(), PoolOptions::default()));
+    let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
     let keyring = Keyring::ephemeral(&SeededRng::new(1));
     let options = Options { background: false, ..Options::new(doors) };
     let root = ("root".to_owned(), "secret".to_owned());

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::health::{Health, P95, ProbeResult, SiteState};
-use crate::{MARKER, Marker, Site, SiteError, read_marker};
+use crate::{MARKER, Marker, Memory, Site, SiteError, read_marker};
 
 /// Columns of one stripe that one site may hold. Two, so that with two sites down (2+2+1) the
 /// loss of a third still leaves three columns.
@@ -125,6 +125,16 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// A pool over five sites in memory, `dc0` to `dc4`: for tests and simulation.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
+        let sites = std::array::from_fn(|slot| SiteSpec {
+            name: format!("dc{slot}"),
+            url: format!("memory://{slot}"),
+            site: Arc::new(Memory::new()),
+        });
+        Self::new(sites, clock, PoolOptions::default())
+    }
+
     /// A pool over five sites, in slot order.
     pub fn new(sites: [SiteSpec; COLUMNS], clock: Arc<dyn Clock>, options: PoolOptions) -> Self {
         let now_ms = clock.now_ms();

@@ -13,7 +13,7 @@ use lifecycle::{Expiration, Noncurrent};
 use meta::record::{Record, key};
 use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row, Write};
 use parking_lot::Mutex;
-use sites::{Pool, PoolOptions, SiteSpec};
+use sites::Pool;
 use store::api::{
     BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, Expected, ListRequest,
     Lock, NewPart, ObjectInfo, ObjectMeta, ReadCondition, Versioning, WriteCondition,
@@ -159,12 +159,7 @@ impl World {
 
 async fn open(meta: &Arc<Between>, clock: &Arc<ManualClock>, events: EventOptions) -> Store {
     let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
-    let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
-        name: format!("dc{slot}"),
-        url: String::new(),
-        site: Arc::new(sites::Memory::new()),
-    });
-    let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
+    let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
     let lifecycle_day = lifecycle::Day::of_ms(DAY_MS.try_into().unwrap());
     let options = Options { background: false, lifecycle_day, events, ..Options::new(doors) };
     let root = ("root".to_owned(), "rootroot".to_owned());

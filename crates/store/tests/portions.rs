@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use keys::{DekPlace, Switch, Wrap};
 use meta::record::{Body, BucketRecord, ObjectRecord, Record, key};
 use meta::{Engine, Memory as MemoryEngine, Range};
-use sites::{Memory, Pool, PoolOptions, SiteSpec};
+use sites::Pool;
 use store::api::{
     BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, Encrypt, Expected, NewObject, NewPart,
     ObjectMeta, ReadRange, WriteCondition,
@@ -42,12 +42,7 @@ impl World {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(1_800_000_000_000));
         let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
-        let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
-            name: format!("dc{slot}"),
-            url: format!("memory://{slot}"),
-            site: Arc::new(Memory::new()),
-        });
-        let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
+        let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
         let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
         let options = Options { background: false, ..Options::new(doors) };
         let root = ("root".to_owned(), "rootroot".to_owned());

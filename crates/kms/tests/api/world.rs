@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::{digest, hmac};
 use base::{Clock as _, Doors};
 use serde_json::Value;
-use sites::{Memory, Pool, PoolOptions, SiteSpec};
+use sites::Pool;
 use store::{Options, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -49,12 +49,7 @@ pub struct Answer {
 impl World {
     pub async fn start() -> Self {
         let doors = Doors::system();
-        let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
-            name: format!("dc{slot}"),
-            url: format!("memory://{slot}"),
-            site: Arc::new(Memory::new()),
-        });
-        let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
+        let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
         let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
         let options = Options { background: false, ..Options::new(doors) };
         let root = (ROOT.0.to_owned(), ROOT.1.to_owned());

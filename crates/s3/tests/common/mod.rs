@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::TokioIo;
 use s3::S3Options;
 use sign::{REGION, Signer, UNSIGNED, query_string, sha256_hex};
-use sites::{Memory, Pool, PoolOptions, SiteSpec};
+use sites::Pool;
 use store::{Options, Store};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -93,12 +93,7 @@ impl World {
     /// A world whose store is opened with other options.
     pub async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let doors = Doors::system();
-        let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
-            name: format!("dc{slot}"),
-            url: format!("memory://{slot}"),
-            site: Arc::new(Memory::new()),
-        });
-        let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
+        let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
         let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
         let mut options = Options { background: false, ..Options::new(doors) };
         change(&mut options);

@@ -5,18 +5,13 @@ use std::sync::Arc;
 use base::{BodyId, Doors, SeededRng};
 use meta::record::{Body, BucketRecord, ObjectRecord, Record, key};
 use meta::{Batch, Engine, Write};
-use sites::{Memory, Pool, PoolOptions, SiteSpec};
+use sites::Pool;
 use store::{Options, Store};
 
 /// A store over sites in memory.
 pub async fn store(meta: Arc<dyn Engine>) -> Store {
     let doors = Doors::system();
-    let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
-        name: format!("dc{slot}"),
-        url: format!("memory://{slot}"),
-        site: Arc::new(Memory::new()),
-    });
-    let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
+    let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
     let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
     let options = Options { background: false, ..Options::new(doors) };
     Store::open(meta, pool, keyring, ("root".to_owned(), "rootroot".to_owned()), options).await.expect("a store")

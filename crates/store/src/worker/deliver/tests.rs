@@ -9,7 +9,7 @@ use keys::Keyring;
 use meta::{CommitError, Engine, Memory};
 use notify::{Kind, Rule, Rules};
 use parking_lot::Mutex;
-use sites::{Pool, PoolOptions, SiteSpec};
+use sites::Pool;
 
 use super::*;
 use crate::api::{BodyError, BodyFacts, BodySource, ObjectMeta, WriteCondition};
@@ -57,12 +57,7 @@ impl BodySource for Nothing {
 /// A store whose bucket `bbb` sends all that is made in it to `hook`.
 async fn store(meta: Arc<Memory>, sink: Arc<Sink>) -> (Store, Arc<Lane>) {
     let doors = Doors::system();
-    let sites = [0, 1, 2, 3, 4].map(|slot| SiteSpec {
-        name: format!("dc{slot}"),
-        url: String::new(),
-        site: Arc::new(sites::Memory::new()),
-    });
-    let pool = Arc::new(Pool::new(sites, doors.clock.clone(), PoolOptions::default()));
+    let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
     let tenants = vec!["default".to_owned()];
     let target = TargetOptions { name: "hook".to_owned(), target: sink, queue_max: 1000, tenants };
     let events = EventOptions { region: String::new(), targets: vec![target] };
