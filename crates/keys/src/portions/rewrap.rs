@@ -1,0 +1,162 @@
+//! Versions of a portion's key: begun, emptied by re-wrapping, closed, ended.
+
+use base::{AccountId, PortionId};
+use meta::record::{PortionKeyRecord, PortionRecord, Record, RewrapRecord, key};
+use meta::{Batch, Check, CommitError, Range, Version, Write};
+
+use super::state::open_state;
+use super::{ATTEMPTS, Portion, Portions};
+use crate::KeyError;
+use crate::error::PortionError;
+use crate::wrap::{BUCKET_KEYS, KeyName};
+
+impl Portions {
+    /// Gives the key a new version; with `rewrap`, parts under the versions before move to it.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], the state that forbids it, or a metadata error.
+    pub async fn rotate(&self, account: AccountId, id: PortionId, rewrap: bool) -> Result<Portion, PortionError> {
+        for _ in 0..ATTEMPTS {
+            let (record, version) = self.row(account, id).await?;
+            open_state(&record)?;
+            let (record, mut batch) = self.next_version(account, id, record, version).await?;
+            if rewrap {
+                let work = RewrapRecord { below: record.version, since_ms: self.now_ms(), is_clean: false };
+                batch.writes.push(Write::Put(key::rewrap_key(account, id), work.encode()));
+            }
+            match self.meta.commit(batch).await {
+                Ok(()) => {
+                    self.caches.forget(id);
+                    let event = self.event_of(account, "portion:rotate", id, &record.name);
+                    self.tell(event.with("version", record.version).with("rewrap", rewrap)).await;
+                    return Ok(Portion { id, record });
+                }
+                Err(CommitError::Failed { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(PortionError::Contended)
+    }
+
+    /// The portion with the next version of its key, and the batch that begins it.
+    pub(crate) async fn next_version(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        record: PortionRecord,
+        version: Version,
+    ) -> Result<(PortionRecord, Batch), PortionError> {
+        let next = record.version.checked_add(1).ok_or(KeyError::Wrong(envelope::EnvelopeError::Refused))?;
+        let record = PortionRecord { version: next, ..record };
+        let fresh = self.fresh_key(account, KeyName { portion: id, version: next }).await?;
+        let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, next));
+        let batch = Batch {
+            checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
+            writes: vec![Write::Put(row_key, record.encode()), Write::Put(next_key, fresh.encode())],
+        };
+        Ok((record, batch))
+    }
+
+    /// Asks for the parts that are under buckets' keys to be moved to portions.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn migrate(&self, account: AccountId) -> Result<(), PortionError> {
+        let work = RewrapRecord { below: 0, since_ms: self.now_ms(), is_clean: false };
+        let writes = vec![Write::Put(key::rewrap_key(account, BUCKET_KEYS), work.encode())];
+        self.commit_once(Batch { checks: vec![], writes }).await
+    }
+
+    /// Portions with parts to move, and below which version.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn rewraps(&self, account: AccountId) -> Result<Vec<(PortionId, RewrapRecord)>, PortionError> {
+        let (from, to) = key::rewraps(account);
+        let page = self.meta.range(Range { from, to, limit: 1000 }).await?;
+        let mut work = Vec::new();
+        for (row_key, row) in &page.rows {
+            if let Some(id) = key::portion_of(row_key) {
+                work.push((id, RewrapRecord::decode(&row.value)?));
+            }
+        }
+        Ok(work)
+    }
+
+    /// A pass found nothing to move.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn found_clean(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        work: &RewrapRecord,
+    ) -> Result<(), PortionError> {
+        let row_key = key::rewrap_key(account, id);
+        let Some((now, version)) = self.record::<RewrapRecord>(row_key.clone()).await? else { return Ok(()) };
+        if now != *work {
+            return Ok(());
+        }
+        let clean = RewrapRecord { is_clean: true, ..now };
+        let checks = vec![Check::Is(row_key.clone(), version)];
+        self.commit_once(Batch { checks, writes: vec![Write::Put(row_key, clean.encode())] }).await
+    }
+
+    /// Lets nothing more become visible under the versions that `work` empties: what is found under none of them
+    /// from then on, is under none of them.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn close(&self, id: PortionId, work: &RewrapRecord) -> Result<(), PortionError> {
+        let versions = self.versions(id).await?;
+        let old: Vec<u32> = versions.iter().map(|old| old.version).filter(|old| *old < work.below).collect();
+        for some in old.chunks(50) {
+            let close = |version: &u32| Write::Put(key::closed_version_key(id, *version), vec![0].into());
+            self.commit_once(Batch { checks: vec![], writes: some.iter().map(close).collect() }).await?;
+        }
+        Ok(())
+    }
+
+    /// All parts were moved: the versions of the key below `work`'s are gone, but those that seal
+    /// what others keep.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn rewrapped(&self, account: AccountId, id: PortionId, work: &RewrapRecord) -> Result<(), PortionError> {
+        let row_key = key::rewrap_key(account, id);
+        let Some((now, version)) = self.record::<RewrapRecord>(row_key.clone()).await? else { return Ok(()) };
+        if now != *work {
+            return Ok(());
+        }
+        let old: Vec<u32> = self
+            .versions(id)
+            .await?
+            .into_iter()
+            .filter(|old| old.version < work.below && !old.given_out)
+            .map(|old| old.version)
+            .collect();
+        let name = if old.is_empty() { String::new() } else { self.row(account, id).await?.0.name };
+        for number in old {
+            let row_key = key::key_version_key(id, number);
+            let event = self.event_of(account, "portion:version-destroyed", id, &name);
+            let Some((record, version)) = self.record::<PortionKeyRecord>(row_key.clone()).await? else { continue };
+            // A message may have been sealed under it meanwhile.
+            if !record.given_out {
+                let checks = vec![Check::Is(row_key.clone(), version)];
+                let writes = vec![Write::Delete(row_key), Write::Delete(key::closed_version_key(id, number))];
+                match self.commit_once(Batch { checks, writes }).await {
+                    Ok(()) => self.tell(event.with("version", number)).await,
+                    Err(PortionError::Contended) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        // Last: what a crash left undone before it is taken up again.
+        let row_key = key::rewrap_key(account, id);
+        let batch = Batch { checks: vec![Check::Is(row_key.clone(), version)], writes: vec![Write::Delete(row_key)] };
+        self.commit_once(batch).await?;
+        self.caches.forget(id);
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! States of a portion's key: described, switched, shredded.
+
+use base::{AccountId, PortionId};
+use meta::record::{PortionRecord, PortionState, Record, key};
+use meta::{Batch, Check, CommitError, Range, Write};
+
+use super::{
+    ATTEMPTS, DAY_MS, Portion, Portions, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, check_description, check_tags,
+};
+use crate::error::PortionError;
+
+impl Portions {
+    /// Changes what is recorded of a portion, but neither its state nor its version.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], what `change` returns, or a metadata error.
+    pub async fn describe(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        change: impl Fn(&mut PortionRecord) -> Result<(), PortionError>,
+    ) -> Result<Portion, PortionError> {
+        let described = self.update(account, id, |record| {
+            let (state, version) = (record.state, record.version);
+            change(record)?;
+            (record.state, record.version) = (state, version);
+            check_description(&record.description)?;
+            check_tags(&record.tags)?;
+            if record.rotation_days > ROTATION_DAYS_MAX {
+                return Err(PortionError::Invalid(
+                    "a key gets a new version after 1 to 2,560 days, or with 0 never by age",
+                ));
+            }
+            Ok(Batch::default())
+        });
+        let described = described.await?;
+        let event = self.event_of(account, "portion:describe", id, &described.record.name);
+        self.tell(event.with("rotation_days", described.record.rotation_days)).await;
+        Ok(described)
+    }
+
+    /// Enables, disables, or says when to shred. Counts at once in this process, and elsewhere
+    /// when the lease there ends.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], [`PortionError::Invalid`], the state that forbids it,
+    /// [`PortionError::Unrecorded`] before a shredding, or a metadata error.
+    pub async fn switch(&self, account: AccountId, id: PortionId, switch: Switch) -> Result<Portion, PortionError> {
+        let now = self.now_ms();
+        let Switch::Shred { days } = switch else {
+            let switched = self.update_state(account, id, switch, now).await?;
+            let action = match switch {
+                Switch::Enable => "portion:enable",
+                Switch::Disable => "portion:disable",
+                _ => "portion:kept",
+            };
+            self.tell(self.event_of(account, action, id, &switched.record.name)).await;
+            return Ok(switched);
+        };
+        let record = self.row(account, id).await?.0;
+        switched_state(&record, switch, now)?;
+        let event = |action| self.event_of(account, action, id, &record.name).with("days", days);
+        self.announce(event("portion:shred-scheduling")).await?;
+        let switched = self.update_state(account, id, switch, now).await;
+        self.tell_end(&switched, event("portion:shred-scheduled")).await;
+        switched
+    }
+
+    async fn update_state(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        switch: Switch,
+        now: u64,
+    ) -> Result<Portion, PortionError> {
+        let switched = self.update(account, id, |record| {
+            record.state = switched_state(record, switch, now)?;
+            Ok(Batch::default())
+        });
+        let switched = switched.await;
+        self.caches.forget(id);
+        switched
+    }
+
+    /// Destroys the keys of a portion whose time has come; `false` when it has not.
+    ///
+    /// # Errors
+    /// [`PortionError::Unrecorded`] before anything is destroyed, or a metadata error.
+    pub async fn shred(&self, account: AccountId, id: PortionId) -> Result<bool, PortionError> {
+        let now = self.now_ms();
+        let (record, version) = self.row(account, id).await?;
+        match record.state {
+            PortionState::PendingShred(at_ms) if at_ms <= now => {}
+            _ => return Ok(false),
+        }
+        let event = |action| self.event_of(account, action, id, &record.name);
+        self.announce(event("portion:shredding")).await?;
+        let told = event("portion:shredded").with("versions", record.version);
+        // The key rows first, in steps, since there may be many; the state last, so that a crash
+        // half-way is a portion that is still to be shredded.
+        loop {
+            let (from, to) = key::key_versions(id);
+            let page = self.meta.range(Range { from, to, limit: 50 }).await?;
+            if page.rows.is_empty() {
+                break;
+            }
+            let writes = page.rows.into_iter().map(|(row_key, _)| Write::Delete(row_key)).collect();
+            let checks = vec![Check::Is(key::portion_key(account, id), version)];
+            self.commit_once(Batch { checks, writes }).await?;
+        }
+        let shredded = PortionRecord { state: PortionState::Shredded(now), ..record };
+        let row_key = key::portion_key(account, id);
+        let batch = Batch {
+            checks: vec![Check::Is(row_key.clone(), version)],
+            writes: vec![
+                Write::Delete(key::portion_name_key(account, &shredded.name)),
+                Write::Delete(key::rewrap_key(account, id)),
+                Write::Put(row_key, shredded.encode()),
+            ],
+        };
+        self.commit_once(batch).await?;
+        self.caches.forget(id);
+        self.caches.forget_names();
+        self.tell(told).await;
+        Ok(true)
+    }
+
+    async fn update(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        change: impl Fn(&mut PortionRecord) -> Result<Batch, PortionError>,
+    ) -> Result<Portion, PortionError> {
+        let row_key = key::portion_key(account, id);
+        for _ in 0..ATTEMPTS {
+            let (mut record, version) = self.row(account, id).await?;
+            let mut batch = change(&mut record)?;
+            batch.checks.push(Check::Is(row_key.clone(), version));
+            batch.writes.push(Write::Put(row_key.clone(), record.encode()));
+            match self.meta.commit(batch).await {
+                Ok(()) => return Ok(Portion { id, record }),
+                Err(CommitError::Failed { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(PortionError::Contended)
+    }
+}
+
+/// Whether a portion's key may open anything, and if not, why.
+pub(crate) fn open_state(record: &PortionRecord) -> Result<(), PortionError> {
+    let name = || record.name.clone();
+    match record.state {
+        PortionState::Enabled => Ok(()),
+        PortionState::Disabled => Err(PortionError::Disabled(name())),
+        PortionState::PendingShred(at_ms) => Err(PortionError::PendingShred { name: name(), at_ms }),
+        PortionState::Shredded(_) => Err(PortionError::Shredded(name())),
+    }
+}
+
+/// The state after a switch, or why it stays.
+fn switched_state(record: &PortionRecord, switch: Switch, now: u64) -> Result<PortionState, PortionError> {
+    Ok(match (switch, record.state) {
+        (_, PortionState::Shredded(_)) => return Err(PortionError::Shredded(record.name.clone())),
+        // From then on its keys may be half gone.
+        (Switch::KeepAfterAll, PortionState::PendingShred(at_ms)) if at_ms > now => PortionState::Disabled,
+        (Switch::KeepAfterAll, PortionState::PendingShred(at_ms)) => {
+            return Err(PortionError::PendingShred { name: record.name.clone(), at_ms });
+        }
+        (Switch::KeepAfterAll, _) => return Err(PortionError::NotPending(record.name.clone())),
+        (_, PortionState::PendingShred(at_ms)) => {
+            return Err(PortionError::PendingShred { name: record.name.clone(), at_ms });
+        }
+        (Switch::Enable, _) => PortionState::Enabled,
+        (Switch::Disable, _) => PortionState::Disabled,
+        (Switch::Shred { days }, _) if days <= SHRED_DAYS_MAX => {
+            PortionState::PendingShred(now + u64::from(days) * DAY_MS)
+        }
+        (Switch::Shred { .. }, _) => return Err(PortionError::Invalid("a portion is shredded after 0 to 30 days")),
+    })
+}
