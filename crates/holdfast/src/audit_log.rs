@@ -73,6 +73,7 @@ impl Auditor for AuditLog {
             outcome: match outcome {
                 AuditOutcome::Done => Outcome::Allowed,
                 AuditOutcome::Failed => Outcome::Failed,
+                AuditOutcome::Denied => Outcome::Denied,
             },
             request_id: String::new(),
             details,

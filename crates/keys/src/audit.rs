@@ -1,7 +1,8 @@
 //! What is told of changes to portions, and to whom.
 //!
 //! A change is told once it is committed: what is told happened. What destroys keys or decides what new data is under is told
-//! before as well (`portion:shred-scheduling`, `portion:shredding`, `portion:rules-changing`), and not done when that fails.
+//! before as well (`portion:shred-scheduling`, `portion:shredding`, `portion:rules-changing`, `release-policy:putting`,
+//! `release-policy:deleting`), or only before (`approval:approve`, `approval:refuse`, `denial:lift`), and not done when that fails.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -33,9 +34,11 @@ pub enum AuditOutcome {
     Done,
     /// It was announced, and then failed: the details tell why.
     Failed,
+    /// It was not allowed.
+    Denied,
 }
 
-/// A change of a portion, an alias or the rules.
+/// A change of a portion, an alias, rules or policies; a release, or that it was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     /// Milliseconds since the Unix epoch.
@@ -46,7 +49,7 @@ pub struct AuditEvent {
     pub actor: String,
     /// Like `portion:rotate`.
     pub action: &'static str,
-    /// `portion/NAME`, `alias/NAME`, or `portion-rules`.
+    /// `portion/NAME`, `alias/NAME`, `portion-rules`, `release-policy/NAME`, `approval/ID`, or `user/NAME`.
     pub resource: String,
     /// How it went.
     pub outcome: AuditOutcome,
@@ -58,6 +61,10 @@ impl AuditEvent {
     pub(crate) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.details.insert(name.to_owned(), value.to_string());
         self
+    }
+
+    pub(crate) fn denied(self) -> Self {
+        Self { outcome: AuditOutcome::Denied, ..self }
     }
 
     fn failed(self, error: &PortionError) -> Self {

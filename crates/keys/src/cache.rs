@@ -8,8 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base::{AccountId, PortionId};
+use meta::record::SpentRecord;
 use parking_lot::Mutex;
+use release::Policies;
 
+use crate::lease::{Lease, LeaseKey, Refusal, Room, Spent};
 use crate::rules::Rules;
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
@@ -45,6 +48,26 @@ struct Inner {
     keys: HashMap<(AccountId, KeyName), (Arc<PortionKey>, u64)>,
     newest: HashMap<PortionId, (u32, u64)>,
     given_out: HashSet<KeyName>,
+    policies: HashMap<AccountId, KnownPolicies>,
+    leases: HashMap<LeaseKey, KnownLease>,
+    /// What principals have left of what was taken for their hour.
+    rooms: HashMap<(AccountId, String), Room>,
+    /// The last hour in which a refusal was told.
+    told: HashMap<(LeaseKey, &'static str), u64>,
+    alarms: HashMap<(AccountId, String), u64>,
+}
+
+/// A lease or why there is none, and when it was read.
+struct KnownLease {
+    decided: Result<Arc<Lease>, Refusal>,
+    at_ms: u64,
+}
+
+/// Policies, the documents that they were parsed of with their times, and when those were read.
+struct KnownPolicies {
+    policies: Arc<Policies>,
+    stamp: Vec<(String, u64)>,
+    at_ms: u64,
 }
 
 #[derive(Default)]
@@ -186,6 +209,125 @@ impl Caches {
         inner.newest.remove(&id);
         inner.keys.retain(|(_, name), _| name.portion != id);
         inner.given_out.retain(|name| name.portion != id);
+        // Policies may ask about its tags.
+        inner.leases.retain(|lease, _| lease.portion != id);
+    }
+
+    pub(crate) fn policies(&self, account: AccountId, now_ms: u64) -> Option<Arc<Policies>> {
+        let inner = self.0.lock();
+        let known = inner.policies.get(&account).filter(|known| fresh(known.at_ms, now_ms))?;
+        Some(known.policies.clone())
+    }
+
+    /// Lets policies count for another lease, if they are still those of these documents.
+    pub(crate) fn renew_policies(
+        &self,
+        account: AccountId,
+        stamp: &[(String, u64)],
+        at_ms: u64,
+        seen: u64,
+    ) -> Option<Arc<Policies>> {
+        let mut inner = self.0.lock();
+        let same = inner.generation == seen;
+        let known = inner.policies.get_mut(&account).filter(|known| same && known.stamp == stamp)?;
+        known.at_ms = at_ms;
+        Some(known.policies.clone())
+    }
+
+    pub(crate) fn remember_policies(
+        &self,
+        account: AccountId,
+        policies: Policies,
+        stamp: Vec<(String, u64)>,
+        at_ms: u64,
+        seen: u64,
+    ) -> Arc<Policies> {
+        let policies = Arc::new(policies);
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.policies, account, KnownPolicies { policies: policies.clone(), stamp, at_ms });
+        }
+        policies
+    }
+
+    /// Forgets the policies of an account and what was decided by them.
+    pub(crate) fn forget_releases(&self, account: AccountId) {
+        self.forget_leases(account);
+        self.0.lock().policies.remove(&account);
+    }
+
+    /// Forgets what was decided for an account.
+    pub(crate) fn forget_leases(&self, account: AccountId) {
+        let mut inner = self.0.lock();
+        inner.generation += 1;
+        inner.leases.retain(|lease, _| lease.account != account);
+    }
+
+    pub(crate) fn lease(&self, key: &LeaseKey, now_ms: u64) -> Option<Result<Arc<Lease>, Refusal>> {
+        let inner = self.0.lock();
+        let known = inner.leases.get(key).filter(|known| fresh(known.at_ms, now_ms))?;
+        match &known.decided {
+            Ok(lease) if lease.until_ms <= now_ms => None,
+            decided => Some(decided.clone()),
+        }
+    }
+
+    pub(crate) fn remember_lease(&self, key: LeaseKey, decided: Result<Arc<Lease>, Refusal>, at_ms: u64, seen: u64) {
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.leases, key, KnownLease { decided, at_ms });
+        }
+    }
+
+    /// Uses room of an hour.
+    pub(crate) fn spend(&self, lease: &Lease, hour_ms: u64, objects: u64, bytes: u64) -> Spent {
+        let mut inner = self.0.lock();
+        match inner.rooms.get_mut(&(lease.account, lease.principal.clone())) {
+            Some(room) => room.spend(&lease.budget, hour_ms, objects, bytes),
+            None => Spent::NoRoom,
+        }
+    }
+
+    /// What is left of an hour.
+    pub(crate) fn room_in_hour(&self, lease: &Lease, hour_ms: u64) -> Room {
+        let inner = self.0.lock();
+        let room = inner.rooms.get(&(lease.account, lease.principal.clone()));
+        room.filter(|room| room.taken.hour_ms == hour_ms).cloned().unwrap_or_default()
+    }
+
+    /// More was taken for an hour; the row is `taken` now.
+    pub(crate) fn took_room_in_hour(&self, lease: &Lease, taken: SpentRecord, objects: u64, bytes: u64) {
+        let mut inner = self.0.lock();
+        if inner.rooms.len() >= ENTRIES_MAX {
+            inner.rooms.clear();
+        }
+        let room = inner.rooms.entry((lease.account, lease.principal.clone())).or_default();
+        if room.taken.hour_ms != taken.hour_ms {
+            *room = Room { taken, objects, bytes };
+            return;
+        }
+        // What was taken later may be told earlier.
+        room.taken.objects = room.taken.objects.max(taken.objects);
+        room.taken.bytes = room.taken.bytes.max(taken.bytes);
+        room.objects += objects;
+        room.bytes += bytes;
+    }
+
+    /// Whether a refusal is the first of its kind in an hour.
+    pub(crate) fn first_in_hour(&self, key: LeaseKey, kind: &'static str, hour: u64) -> bool {
+        let mut inner = self.0.lock();
+        let first = inner.told.get(&(key, kind)) != Some(&hour);
+        insert(&mut inner.told, (key, kind), hour);
+        first
+    }
+
+    /// Whether it is the first alarm about a principal in an hour.
+    pub(crate) fn first_alarm(&self, lease: &Lease, hour_ms: u64) -> bool {
+        let mut inner = self.0.lock();
+        let principal = (lease.account, lease.principal.clone());
+        let first = inner.alarms.get(&principal) != Some(&hour_ms);
+        insert(&mut inner.alarms, principal, hour_ms);
+        first
     }
 
     pub(crate) fn forget_names(&self) {

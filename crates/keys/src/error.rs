@@ -3,6 +3,7 @@
 use base::{Classify, ErrorKind};
 
 use crate::KeyError;
+use crate::lease::Refusal;
 use crate::rules::RulesError;
 
 /// A portion's error.
@@ -60,6 +61,21 @@ pub enum PortionError {
         /// Why, and the cure.
         reason: String,
     },
+    /// It is not released to the caller.
+    #[error(transparent)]
+    Release(#[from] Refusal),
+    /// There is no such request, or it lapsed.
+    #[error("there is no request {0} that waits or counts; `holdfast release list` tells those that do")]
+    NoSuchRequest(String),
+    /// Somebody else has to decide it.
+    #[error("{0}")]
+    NotApprover(&'static str),
+    /// There is no such document.
+    #[error("there is no release policy {0}")]
+    NoSuchPolicy(String),
+    /// The documents have mistakes.
+    #[error("the release policies have mistakes:\n{0}")]
+    Policies(#[from] release::Mistakes),
     /// The rules are none.
     #[error(transparent)]
     Rules(#[from] RulesError),
@@ -83,7 +99,11 @@ pub enum PortionError {
 impl Classify for PortionError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchPortion(_) | Self::NoSuchVersion { .. } => ErrorKind::NotFound,
+            Self::NoSuchPortion(_) | Self::NoSuchVersion { .. } | Self::NoSuchRequest(_) | Self::NoSuchPolicy(_) => {
+                ErrorKind::NotFound
+            }
+            Self::Release(_) | Self::NotApprover(_) => ErrorKind::Denied,
+            Self::Policies(_) => ErrorKind::Invalid,
             Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::Contended => ErrorKind::Conflict,
             Self::Disabled(_) | Self::PendingShred { .. } | Self::Shredded(_) | Self::OtherKey => ErrorKind::Denied,
             Self::Invalid(_) | Self::Ciphertext | Self::Rules(_) => ErrorKind::Invalid,

@@ -4,11 +4,14 @@
 //! `docs/spec/wrap.md` calls a small secret, for the context below. The encryption context is bound, not stored.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base::{AccountId, PortionId};
+use release::Action;
 use zeroize::Zeroizing;
 
 use crate::error::PortionError;
+use crate::lease::Lease;
 use crate::portions::Portions;
 use crate::wrap::KeyName;
 
@@ -39,6 +42,7 @@ impl Portions {
         context: &EncryptionContext,
         plain: &[u8],
     ) -> Result<Vec<u8>, PortionError> {
+        self.release_to_caller(account, id, Action::Seal).await?;
         let key = self.to_give_out(account, id).await?;
         let name = key.name();
         let sealed = key.seal(&bound(account, name, context), plain, self.doors.rng.as_ref())?;
@@ -68,8 +72,24 @@ impl Portions {
             }
             found => found?,
         };
+        let lease = self.release_to_caller(account, name.portion, Action::Open).await?;
         let plain = key.open(&bound(account, name, context), sealed).map_err(|_| PortionError::Ciphertext)?;
+        if let (Some(lease), Some(caller)) = (lease, &self.caller) {
+            self.spend(&lease, caller, 1, plain.len() as u64).await?;
+        }
         Ok(Opened { key: name, plain })
+    }
+
+    async fn release_to_caller(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        action: Action,
+    ) -> Result<Option<Arc<Lease>>, PortionError> {
+        match &self.caller {
+            Some(caller) => self.release(caller, account, id, action).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Random bytes, and the same sealed under a portion's key.

@@ -2,13 +2,15 @@
 //! portions, in versions. Buckets have a key of their own under the root, which parts were under before there were
 //! portions, and which those of SSE-C are under together with the customer's.
 //!
-//! [`Keyring`] holds the root key and knows no metadata; [`Portions`] is the rest.
+//! [`Keyring`] holds the root key and knows no metadata; [`Portions`] is the rest. What a [`Caller`] opens is released to it
+//! first: see [`Portions::release`].
 
 mod audit;
 mod cache;
 mod error;
 mod keep;
 mod kms;
+mod lease;
 mod portions;
 mod root;
 pub mod rules;
@@ -32,6 +34,7 @@ pub use envelope::{SHARES_MAX, Share, ShareError};
 pub use error::PortionError;
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
+pub use lease::{Answer, Approval, Ask, Caller, Denial, Holder, Lease, Refusal, Standing, Who};
 pub use portions::{
     Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed,
     parse_id,

@@ -47,6 +47,8 @@ pub struct Portions {
     pub(crate) auditor: Option<Arc<dyn Auditor>>,
     /// In whose name changes are made; the server's own where none is known.
     pub(crate) actor: Option<Arc<str>>,
+    /// To whom keys are released; the server itself asks nobody.
+    pub(crate) caller: Option<Arc<crate::lease::Caller>>,
 }
 
 /// A portion, as it stands.
@@ -119,7 +121,7 @@ pub enum Switch {
 impl Portions {
     /// Portions over an engine, their keys under a keyring's root.
     pub fn new(meta: Arc<dyn Engine>, ring: Arc<Keyring>, doors: Doors) -> Self {
-        Self { meta, doors, ring, caches: Arc::default(), auditor: None, actor: None }
+        Self { meta, doors, ring, caches: Arc::default(), auditor: None, actor: None, caller: None }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

@@ -31,6 +31,11 @@
 //! | `l/<account><alias>` | [`AliasRecord`] | until deleted |
 //! | `m/<account>` | [`RulesRecord`]: how portions are chosen | until deleted |
 //! | `z/<account><portion id>` | [`RewrapRecord`]: parts to move to another version of the key | until moved |
+//! | `P/<account><name>` | [`ReleasePolicyRecord`]: who may open which portion | until deleted |
+//! | `D/<account><principal>` | [`DenialRecord`]: nothing is released to it | for ever, but a quarantine |
+//! | `A/<account><request id>` | [`ApprovalRecord`]: what people decide | 30 days after it was asked |
+//! | `R/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
+//! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -43,6 +48,7 @@ mod bucket;
 mod event;
 mod object;
 mod portion;
+mod release;
 mod site;
 mod upload;
 mod user;
@@ -66,6 +72,9 @@ pub use object::{
 pub use portion::{
     AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, RewrapRecord, RulesRecord, TenantKeyRecord,
 };
+pub use release::{
+    ApprovalRecord, DenialReason, DenialRecord, Matter, ReleasePolicyRecord, ReleasedRecord, SpentRecord,
+};
 pub use site::{Resync, SiteRecord};
 pub use upload::{PartRecord, UploadRecord};
 pub use user::{
@@ -84,6 +93,10 @@ pub mod key {
         alias_key, alias_of, aliases, closed_version_key, key_version_key, key_version_of, key_versions, portion_key,
         portion_name_key, portion_name_value, portion_named, portion_names, portion_of, portion_rules_key, portions,
         rewrap_key, rewraps, tenant_key_key,
+    };
+    pub use super::release::{
+        after_account, approval_key, approvals, denial_key, denials, release_policies, release_policy_key, released,
+        released_key, released_names, released_of, spent_key,
     };
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};

@@ -1,0 +1,362 @@
+//! Releases: whether a caller gets the key of a portion, decided once for each lease and not for each object.
+//!
+//! In this order: denials, which no policy outweighs; the tenant's release policies; people, where those ask for them;
+//! the budget of the hour. What comes out is a [`Lease`] or a [`Refusal`], and counts for [`LEASE_MS`](crate::LEASE_MS).
+//! That a principal had a portion is written down before the first lease of an hour is given.
+
+mod approval;
+mod caller;
+mod denial;
+mod ledger;
+mod policies;
+mod simulate;
+mod spend;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use base::{AccountId, PortionId};
+use bytes::Bytes;
+use meta::record::{
+    DenialReason, DenialRecord, Matter, PortionRecord, Record, ReleasedRecord, SpentRecord, TenantRecord, key,
+};
+use meta::{Batch, Check, Row, Write};
+use release::{Action, Circumstances, Decision, Outcome, Portion as Asked, Question, Terms};
+
+use crate::audit::AuditOutcome;
+use crate::error::PortionError;
+use crate::portions::{Portions, dashed};
+
+pub use approval::{Approval, Standing};
+pub use caller::{Caller, Who};
+pub use denial::Denial;
+pub use ledger::Holder;
+pub use simulate::{Answer, Ask};
+pub(crate) use spend::{Room, Spent};
+
+/// The tenant whose name is no row.
+const DEFAULT_TENANT: &str = "default";
+/// Times it is tried again after losing to another request.
+const ATTEMPTS: usize = 20;
+pub(crate) const HOUR_MS: u64 = 3_600_000;
+
+/// What was released, and how much of it may be used.
+#[derive(Debug)]
+pub struct Lease {
+    /// Until when it counts, milliseconds since the Unix epoch.
+    pub(crate) until_ms: u64,
+    pub(crate) account: AccountId,
+    /// The caller's unique id.
+    pub(crate) principal: String,
+    /// Its name.
+    pub(crate) name: String,
+    pub(crate) budget: release::Budget,
+}
+
+/// Why a portion is not released.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A denial names the principal.
+    #[error("nothing is released to {name}: {}; `holdfast release denials` tells more", told(*.reason))]
+    Denied {
+        /// Whom.
+        name: String,
+        /// Why.
+        reason: DenialReason,
+    },
+    /// No release policy permits it, or one forbids it.
+    #[error("portion {portion} is not released to {name}: {by}; `holdfast policy test` tells more")]
+    NotPermitted {
+        /// To whom.
+        name: String,
+        /// Which.
+        portion: String,
+        /// The policies that forbid it, or that none permits it.
+        by: String,
+    },
+    /// People, or time, have to release it.
+    #[error("{matter} waits for approval: request {request}; `holdfast release approve {request}` by somebody else")]
+    Pending {
+        /// What waits.
+        matter: String,
+        /// The request's id.
+        request: String,
+    },
+    /// Somebody refused it.
+    #[error("{matter} was refused by {by}: request {request}")]
+    Refused {
+        /// What was refused.
+        matter: String,
+        /// The request's id.
+        request: String,
+        /// By whom.
+        by: String,
+    },
+    /// The budget of the hour is spent.
+    #[error("{name} may open no more {what} in this hour: the limit of {limit} is reached")]
+    OverBudget {
+        /// Who.
+        name: String,
+        /// `portions`, `objects` or `bytes`.
+        what: &'static str,
+        /// The limit.
+        limit: NonZeroU64,
+    },
+}
+
+fn told(reason: DenialReason) -> &'static str {
+    match reason {
+        DenialReason::Revoked => "it was revoked",
+        DenialReason::Lost => "it was reported lost",
+        DenialReason::Quarantined => "it is in quarantine",
+    }
+}
+
+/// What a lease or a refusal is remembered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LeaseKey {
+    pub(crate) account: AccountId,
+    /// The caller and its circumstances.
+    pub(crate) stamp: [u8; 16],
+    pub(crate) portion: PortionId,
+    pub(crate) action: Action,
+}
+
+/// What was read to decide.
+struct Read {
+    portion: PortionRecord,
+    tenant: String,
+    denial: Option<DenialRecord>,
+    released: Option<(ReleasedRecord, meta::Version)>,
+    spent: Option<(SpentRecord, meta::Version)>,
+}
+
+impl Portions {
+    /// The same portions, for somebody: what it opens and seals is released to it first.
+    #[must_use]
+    pub fn for_caller(&self, caller: Arc<Caller>) -> Self {
+        Self { caller: Some(caller), ..self.clone() }
+    }
+
+    /// Releases a portion to a caller, or not.
+    ///
+    /// # Errors
+    /// [`PortionError::Release`], [`PortionError::NoSuchPortion`], [`PortionError::Unrecorded`] where it has to be
+    /// recorded first, or a metadata error.
+    pub async fn release(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        portion: PortionId,
+        action: Action,
+    ) -> Result<Arc<Lease>, PortionError> {
+        let lease_key = LeaseKey { account, stamp: caller.stamp, portion, action };
+        let now = self.now_ms();
+        if let Some(known) = self.caches.lease(&lease_key, now) {
+            return known.map_err(PortionError::Release);
+        }
+        for _ in 0..ATTEMPTS {
+            let seen = self.caches.generation();
+            let decided = match self.decide(caller, lease_key, now).await {
+                Ok(lease) => Ok(Arc::new(lease)),
+                Err(PortionError::Release(refusal)) => Err(refusal),
+                Err(PortionError::Contended) => continue,
+                Err(error) => return Err(error),
+            };
+            self.caches.remember_lease(lease_key, decided.clone(), now, seen);
+            return decided.map_err(PortionError::Release);
+        }
+        Err(PortionError::Contended)
+    }
+
+    async fn decide(&self, caller: &Caller, lease_key: LeaseKey, now: u64) -> Result<Lease, PortionError> {
+        let LeaseKey { account, portion: id, action, .. } = lease_key;
+        let read = self.read_for(caller, account, id).await?;
+        let name = caller.name().to_owned();
+        let refuse = async |action: &'static str, refusal: Refusal| {
+            self.tell_refusal(caller, lease_key, &read.portion.name, action, &refusal).await;
+            Err(PortionError::Release(refusal))
+        };
+        if let Some(denial) = &read.denial {
+            return refuse("release:denied", Refusal::Denied { name, reason: denial.reason }).await;
+        }
+        let decision = self.decision(caller, account, id, &read, action, now).await?;
+        let terms = match &decision.outcome {
+            Outcome::Release(terms) => terms.clone(),
+            Outcome::Deny => {
+                let refusal = Refusal::NotPermitted { name, portion: read.portion.name.clone(), by: why(&decision) };
+                return refuse("release:not-permitted", refusal).await;
+            }
+        };
+        let mut until_ms = now.saturating_add(crate::LEASE_MS);
+        if let Some(pend) = &terms.pend {
+            let matter = if action == Action::Open { Matter::Open(id) } else { Matter::Seal(id) };
+            match self.settled(caller, account, matter, &read.portion.name, pend, now).await {
+                Ok(open_until_ms) => until_ms = until_ms.min(open_until_ms),
+                Err(PortionError::Release(refusal)) => return refuse("release:pending", refusal).await,
+                Err(error) => return Err(error),
+            }
+        }
+        let budget = match self.stepped_up(caller, account, &terms, now).await? {
+            true => release::Budget::default(),
+            false => terms.budget,
+        };
+        if action == Action::Open {
+            match self.enter(caller, lease_key, &read, &terms, budget, &decision, now).await {
+                Err(PortionError::Release(over)) => match self.asks_to_step_up(caller, account, &terms, now).await {
+                    // Granted since it was looked at.
+                    Ok(true) => return Err(PortionError::Contended),
+                    Ok(false) => return refuse("release:over-budget", over).await,
+                    Err(PortionError::Release(pending)) => return refuse("release:pending", pending).await,
+                    Err(error) => return Err(error),
+                },
+                other => other?,
+            }
+        }
+        Ok(Lease { until_ms, account, principal: caller.id().to_owned(), name, budget })
+    }
+
+    async fn read_for(&self, caller: &Caller, account: AccountId, id: PortionId) -> Result<Read, PortionError> {
+        let keys = [
+            key::portion_key(account, id),
+            key::tenant_key(account),
+            key::denial_key(account, caller.id()),
+            key::released_key(account, id, caller.id()),
+            key::spent_key(account, caller.id()),
+        ];
+        let mut rows = self.meta.get(&keys).await?.into_iter();
+        let mut next = || rows.next().flatten();
+        let portion = next().ok_or_else(|| PortionError::NoSuchPortion(dashed(id)))?;
+        let tenant = match (account == AccountId::DEFAULT, next()) {
+            (false, Some(row)) => TenantRecord::decode(&row.value)?.name,
+            (true, _) => DEFAULT_TENANT.to_owned(),
+            // It is being deleted. No policy can name it by chance: there is no such name.
+            (false, None) => String::new(),
+        };
+        let denial = next().map(|row| DenialRecord::decode(&row.value)).transpose()?;
+        let (released, spent) = (versioned(next())?, versioned(next())?);
+        Ok(Read { portion: PortionRecord::decode(&portion.value)?, tenant, denial, released, spent })
+    }
+
+    async fn decision(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        id: PortionId,
+        read: &Read,
+        action: Action,
+        now: u64,
+    ) -> Result<Decision, PortionError> {
+        let policies = self.release_rules(account).await?;
+        let record = &read.portion;
+        let portion = Asked { name: &record.name, key: &dashed(id), class: class_of(record), tags: &record.tags };
+        let circumstances = Circumstances { now_ms: now, ..caller.circumstances() };
+        let question = Question { tenant: &read.tenant, principal: caller.principal(), action, portion, circumstances };
+        Ok(policies.decide(&question))
+    }
+
+    /// Writes down that the caller has the portion from now on, and counts it, once in an hour.
+    #[expect(clippy::too_many_arguments, reason = "all that was found out on the way here")]
+    async fn enter(
+        &self,
+        caller: &Caller,
+        lease_key: LeaseKey,
+        read: &Read,
+        terms: &Terms,
+        budget: release::Budget,
+        decision: &Decision,
+        now: u64,
+    ) -> Result<(), PortionError> {
+        let LeaseKey { account, portion: id, .. } = lease_key;
+        let hour_ms = now - now % HOUR_MS;
+        if read.released.as_ref().is_some_and(|(known, _)| known.last_hour_ms == hour_ms) {
+            return Ok(());
+        }
+        let mut batch = Batch { checks: vec![Check::Present(key::portion_key(account, id))], writes: vec![] };
+        if let Some(limit) = budget.portions {
+            let mut spent = spend::of_hour(read.spent.as_ref().map(|(spent, _)| spent), hour_ms);
+            if spent.portions >= limit.get() {
+                return Err(Refusal::OverBudget { name: caller.name().to_owned(), what: "portions", limit }.into());
+            }
+            spent.portions += 1;
+            put(&mut batch, key::spent_key(account, caller.id()), read.spent.as_ref().map(|(_, v)| *v), spent.encode());
+        }
+        let known = read.released.as_ref().map(|(known, _)| known.clone());
+        let first = ReleasedRecord { name: String::new(), first_ms: now, last_hour_ms: 0, hours: 0 };
+        let mut released = known.unwrap_or(first);
+        (released.name, released.last_hour_ms) = (caller.name().to_owned(), hour_ms);
+        released.hours += 1;
+        let row_key = key::released_key(account, id, caller.id());
+        put(&mut batch, row_key, read.released.as_ref().map(|(_, v)| *v), released.encode());
+        let event = self
+            .by(caller.name())
+            .event_of(account, "release:open", id, &read.portion.name)
+            .with("via", caller.circumstances().via.name())
+            .with("policies", decision.by.join(" "));
+        let event = match caller.circumstances().address {
+            Some(address) => event.with("address", address),
+            None => event,
+        };
+        if terms.record_first {
+            self.announce(event).await?;
+            return self.commit_once(batch).await;
+        }
+        self.commit_once(batch).await?;
+        self.tell(event).await;
+        Ok(())
+    }
+
+    /// Tells a refusal, the first one of its kind in an hour: a caller that tries again and again fills no log.
+    async fn tell_refusal(
+        &self,
+        caller: &Caller,
+        lease_key: LeaseKey,
+        portion: &str,
+        action: &'static str,
+        refusal: &Refusal,
+    ) {
+        metrics::counter!("holdfast_release_refused_total", "reason" => action).increment(1);
+        let hour = self.now_ms() / HOUR_MS;
+        if !self.caches.first_in_hour(lease_key, action, hour) {
+            return;
+        }
+        if matches!(refusal, Refusal::OverBudget { .. }) {
+            tracing::warn!(principal = caller.name(), portion, "{refusal}");
+        }
+        let LeaseKey { account, portion: id, .. } = lease_key;
+        let mut event = self.by(caller.name()).event_of(account, action, id, portion).with("why", refusal);
+        event.outcome = AuditOutcome::Denied;
+        self.tell(event).await;
+    }
+}
+
+/// A row that was there, decoded, with its version.
+fn versioned<R: Record>(row: Option<Row>) -> Result<Option<(R, meta::Version)>, PortionError> {
+    Ok(match row {
+        Some(row) => Some((R::decode(&row.value)?, row.version)),
+        None => None,
+    })
+}
+
+/// Writes a row that still is what was read.
+fn put(batch: &mut Batch, row_key: meta::Key, version: Option<meta::Version>, value: Bytes) {
+    batch.checks.push(match version {
+        Some(version) => Check::Is(row_key.clone(), version),
+        None => Check::Absent(row_key.clone()),
+    });
+    batch.writes.push(Write::Put(row_key, value));
+}
+
+/// How policies know a portion's class.
+pub(crate) fn class_of(_: &PortionRecord) -> &'static str {
+    "sealed"
+}
+
+fn why(decision: &Decision) -> String {
+    match (decision.by.as_slice(), decision.failed.as_slice()) {
+        ([], []) => "no release policy permits it".to_owned(),
+        (_, [first, ..]) => format!("a release policy failed: {first}"),
+        (by, []) => format!("forbidden by {}", by.join(", ")),
+    }
+}

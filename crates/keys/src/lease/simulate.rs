@@ -1,0 +1,66 @@
+//! What would be decided: nothing is asked for, counted or written down.
+
+use base::{AccountId, PortionId};
+use meta::record::{DenialReason, DenialRecord, key};
+use release::{Action, Circumstances, Policies, Question};
+
+use super::{Caller, class_of};
+use crate::error::PortionError;
+use crate::portions::{Portions, dashed};
+
+/// A question about what would be.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// Who would ask.
+    pub caller: &'a Caller,
+    /// The portion.
+    pub portion: PortionId,
+    /// What for.
+    pub action: Action,
+    /// When, milliseconds since the Unix epoch; `None`: now.
+    pub at_ms: Option<u64>,
+}
+
+/// What would be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// A denial that comes before the policies.
+    pub denied: Option<DenialReason>,
+    /// What the policies say.
+    pub decision: release::Decision,
+}
+
+impl Portions {
+    /// What would be decided: by these policies, or by those in force.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], [`PortionError::Policies`], or a metadata error.
+    pub async fn would_release(
+        &self,
+        account: AccountId,
+        ask: &Ask<'_>,
+        policies: Option<&Policies>,
+    ) -> Result<Answer, PortionError> {
+        let Ask { caller, portion: id, action, at_ms } = ask;
+        let read = self.read_for(caller, account, *id).await?;
+        let record = &read.portion;
+        let portion =
+            release::Portion { name: &record.name, key: &dashed(*id), class: class_of(record), tags: &record.tags };
+        let circumstances = Circumstances { now_ms: at_ms.unwrap_or_else(|| self.now_ms()), ..caller.circumstances() };
+        let question =
+            Question { tenant: &read.tenant, principal: caller.principal(), action: *action, portion, circumstances };
+        let decision = match policies {
+            Some(policies) => policies.decide(&question),
+            None => self.release_rules(account).await?.decide(&question),
+        };
+        Ok(Answer { denied: read.denial.map(|denial| denial.reason), decision })
+    }
+
+    /// Whether a principal is denied, and why.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn denial(&self, account: AccountId, principal: &str) -> Result<Option<DenialRecord>, PortionError> {
+        Ok(self.record(key::denial_key(account, principal)).await?.map(|(record, _)| record))
+    }
+}
