@@ -10,9 +10,9 @@ use crate::{App, SERVICE, sigv4};
 
 /// Seconds that a signed request's clock may differ from ours (AWS allows 15 minutes; admin
 /// commands are signed when they are sent).
-const SKEW_MAX_S: u64 = 300;
+pub(crate) const SKEW_MAX_S: u64 = 300;
 /// Bytes of a request body: the largest policy, every character of it escaped.
-const BODY_MAX: usize = 64 * 1024;
+pub(crate) const BODY_MAX: usize = 64 * 1024;
 
 pub(crate) async fn require_root(State(app): State<App>, request: Request, next: Next) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();

@@ -1,9 +1,11 @@
-//! The admin API: status, users, groups, tenants, sites, scrub, workers, targets of events, metrics. One file a resource.
+//! The admin API: status, users, groups, tenants, portions, releases, sites, scrub, workers, targets of events, metrics. One
+//! file a resource.
 //!
-//! `/health` and `/metrics` are open to who can reach the address; everything else takes the root
-//! credentials as an AWS Signature Version 4 (service `holdfast`), so that
+//! `/health` and `/metrics` are open to who can reach the address; `/v1/approvals` takes any user's access key; everything else
+//! takes the root credentials as an AWS Signature Version 4 (service `holdfast`), so that
 //! `curl --aws-sigv4 aws:amz:us-east-1:holdfast --user "$KEY:$SECRET"` speaks it too.
 
+mod approvals;
 mod auth;
 pub mod client;
 mod error;
@@ -13,6 +15,7 @@ mod home;
 mod metrics;
 mod notify;
 mod portions;
+mod releases;
 mod scrub;
 mod sites;
 mod status;
@@ -31,12 +34,17 @@ use store::api::Right;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use approvals::{ApprovalRequest, Ruling};
 pub use error::Problem;
 pub use groups::{Group, GroupList, NewGroup};
 pub use keys::rules::Choice;
 pub use portions::{
     ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rotate, RulesDocument,
     SetPortion, TestRules,
+};
+pub use releases::{
+    Denied, Deny, DenyReason, Holder, HolderPage, NamedDocument, ReleaseAction, ReleaseDecision, ReleasePolicy,
+    ReleaseVia, Simulate, Simulated, Simulation, TestRelease,
 };
 pub use sigv4;
 pub use sites::{Done, Site, SiteList};
@@ -116,11 +124,30 @@ fn router(app: App) -> Router {
         .route("/v1/portion-rules", get(portions::rules).put(portions::put_rules))
         .route("/v1/portion-rules/test", post(portions::test_rules))
         .route("/v1/portion-migration", get(portions::migration).post(portions::migrate))
+        .route("/v1/release/policies", get(releases::policies))
+        .route(
+            "/v1/release/policies/{name}",
+            get(releases::get_policy).put(releases::put_policy).delete(releases::delete_policy),
+        )
+        .route("/v1/release/test", post(releases::test))
+        .route("/v1/release/simulate", post(releases::simulate))
+        .route("/v1/release/denials", get(releases::denials))
+        .route("/v1/release/denials/{user}", put(releases::deny).delete(releases::readmit))
+        .route("/v1/release/holders", get(releases::holders))
         .route("/v1/tenants", get(tenants::list).post(tenants::create))
         .route("/v1/tenants/{name}", delete(tenants::delete))
         .route("/v1/sites", get(sites::list))
         .route("/v1/sites/{name}/replace", post(sites::replace))
         .fallback(error::no_such_path)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::require_root));
-    Router::new().route("/health", get(health::get)).route("/metrics", get(metrics::get)).merge(signed).with_state(app)
+    let people = Router::new()
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}", put(approvals::rule))
+        .route_layer(middleware::from_fn_with_state(app.clone(), approvals::require_person));
+    Router::new()
+        .route("/health", get(health::get))
+        .route("/metrics", get(metrics::get))
+        .merge(people)
+        .merge(signed)
+        .with_state(app)
 }

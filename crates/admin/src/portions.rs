@@ -169,7 +169,7 @@ pub struct TestRules {
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-fn failed(error: PortionError) -> Error {
+pub(crate) fn failed(error: PortionError) -> Error {
     Error::Portion(error)
 }
 
@@ -243,6 +243,10 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
         SetPortion::Keep => Switch::KeepAfterAll,
     };
     let id = find(&store, &name).await?.id;
+    if switch == (Switch::Shred { days: 0 }) {
+        let who = store.root_of_account().who();
+        store.portions().second_person(store.account(), id, &who).await.map_err(failed)?;
+    }
     let set = named(&store).switch(store.account(), id, switch).await.map_err(failed)?;
     if switch == (Switch::Shred { days: 0 }) {
         store.wake_rewrap();

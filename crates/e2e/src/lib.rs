@@ -192,6 +192,26 @@ impl Server {
         (output.status.code().unwrap_or(-1), text)
     }
 
+    /// The same, signed with these keys.
+    pub fn holdfast_as(&self, access_key: &str, secret_key: &str, args: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
+        command.args(args).args(["--admin", &format!("http://{}", self.admin)]);
+        let command = self.with_keys(&mut command);
+        let output = command.env("HOLDFAST_ACCESS_KEY", access_key).env("HOLDFAST_SECRET_KEY", secret_key).output();
+        let output = output.expect("the binary runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    /// Runs a `holdfast` command that works on the data directory, whether the server runs or not.
+    pub fn holdfast_on_data(&self, args: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
+        let output = command.args(args).arg("--data-dir").arg(self.dir().join("data")).output();
+        let output = output.expect("the binary runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
+    }
+
     /// `holdfast status --json`.
     pub fn status(&self) -> Value {
         let mut command = Command::new(env("HOLDFAST_E2E_BIN"));

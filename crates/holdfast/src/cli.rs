@@ -1,5 +1,7 @@
 //! What can be typed.
 
+pub(crate) mod release;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -44,6 +46,10 @@ pub(crate) enum Command {
     Tenant(TenantCommand),
     /// Portions of the data, each under a key of its own.
     Portion(PortionArgs),
+    /// Release policies: who may open which portion, on what terms (Cedar).
+    Policy(release::ReleasePolicyArgs),
+    /// Releases of portions: what waits for people, who is denied, who had what.
+    Release(release::ReleaseArgs),
     /// The five sites.
     #[command(subcommand)]
     Site(SiteCommand),

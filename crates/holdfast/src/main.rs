@@ -58,6 +58,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Group(args) => runtime.block_on(command::group::run(&cli.admin, args, json)),
         Command::Tenant(args) => runtime.block_on(command::tenant::run(&cli.admin, args, json)),
         Command::Portion(args) => runtime.block_on(command::portion::run(&cli.admin, args, json)),
+        Command::Policy(args) => runtime.block_on(command::release_policy::run(&cli.admin, args, json)),
+        Command::Release(args) => runtime.block_on(command::release::run(&cli.admin, args, json)),
         Command::Site(args) => runtime.block_on(command::site::run(&cli.admin, args, json)),
         Command::Scrub(args) => runtime.block_on(command::scrub::run(&cli.admin, args, json)),
         Command::Notify(args) => runtime.block_on(command::notify::run(&cli.admin, args, json)),

@@ -1,5 +1,7 @@
 //! Screens: from data to text. Pure.
 
+pub(crate) mod release;
+
 use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, User};
 use store::api::{Grant, KeyEntry};
 use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};

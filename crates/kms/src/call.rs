@@ -1,9 +1,13 @@
 //! One request's authority: who asks, from where, and whether it may.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use base::AccountId;
-use keys::{EncryptionContext, PortionError, Portions};
+use keys::{Caller, EncryptionContext, PortionError, Portions};
 use meta::record::{PortionRecord, PortionState};
 use policy::{Side, Values, Verdict};
+use release::Via;
 use store::api::Principal;
 use store::{Question, Store, judge};
 
@@ -38,10 +42,18 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn new(store: &'a Store, principal: &'a Principal, region: &'a str, mut values: Values) -> Self {
+    pub(crate) fn new(
+        store: &'a Store,
+        principal: &'a Principal,
+        region: &'a str,
+        peer: Option<IpAddr>,
+        mut values: Values,
+    ) -> Self {
         let account = principal.account();
         values.add("kms:CallerAccount", account.to_string());
-        Self { portions: store.portions().by(principal.name()), principal, place: Place { region, account }, values }
+        let caller = Caller::new(account, principal.who(), Via::Kms, principal.session().is_some(), peer);
+        let portions = store.portions().by(principal.name()).for_caller(Arc::new(caller));
+        Self { portions, principal, place: Place { region, account }, values }
     }
 
     pub(crate) fn portions(&self) -> &Portions {

@@ -96,7 +96,7 @@ impl Endpoint {
         heard.operation = operation;
         let store = self.store.of(principal.account());
         let values = self.circumstances(&head, &principal, now).values();
-        operations::run(operation, &Call::new(&store, &principal, &self.region, values), &body).await
+        operations::run(operation, &Call::new(&store, &principal, &self.region, self.peer, values), &body).await
     }
 
     fn circumstances<'h>(

@@ -130,6 +130,7 @@ impl From<PortionError> for Fault {
         match error {
             PortionError::NoSuchPortion(_) => Self::new(Code::NotFound, words),
             PortionError::Exists(_) | PortionError::AliasExists(_) => Self::new(Code::AlreadyExists, words),
+            PortionError::Release(_) => Self::new(Code::AccessDenied, words),
             PortionError::Ciphertext => Self::new(Code::InvalidCiphertext, words),
             PortionError::OtherKey => Self::new(
                 Code::IncorrectKey,

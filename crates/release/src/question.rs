@@ -80,7 +80,7 @@ impl Via {
 }
 
 /// The circumstances of the request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Circumstances {
     /// Milliseconds since the Unix epoch.
     pub now_ms: u64,

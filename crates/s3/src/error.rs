@@ -194,6 +194,7 @@ impl std::fmt::Display for Chain<'_> {
 fn of_portion(error: &keys::PortionError) -> Option<S3Error> {
     use keys::PortionError as P;
     let code = match error {
+        P::Release(_) => return Some(S3Error::with_message(S3ErrorCode::AccessDenied, error.to_string())),
         P::NoSuchPortion(_) => "KMS.NotFoundException",
         P::Disabled(_) => "KMS.DisabledException",
         P::PendingShred { .. } | P::Shredded(_) | P::NoSuchVersion { .. } => "KMS.KMSInvalidStateException",

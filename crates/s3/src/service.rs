@@ -1,9 +1,13 @@
 //! The operations that Holdfast has, each in its own file under `op`. What is not here answers
 //! `NotImplemented`, by the framework's defaults.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use base::AccountId;
 use http::Extensions;
+use keys::{Caller, Who};
+use release::Via;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use store::api::{ObjectInfo, Principal};
@@ -30,13 +34,15 @@ impl Service {
 
     /// The service on behalf of somebody, in whose tenant's buckets it acts; the request's `extensions` say the rest.
     pub(crate) fn acting(&self, principal: Option<&Principal>, extensions: &Extensions, cause: Cause) -> Self {
+        let account = principal.map(Principal::account).unwrap_or_default();
+        let address = extensions.get::<Peer>().map(|peer| peer.0);
         let origin = Origin {
             principal: principal.map_or("Anonymous", Principal::name).to_owned(),
-            address: extensions.get::<Peer>().map(|peer| peer.0),
+            address,
             request: extensions.get::<Arc<Notes>>().map(|notes| notes.id.clone()),
             cause,
+            caller: Some(Arc::new(caller(account, principal, address))),
         };
-        let account = principal.map(Principal::account).unwrap_or_default();
         Self { store: self.store.of(account).acting_for(origin), region: self.region.clone() }
     }
 
@@ -54,6 +60,13 @@ impl Service {
         let told = self.store.told(info, newest).await.map_err(answer)?;
         Ok((told.version.map(|version| version.to_string()), told.expiration))
     }
+}
+
+/// To whom keys are released.
+fn caller(account: AccountId, principal: Option<&Principal>, address: Option<IpAddr>) -> Caller {
+    let who = principal.map_or_else(Who::anonymous, Principal::who);
+    let temporary = principal.is_some_and(|principal| principal.session().is_some());
+    Caller::new(account, who, Via::S3, temporary, address)
 }
 
 /// Sends each operation to its file.

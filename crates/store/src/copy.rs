@@ -154,7 +154,9 @@ impl Store {
         data.refs = data.refs.checked_add(1).ok_or(Error::Contended)?;
         batch.checks.push(is(data_key.clone(), version));
         batch.writes.push(Write::Put(data_key, data.encode()));
-        let dek = self.unwrap_dek(&old.under, &old.place.dek(number, part.id), part).await?;
+        let (dek, released) = self.unwrap_dek(&old.under, &old.place.dek(number, part.id), part).await?;
+        // The copy may be read on other terms. Part 0 is all of a body, part 1 the beginning of one.
+        self.spend(&released, u64::from(number <= 1), part.size).await?;
         let wrapped_dek = self.wrap_dek(&new.under, &new.place.dek(number, part.id), part.size, &dek).await?;
         Ok(SealedPart { wrapped_dek, ..part.clone() })
     }

@@ -130,6 +130,11 @@ impl Store {
         Ok(Some(CachedUser { rows, secret, principal: Principal::new(identity) }))
     }
 
+    /// The root of the account.
+    pub fn root_of_account(&self) -> Principal {
+        Principal::new(Identity::root(self.account()))
+    }
+
     /// A user's principal, as its own requests would have it.
     ///
     /// # Errors
@@ -137,7 +142,7 @@ impl Store {
     pub async fn principal_of(&self, name: &str) -> Result<Principal, Error> {
         let (user, _) = self.found_user(name).await?;
         if name == ROOT {
-            return Ok(Principal::new(Identity::root(self.account())));
+            return Ok(self.root_of_account());
         }
         let groups = self.groups_of(&user.groups, &mut Vec::new()).await?;
         Ok(Principal::new(identity(self.account(), name, user, groups)?))
@@ -173,6 +178,7 @@ fn identity(
 ) -> Result<Identity, Error> {
     let mut grants: Vec<_> = user.grants.into_iter().map(|grant| (None, grant)).collect();
     let mut policies = attached(name, None, &user.policies)?;
+    let names = groups.iter().map(|(group, _)| group.clone()).collect();
     for (group, record) in groups {
         grants.extend(record.grants.into_iter().map(|grant| (Some(group.clone()), grant)));
         policies.extend(attached(name, Some(group), &record.policies)?);
@@ -183,6 +189,7 @@ fn identity(
         name: name.to_owned(),
         id: user.id,
         is_root: false,
+        groups: names,
         grants,
         policies,
     })

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use base::{BodyId, PartId, PortionId};
 use envelope::Dek;
 use keys::rules::Subject;
-use keys::{BucketKey, CustomerKey, DekPlace, Wrap};
+use keys::{BucketKey, CustomerKey, DekPlace, Lease, Wrap};
 use meta::Check;
 use meta::record::{
     Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, SealedPart, key,
 };
+use release::Action;
 
 use crate::api::Encrypt;
 use crate::{Error, Store};
@@ -31,6 +32,10 @@ impl Place<'_> {
         DekPlace { bucket: self.bucket.id, object: self.key, body: self.body, number, part }
     }
 }
+
+/// By which lease a part was opened; by none: by the store itself, or under a bucket's key.
+#[derive(Clone)]
+pub(crate) struct Released(Option<Arc<Lease>>);
 
 /// What a new body's DEKs are wrapped under.
 pub(crate) enum Under {
@@ -146,6 +151,7 @@ impl Store {
         match under {
             Under::Customer(key) => Ok(Wrap::Bucket(key.wrap(place, dek)?).encode()),
             Under::Portion(portion) => {
+                self.release_portion(*portion, Action::Seal).await?;
                 let key = self.0.portions.to_seal(self.account(), *portion, size).await?;
                 Ok(key.wrap(place, dek)?.encode())
             }
@@ -158,13 +164,30 @@ impl Store {
         bucket: &BucketKey,
         place: &DekPlace<'_>,
         part: &SealedPart,
-    ) -> Result<Dek, Error> {
+    ) -> Result<(Dek, Released), Error> {
         match Wrap::parse(&part.wrapped_dek)? {
-            Wrap::Bucket(wrapped) => Ok(bucket.unwrap(place, &wrapped.0)?),
+            Wrap::Bucket(wrapped) => Ok((bucket.unwrap(place, &wrapped.0)?, Released(None))),
             Wrap::Portion(name, wrapped) => {
+                let lease = self.release_portion(name.portion, Action::Open).await?;
                 let key = self.0.portions.to_open(self.account(), name).await?;
-                Ok(key.unwrap(place, &wrapped)?)
+                Ok((key.unwrap(place, &wrapped)?, Released(lease)))
             }
+        }
+    }
+
+    /// A portion's release to whom this store acts for; `None` where that is the store itself.
+    async fn release_portion(&self, portion: PortionId, action: Action) -> Result<Option<Arc<Lease>>, Error> {
+        match &self.1.caller {
+            Some(caller) => Ok(Some(self.0.portions.release(caller, self.account(), portion, action).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Counts what is opened by a lease.
+    pub(crate) async fn spend(&self, released: &Released, objects: u64, bytes: u64) -> Result<(), Error> {
+        match (&released.0, &self.1.caller) {
+            (Some(lease), Some(caller)) => Ok(self.0.portions.spend(lease, caller, objects, bytes).await?),
+            _ => Ok(()),
         }
     }
 

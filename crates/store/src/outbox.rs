@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use keys::Caller;
 use meta::record::{BucketConfig, BucketRecord, BucketState, ObjectRecord, QueueRecord, Record, key};
 use meta::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Write, each_row};
 use notify::{Event, EventName, Object, Rules};
@@ -40,6 +41,8 @@ pub struct Origin {
     pub request: Option<String>,
     /// What kind of cause.
     pub cause: Cause,
+    /// To whom keys are released; `None`: the store acts for itself.
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// What kind of cause a change has.
@@ -56,7 +59,7 @@ pub enum Cause {
 impl Origin {
     /// The store itself, for this cause.
     pub(crate) fn itself(cause: Cause) -> Self {
-        Self { principal: ITSELF.to_owned(), address: None, request: None, cause }
+        Self { principal: ITSELF.to_owned(), address: None, request: None, cause, caller: None }
     }
 
     /// What a change is called when this is its origin.

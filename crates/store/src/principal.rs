@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base::AccountId;
+use keys::Who;
 use policy::{Account, Policy};
 
 use crate::api::{Grant, Right};
@@ -28,6 +29,8 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) is_root: bool,
+    /// Names of the groups that it is in.
+    pub(crate) groups: Vec<String>,
     pub(crate) grants: Vec<(Origin, Grant)>,
     pub(crate) policies: Vec<Attached>,
 }
@@ -64,6 +67,7 @@ impl Identity {
             account_text,
             name: ROOT.to_owned(),
             is_root: true,
+            groups: Vec::new(),
             grants: Vec::new(),
             policies: Vec::new(),
         }
@@ -98,6 +102,12 @@ impl Principal {
     /// Whether it is its account's root.
     pub fn is_root(&self) -> bool {
         self.identity.is_root
+    }
+
+    /// Whom release policies judge.
+    pub fn who(&self) -> Who {
+        let Identity { name, id, groups, is_root, .. } = self.identity.as_ref();
+        Who { name: Some(name.clone()), id: id.clone(), groups: groups.clone(), is_root: *is_root }
     }
 
     /// How policies and STS name it.

@@ -13,7 +13,7 @@ use meta::record::{Body, BucketRecord, DataRecord, PartRecord, RepairReason, Sea
 
 use crate::api::{ObjectInfo, PartInfo, ReadRange, ReadStream, VersionId};
 use crate::blob::{BlobReader, ColumnSet, Shape, UNIT_CHUNKS};
-use crate::encryption::Place;
+use crate::encryption::{Place, Released};
 use crate::part::body_context;
 use crate::pin::{Held, Pin};
 use crate::put::info;
@@ -114,9 +114,9 @@ impl Store {
                 Some(_) => continue,
                 None => return Ok(None),
             }
-            let dek = self.unwrap_dek(under, &place.dek(number, part.id), part).await?;
+            let (dek, released) = self.unwrap_dek(under, &place.dek(number, part.id), part).await?;
             let opener = opener(&dek, part)?;
-            let reader = OpenPart { store: self.clone(), blob, offset: data.offset, size: part.size, opener };
+            let reader = OpenPart { store: self.clone(), blob, offset: data.offset, size: part.size, opener, released };
             return Ok(Some(PartReader(Arc::new(reader))));
         }
     }
@@ -172,7 +172,7 @@ impl ObjectReader {
             return Ok(futures::stream::empty().boxed());
         }
         if let Some(part) = self.single.take() {
-            return part.read(range).await;
+            return part.read(range, 1).await;
         }
         let pieces: Vec<(u16, Range<u64>)> = self
             .parts()
@@ -183,24 +183,25 @@ impl ObjectReader {
         let reader = Arc::new(self);
         let mut pieces = pieces.into_iter();
         let Some((number, first)) = pieces.next() else { return Ok(futures::stream::empty().boxed()) };
-        let head = reader.part(number, first).await?;
+        let head = reader.part(number, first, 1).await?;
         let tail = futures::stream::iter(pieces)
             .then(move |(number, range)| {
                 let reader = reader.clone();
-                async move { reader.part(number, range).await }
+                async move { reader.part(number, range, 0).await }
             })
             .try_flatten();
         Ok(head.chain(tail).boxed())
     }
 
-    async fn part(&self, number: u16, range: Range<u64>) -> Result<ReadStream, Error> {
+    /// `objects`: how many this read counts for.
+    async fn part(&self, number: u16, range: Range<u64>, objects: u64) -> Result<ReadStream, Error> {
         let gone = || Error::Corrupt(format!("part {number} of the object is gone"));
         let upload = UploadId::from(self.info.body_id);
         let found = self.store.record::<PartRecord>(key::part_key(upload, number)).await?;
         let sealed = found.and_then(|(part, _)| part.sealed).ok_or_else(gone)?;
         let place = Place { bucket: &self.bucket, name: &self.name, key: &self.info.key, body: self.info.body_id };
         let opened = self.store.open_part(&place, &self.under, number, &sealed).await?;
-        opened.ok_or_else(gone)?.read(range).await
+        opened.ok_or_else(gone)?.read(range, objects).await
     }
 }
 
@@ -219,13 +220,15 @@ struct OpenPart {
     /// Plaintext bytes.
     size: u64,
     opener: Opener,
+    released: Released,
 }
 
 impl PartReader {
-    /// Streams a non-empty range of the part.
-    pub(crate) async fn read(self, range: Range<u64>) -> Result<ReadStream, Error> {
+    /// Streams a non-empty range of the part, which counts for so many objects.
+    pub(crate) async fn read(self, range: Range<u64>, objects: u64) -> Result<ReadStream, Error> {
         let spans = spans(&range);
         let part = self.0;
+        part.store.spend(&part.released, objects, range.end - range.start).await?;
         let first = part.span(spans.start, &range).await?;
         if spans.end - spans.start == 1 {
             return Ok(futures::stream::once(async move { Ok(first) }).boxed());

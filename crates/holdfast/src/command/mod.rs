@@ -7,6 +7,8 @@ pub(crate) mod group;
 pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod portion;
+pub(crate) mod release;
+pub(crate) mod release_policy;
 pub(crate) mod root;
 pub(crate) mod scrub;
 pub(crate) mod site;

@@ -10,7 +10,7 @@ use release::{Circumstances, Principal, Via};
 const ANONYMOUS: &str = "anonymous";
 
 /// Who asks, in what circumstances.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     who: Who,
     circumstances: Circumstances,

@@ -147,7 +147,7 @@ impl Store {
         };
         let bucket = self.0.keys.bucket_key(place.bucket.id, &place.bucket.wrapped_key)?;
         let at = place.dek(sealed.number, part.id);
-        let dek = self.unwrap_dek(&bucket, &at, part).await?;
+        let (dek, _) = self.unwrap_dek(&bucket, &at, part).await?;
         let wrapped = self.wrap_dek(&under, &at, part.size, &dek).await?;
         let check = key_lives(&wrapped);
         Ok(Some((wrapped, check)))

@@ -1,0 +1,182 @@
+//! `/v1/approvals`: what waits for people. The only resource here that users sign for with their own access keys: what takes
+//! two people cannot be done by one who has the root's.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::{Extension, Json};
+use keys::{Approval, Standing};
+use meta::record::Matter;
+use policy::Values;
+use serde::{Deserialize, Serialize};
+use store::api::Principal;
+use store::{Error, Question, Store, judge};
+
+use crate::auth::{BODY_MAX, SKEW_MAX_S};
+use crate::error::Failure;
+use crate::portions::failed;
+use crate::{App, SERVICE, sigv4};
+
+/// What a policy of the user must allow, where the request names no groups: on `arn:aws:holdfast:::portion/NAME`, or
+/// `arn:aws:holdfast:::user/NAME` where it is about no portion.
+const APPROVE: &str = "holdfast:Approve";
+
+/// A request that waits for people, or counts because of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalRequest {
+    /// Its id; the first digits do, if no other begins so.
+    pub id: String,
+    /// `open`, `seal`, `step-up` or `shred`.
+    pub matter: String,
+    /// The portion; empty where it is about none.
+    pub portion: String,
+    /// Who asks.
+    pub user: String,
+    /// Milliseconds since the Unix epoch.
+    pub asked_ms: u64,
+    /// People who must approve.
+    pub approvals: u8,
+    /// Groups, of each of which they must be members.
+    pub approvers: Vec<String>,
+    /// When time alone decides, milliseconds since the Unix epoch.
+    pub by_itself_ms: Option<u64>,
+    /// Who approved.
+    pub approved: Vec<String>,
+    /// Who refused.
+    pub refused: Option<String>,
+    /// `waiting`, `granted` or `refused`.
+    pub standing: String,
+    /// Until when it is granted or refused, milliseconds since the Unix epoch.
+    pub until_ms: Option<u64>,
+}
+
+/// What a person says to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ruling {
+    /// Yes.
+    Approve,
+    /// No.
+    Refuse,
+}
+
+/// Who signed the request, and the store of the tenant that it is about.
+#[derive(Clone)]
+pub(crate) struct Person {
+    principal: Principal,
+    store: Store,
+}
+
+impl From<Approval> for ApprovalRequest {
+    fn from(approval: Approval) -> Self {
+        let Approval { id, record, standing } = approval;
+        let (standing, until_ms) = match standing {
+            Standing::Waiting => ("waiting", None),
+            Standing::Granted(until_ms) => ("granted", Some(until_ms)),
+            Standing::Refused(until_ms) => ("refused", Some(until_ms)),
+            Standing::Lapsed => ("lapsed", None),
+        };
+        let matter = match record.matter {
+            Matter::Open(_) => "open",
+            Matter::Seal(_) => "seal",
+            Matter::StepUp => "step-up",
+            Matter::Shred(_) => "shred",
+        };
+        Self {
+            id,
+            matter: matter.to_owned(),
+            portion: record.portion,
+            user: record.name,
+            asked_ms: record.asked_ms,
+            approvals: record.approvals,
+            approvers: record.approvers,
+            by_itself_ms: record.after_ms.map(|after| record.asked_ms.saturating_add(after)),
+            approved: record.approved.into_iter().map(|(_, name, _)| name).collect(),
+            refused: record.refused.map(|(name, _)| name),
+            standing: standing.to_owned(),
+            until_ms,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Tenant {
+    tenant: Option<String>,
+}
+
+/// Anybody with an access key passes; what they may do is asked later.
+pub(crate) async fn require_person(State(app): State<App>, request: Request, next: Next) -> Result<Response, Failure> {
+    let (head, body) = request.into_parts();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let claimed =
+        header("authorization").and_then(sigv4::Authorization::parse).ok_or(sigv4::SignatureError::Missing)?;
+    let access_key = claimed.access_key.to_owned();
+    // A session is as good as the machine that holds it; a person signs with a key of its own.
+    let known = match app.store.is_temporary(&access_key) {
+        true => None,
+        false => app.store.authenticate(&access_key).await?,
+    };
+    let (secret, principal) = known.ok_or(sigv4::SignatureError::Wrong)?;
+    let body = to_bytes(body, BODY_MAX).await.map_err(|_| Failure::too_large())?;
+    let signed = sigv4::Request {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        host: header("host").unwrap_or_default(),
+        body: &body,
+    };
+    signed.verify(header, &access_key, &secret, SERVICE, sigv4::now_s(), SKEW_MAX_S)?;
+    let Query(Tenant { tenant }) =
+        Query::<Tenant>::try_from_uri(&head.uri).map_err(|_| Error::Invalid("the query is not tenant=NAME"))?;
+    let store = match tenant {
+        // Only the cluster's root acts for others.
+        Some(name) if access_key == app.root.0 => app.store.tenant(&name).await?,
+        _ => app.store.of(principal.account()),
+    };
+    let mut request = Request::from_parts(head, Body::from(body));
+    request.extensions_mut().insert(Person { principal, store });
+    Ok(next.run(request).await)
+}
+
+impl Person {
+    /// Whether this person may decide a request at all; that it is not its own is asked by who keeps the requests.
+    fn may_rule_on(&self, approval: &Approval) -> bool {
+        let record = &approval.record;
+        let resource = match record.portion.as_str() {
+            "" => format!("arn:aws:holdfast:::user/{}", record.name),
+            portion => format!("arn:aws:holdfast:::portion/{portion}"),
+        };
+        let context = &Values::default();
+        let question = Question { action: APPROVE, right: None, listed: false, resource: &resource, context };
+        let verdict = judge(Some(&self.principal), None, &question);
+        let groups = self.principal.who().groups;
+        let is_member = !record.approvers.is_empty() && record.approvers.iter().all(|group| groups.contains(group));
+        verdict.is_allowed() || (is_member && !verdict.explicit_denial())
+    }
+}
+
+pub(crate) async fn list(Extension(person): Extension<Person>) -> Result<Json<Vec<ApprovalRequest>>, Failure> {
+    let mut all = person.store.portions().approvals(person.store.account()).await.map_err(failed)?;
+    // Others see what they decide, or asked for.
+    let id = person.principal.who().id;
+    all.retain(|one| one.record.principal == id || person.may_rule_on(one));
+    Ok(Json(all.into_iter().map(ApprovalRequest::from).collect()))
+}
+
+pub(crate) async fn rule(
+    Extension(person): Extension<Person>,
+    Path(id): Path<String>,
+    Json(ruling): Json<Ruling>,
+) -> Result<Json<ApprovalRequest>, Failure> {
+    let (portions, account) = (person.store.portions(), person.store.account());
+    let found = portions.approval(account, &id).await.map_err(failed)?;
+    if !person.may_rule_on(&found) {
+        let why = keys::PortionError::NotApprover(
+            "you may not decide that request: it takes a member of the groups that it names, or the permission holdfast:Approve",
+        );
+        return Err(failed(why).into());
+    }
+    let ruled = portions.rule_on(account, &found.id, &person.principal.who(), ruling == Ruling::Approve).await;
+    Ok(Json(ruled.map_err(failed)?.into()))
+}
