@@ -189,6 +189,8 @@ pub struct Holder {
     pub id: String,
     /// The portion.
     pub portion: String,
+    /// The id of its key.
+    pub key: String,
     /// Milliseconds since the Unix epoch.
     pub first_ms: u64,
     /// The last hour in which it was released, milliseconds since the Unix epoch.
@@ -392,7 +394,8 @@ pub(crate) async fn simulate(Home(store): Home, Json(simulate): Json<Simulate>) 
                 None => None,
             };
             let matters = match &after {
-                Some(after) => *after != before,
+                // Which policy says so is no change to whom it is said of.
+                Some(after) => (&after.outcome, &after.because) != (&before.outcome, &before.because),
                 None => before.outcome != "deny",
             };
             if matters {
@@ -458,7 +461,8 @@ pub(crate) async fn holders(Home(store): Home, Query(asked): Query<HoldersAsked>
         };
         last = Some((holder.portion, name.clone()));
         let meta::record::ReleasedRecord { name: user, first_ms, last_hour_ms, hours } = holder.record;
-        holders.push(Holder { user, id: holder.principal, portion: name, first_ms, last_hour_ms, hours });
+        let key = keys::dashed(holder.portion);
+        holders.push(Holder { user, id: holder.principal, portion: name, key, first_ms, last_hour_ms, hours });
     }
     Ok(Json(HolderPage { holders, next: next.map(hex::encode) }))
 }

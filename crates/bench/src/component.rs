@@ -1,5 +1,6 @@
 //! The parts of the data path alone on one core, and the disk: what a whole request cannot beat.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::hint::black_box;
 use std::io::{Seek, SeekFrom, Write};
@@ -10,6 +11,7 @@ use aws_lc_rs::digest;
 use base::SystemRng;
 use base::limits::{CHUNK, SEALED_CHUNK};
 use envelope::{Dek, Opener, Sealer};
+use release::{Action, Circumstances, Outcome, Policies, Portion, Principal, Question, Via};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -26,7 +28,7 @@ pub struct Component {
     pub name: String,
     /// How fast.
     pub value: f64,
-    /// `GB/s` (10^9 bytes of data), `MB/s` or `ms`.
+    /// `GB/s` (10^9 bytes of data), `MB/s`, `ms` or `us`.
     pub unit: &'static str,
 }
 
@@ -52,7 +54,36 @@ pub fn processor(random: &[u8]) -> Vec<Component> {
     for unit in [4 << 10, 64 << 10, 256 << 10, 1 << 20] {
         lines.extend(coding(block, unit));
     }
+    lines.extend([10, 1_000, 10_000].map(deciding));
     lines
+}
+
+/// A release decided by so many policies: most name a user or a portion, as policies do, every hundredth is wide.
+fn deciding(policies: usize) -> Component {
+    let policy = |number: usize| match number % 100 {
+        0 => format!("forbid(principal, action, resource) when {{ resource.name == \"never-{number}\" }};"),
+        odd if odd % 2 == 1 => format!("permit(principal == User::\"u{number}\", action, resource);"),
+        _ => format!("permit(principal, action, resource == Portion::\"p{number}\");"),
+    };
+    let text: String = (1..=policies).map(policy).collect();
+    let all = Policies::parse([("bench", text.as_str())]).expect("policies");
+    let (tags, groups) = (BTreeMap::new(), ["staff".to_owned()]);
+    let question = Question {
+        tenant: "default",
+        principal: Principal { name: Some("u1"), groups: &groups, is_root: false },
+        action: Action::Open,
+        portion: Portion { name: "p2", key: "11111111-2222-3333-4444-555555555555", class: "sealed", tags: &tags },
+        circumstances: Circumstances { now_ms: 1_800_000_000_000, via: Via::S3, temporary: false, address: None },
+    };
+    assert!(matches!(all.decide(&question).outcome, Outcome::Release(_)), "two of them permit it");
+    let mut decided = 0;
+    let begun = Instant::now();
+    while begun.elapsed() < LOOP {
+        black_box(all.decide(black_box(&question)));
+        decided += 1;
+    }
+    let value = begun.elapsed().as_secs_f64() * 1e6 / f64::from(decided);
+    Component { name: format!("decide a release, {policies} policies"), value, unit: "us" }
 }
 
 fn sealing(block: &[u8]) -> Vec<Component> {

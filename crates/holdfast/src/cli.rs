@@ -291,7 +291,7 @@ pub(crate) enum PortionCommand {
     /// The rules that choose portions for what is written.
     #[command(subcommand)]
     Rules(RulesCommand),
-    /// What a leak of the portion's key would open: every part, a line each.
+    /// What a leak of the portion's key would open: every part, a line each; and to whom it was released.
     Exposure(ExposureArgs),
     /// Give the key a new version, and move all parts to it; their bytes stay as they are.
     Rotate {
@@ -330,7 +330,11 @@ pub(crate) enum PortionCommand {
 #[derive(Args)]
 pub(crate) struct ExposureArgs {
     /// The portion's name, its key's id, or alias/NAME.
-    pub(crate) name: String,
+    #[arg(required_unless_present = "principal")]
+    pub(crate) name: Option<String>,
+    /// What a leak of everything that was released to this user would open, instead of one portion's.
+    #[arg(long, value_name = "USER", conflicts_with_all = ["name", "key_version"])]
+    pub(crate) principal: Option<String>,
     /// Of this version of the key only.
     #[arg(long)]
     pub(crate) key_version: Option<u32>,

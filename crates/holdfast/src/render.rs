@@ -349,6 +349,10 @@ pub(crate) fn exposed_summary(name: &str, told: &Summary, what: &str) -> String 
     if told.unreadable_rows > 0 {
         text.push_str(&format!("  {} rows cannot be read: what is in them is not counted\n", told.unreadable_rows));
     }
+    if !told.principals.is_empty() {
+        let names: Vec<&str> = told.principals.iter().map(String::as_str).collect();
+        text.push_str(&format!("  released to {}\n", clean(&names.join(", "))));
+    }
     text
 }
 

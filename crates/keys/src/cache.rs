@@ -10,9 +10,8 @@ use std::sync::Arc;
 use base::{AccountId, PortionId};
 use meta::record::SpentRecord;
 use parking_lot::Mutex;
-use release::Policies;
 
-use crate::lease::{Lease, LeaseKey, Refusal, Room, Spent};
+use crate::lease::{Known, Lease, LeaseKey, Refusal, Room, Spent, Stamp};
 use crate::rules::Rules;
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
@@ -48,7 +47,7 @@ struct Inner {
     keys: HashMap<(AccountId, KeyName), (Arc<PortionKey>, u64)>,
     newest: HashMap<PortionId, (u32, u64)>,
     given_out: HashSet<KeyName>,
-    policies: HashMap<AccountId, KnownPolicies>,
+    policies: HashMap<AccountId, (Known, Stamp)>,
     leases: HashMap<LeaseKey, KnownLease>,
     /// What principals have left of what was taken for their hour.
     rooms: HashMap<(AccountId, String), Room>,
@@ -60,13 +59,6 @@ struct Inner {
 /// A lease or why there is none, and when it was read.
 struct KnownLease {
     decided: Result<Arc<Lease>, Refusal>,
-    at_ms: u64,
-}
-
-/// Policies, the documents that they were parsed of with their times, and when those were read.
-struct KnownPolicies {
-    policies: Arc<Policies>,
-    stamp: Vec<(String, u64)>,
     at_ms: u64,
 }
 
@@ -213,41 +205,26 @@ impl Caches {
         inner.leases.retain(|lease, _| lease.portion != id);
     }
 
-    pub(crate) fn policies(&self, account: AccountId, now_ms: u64) -> Option<Arc<Policies>> {
+    pub(crate) fn policies(&self, account: AccountId, now_ms: u64) -> Option<Known> {
         let inner = self.0.lock();
-        let known = inner.policies.get(&account).filter(|known| fresh(known.at_ms, now_ms))?;
-        Some(known.policies.clone())
+        let (known, _) = inner.policies.get(&account).filter(|(known, _)| fresh(known.at_ms, now_ms))?;
+        Some(known.clone())
     }
 
     /// Lets policies count for another lease, if they are still those of these documents.
-    pub(crate) fn renew_policies(
-        &self,
-        account: AccountId,
-        stamp: &[(String, u64)],
-        at_ms: u64,
-        seen: u64,
-    ) -> Option<Arc<Policies>> {
+    pub(crate) fn renew_policies(&self, account: AccountId, stamp: &Stamp, at_ms: u64, seen: u64) -> Option<Known> {
         let mut inner = self.0.lock();
         let same = inner.generation == seen;
-        let known = inner.policies.get_mut(&account).filter(|known| same && known.stamp == stamp)?;
+        let (known, _) = inner.policies.get_mut(&account).filter(|(_, of)| same && of == stamp)?;
         known.at_ms = at_ms;
-        Some(known.policies.clone())
+        Some(known.clone())
     }
 
-    pub(crate) fn remember_policies(
-        &self,
-        account: AccountId,
-        policies: Policies,
-        stamp: Vec<(String, u64)>,
-        at_ms: u64,
-        seen: u64,
-    ) -> Arc<Policies> {
-        let policies = Arc::new(policies);
+    pub(crate) fn remember_policies(&self, account: AccountId, known: Known, stamp: Stamp, seen: u64) {
         let mut inner = self.0.lock();
         if inner.generation == seen {
-            insert(&mut inner.policies, account, KnownPolicies { policies: policies.clone(), stamp, at_ms });
+            insert(&mut inner.policies, account, (known, stamp));
         }
-        policies
     }
 
     /// Forgets the policies of an account and what was decided by them.

@@ -21,7 +21,7 @@ use meta::record::{
     DenialReason, DenialRecord, Matter, PortionRecord, Record, ReleasedRecord, SpentRecord, TenantRecord, key,
 };
 use meta::{Batch, Check, Row, Write};
-use release::{Action, Circumstances, Decision, Outcome, Portion as Asked, Question, Terms};
+use release::{Action, Circumstances, Decision, Outcome, Policies, Portion as Asked, Question, Terms};
 
 use crate::audit::AuditOutcome;
 use crate::error::PortionError;
@@ -31,6 +31,7 @@ pub use approval::{Approval, Standing};
 pub use caller::{Caller, Who};
 pub use denial::Denial;
 pub use ledger::Holder;
+pub(crate) use policies::{Known, Stamp};
 pub use simulate::{Answer, Ask};
 pub(crate) use spend::{Room, Spent};
 
@@ -43,7 +44,7 @@ pub(crate) const HOUR_MS: u64 = 3_600_000;
 /// What was released, and how much of it may be used.
 #[derive(Debug)]
 pub struct Lease {
-    /// Until when it counts, milliseconds since the Unix epoch.
+    /// Until when it counts at most, milliseconds since the Unix epoch.
     pub(crate) until_ms: u64,
     pub(crate) account: AccountId,
     /// The caller's unique id.
@@ -158,19 +159,27 @@ impl Portions {
         }
         for _ in 0..ATTEMPTS {
             let seen = self.caches.generation();
-            let decided = match self.decide(caller, lease_key, now).await {
+            let rules = self.release_rules(account).await?;
+            let decided = match self.decide(caller, lease_key, &rules.policies, now).await {
                 Ok(lease) => Ok(Arc::new(lease)),
                 Err(PortionError::Release(refusal)) => Err(refusal),
                 Err(PortionError::Contended) => continue,
                 Err(error) => return Err(error),
             };
-            self.caches.remember_lease(lease_key, decided.clone(), now, seen);
+            // What was decided is as old as the policies that decided it: the two do not add up.
+            self.caches.remember_lease(lease_key, decided.clone(), rules.at_ms, seen);
             return decided.map_err(PortionError::Release);
         }
         Err(PortionError::Contended)
     }
 
-    async fn decide(&self, caller: &Caller, lease_key: LeaseKey, now: u64) -> Result<Lease, PortionError> {
+    async fn decide(
+        &self,
+        caller: &Caller,
+        lease_key: LeaseKey,
+        policies: &Policies,
+        now: u64,
+    ) -> Result<Lease, PortionError> {
         let LeaseKey { account, portion: id, action, .. } = lease_key;
         let read = self.read_for(caller, account, id).await?;
         let name = caller.name().to_owned();
@@ -181,7 +190,7 @@ impl Portions {
         if let Some(denial) = &read.denial {
             return refuse("release:denied", Refusal::Denied { name, reason: denial.reason }).await;
         }
-        let decision = self.decision(caller, account, id, &read, action, now).await?;
+        let decision = decision(policies, caller, id, &read, action, now);
         let terms = match &decision.outcome {
             Outcome::Release(terms) => terms.clone(),
             Outcome::Deny => {
@@ -189,11 +198,11 @@ impl Portions {
                 return refuse("release:not-permitted", refusal).await;
             }
         };
-        let mut until_ms = now.saturating_add(crate::LEASE_MS);
+        let mut until_ms = u64::MAX;
         if let Some(pend) = &terms.pend {
             let matter = if action == Action::Open { Matter::Open(id) } else { Matter::Seal(id) };
             match self.settled(caller, account, matter, &read.portion.name, pend, now).await {
-                Ok(open_until_ms) => until_ms = until_ms.min(open_until_ms),
+                Ok(granted_until_ms) => until_ms = granted_until_ms,
                 Err(PortionError::Release(refusal)) => return refuse("release:pending", refusal).await,
                 Err(error) => return Err(error),
             }
@@ -237,23 +246,6 @@ impl Portions {
         let denial = next().map(|row| DenialRecord::decode(&row.value)).transpose()?;
         let (released, spent) = (versioned(next())?, versioned(next())?);
         Ok(Read { portion: PortionRecord::decode(&portion.value)?, tenant, denial, released, spent })
-    }
-
-    async fn decision(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        id: PortionId,
-        read: &Read,
-        action: Action,
-        now: u64,
-    ) -> Result<Decision, PortionError> {
-        let policies = self.release_rules(account).await?;
-        let record = &read.portion;
-        let portion = Asked { name: &record.name, key: &dashed(id), class: class_of(record), tags: &record.tags };
-        let circumstances = Circumstances { now_ms: now, ..caller.circumstances() };
-        let question = Question { tenant: &read.tenant, principal: caller.principal(), action, portion, circumstances };
-        Ok(policies.decide(&question))
     }
 
     /// Writes down that the caller has the portion from now on, and counts it, once in an hour.
@@ -329,6 +321,13 @@ impl Portions {
         event.outcome = AuditOutcome::Denied;
         self.tell(event).await;
     }
+}
+
+fn decision(policies: &Policies, caller: &Caller, id: PortionId, read: &Read, action: Action, now_ms: u64) -> Decision {
+    let record = &read.portion;
+    let portion = Asked { name: &record.name, key: &dashed(id), class: class_of(record), tags: &record.tags };
+    let circumstances = Circumstances { now_ms, ..caller.circumstances() };
+    policies.decide(&Question { tenant: &read.tenant, principal: caller.principal(), action, portion, circumstances })
 }
 
 /// A row that was there, decoded, with its version.

@@ -240,6 +240,37 @@ async fn people_release_what_waits_for_them() {
 }
 
 #[tokio::test]
+async fn who_tries_everything_buries_nobody_in_requests() {
+    let w = World::new();
+    w.policies(r#"@approvals("1") permit(principal, action, resource);"#).await;
+    for number in 0..100 {
+        let id = w.portion(&format!("users/{number}")).await;
+        assert!(is_pending(&open(&w.one, "app", id).await.unwrap_err()));
+    }
+    let id = w.portion("one more").await;
+    assert!(matches!(
+        open(&w.one, "app", id).await.unwrap_err(),
+        Refusal::OverBudget { what: "requests for approval", .. }
+    ));
+    assert_eq!(w.one.approvals(HOME).await.unwrap().len(), 100);
+    w.clock.advance_ms(HOUR_MS);
+    assert!(is_pending(&open(&w.one, "app", id).await.unwrap_err()));
+}
+
+/// A lease that was given by policies that had been read before is not older than they are.
+#[tokio::test]
+async fn ages_of_leases_and_policies_do_not_add_up() {
+    let w = World::new();
+    let (first, second) = (w.portion("a").await, w.portion("b").await);
+    open(&w.two, "alice", first).await.unwrap();
+    w.clock.advance_ms(LEASE_MS / 2);
+    w.policies(r#"permit(principal == User::"bob", action, resource);"#).await;
+    open(&w.two, "alice", second).await.unwrap();
+    w.clock.advance_ms(LEASE_MS / 2);
+    open(&w.two, "alice", second).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn approvals_on_other_terms_do_not_count() {
     let w = World::new();
     let id = w.portion("p").await;

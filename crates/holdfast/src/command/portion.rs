@@ -1,6 +1,6 @@
 //! `holdfast portion`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use admin::client::Client;
 use admin::{
@@ -10,7 +10,7 @@ use admin::{
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{AdminArgs, ExposureArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
-use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, say};
+use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, release, say};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
         PortionCommand::Keep { name } => set(&client, &at(&name, "state"), SetPortion::Keep, json).await?,
         PortionCommand::Shred { name, days, confirm, dry_run } => {
             if dry_run {
-                let told = summary(&client, &at(&name, "exposure"), None).await?;
+                let told = summary(&client, tenant, &name, None).await?;
                 return print(&told, json, |told| render::exposed_summary(&name, told, "would be lost"))
                     .map(|()| Exit::Ok);
             }
@@ -56,15 +56,7 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
             let rotated: Portion = client.call("POST", &at(&name, "rotate"), Some(&rotate)).await?;
             print(&rotated, json, one)?;
         }
-        PortionCommand::Exposure(ExposureArgs { name, key_version, summary: short }) => {
-            let at = at(&name, "exposure");
-            if short {
-                let told = summary(&client, &at, key_version).await?;
-                print(&told, json, |told| render::exposed_summary(&name, told, "would be open"))?;
-            } else {
-                exposure(&client, &at, key_version, json).await?;
-            }
-        }
+        PortionCommand::Exposure(args) => exposures(&client, tenant, args, json).await?,
         PortionCommand::Rules(command) => return rules(&client, tenant, command, json).await,
         PortionCommand::Migrate { status } => {
             let method = if status { "GET" } else { "POST" };
@@ -106,6 +98,49 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     pub(crate) unreadable_rows: u64,
     pub(crate) buckets: BTreeMap<String, u64>,
+    /// To whom the key was released.
+    pub(crate) principals: BTreeSet<String>,
+}
+
+/// Of one portion, or of all that were released to a user.
+async fn exposures(client: &Client, tenant: &TenantArgs, args: ExposureArgs, json: bool) -> Result<(), Failure> {
+    let ExposureArgs { name, principal, key_version, summary: short } = args;
+    let names: Vec<String> = match &principal {
+        Some(user) => {
+            let held = release::holders(client, tenant, None, Some(user)).await?;
+            held.into_iter().map(|one| one.key).collect::<BTreeSet<_>>().into_iter().collect()
+        }
+        None => name.into_iter().collect(),
+    };
+    if !short {
+        for name in &names {
+            exposure(client, tenant, name, key_version, json).await?;
+        }
+        return Ok(());
+    }
+    let mut all = Summary::default();
+    for name in &names {
+        let told = summary(client, tenant, name, key_version).await?;
+        all.objects += told.objects;
+        all.parts += told.parts;
+        all.bytes += told.bytes;
+        all.unreadable_rows += told.unreadable_rows;
+        for (bucket, objects) in told.buckets {
+            *all.buckets.entry(bucket).or_default() += objects;
+        }
+        all.principals.extend(told.principals);
+    }
+    let what = match &principal {
+        Some(user) => format!("{} portions that {user} had", names.len()),
+        None => names.join(""),
+    };
+    print(&all, json, |told| render::exposed_summary(&what, told, "would be open"))
+}
+
+/// To whom a portion was released.
+async fn principals(client: &Client, tenant: &TenantArgs, name: &str) -> Result<BTreeSet<String>, Failure> {
+    let held = release::holders(client, tenant, Some(name.to_owned()), None).await?;
+    Ok(held.into_iter().map(|one| one.user).collect())
 }
 
 /// Calls `each` with what a key opens, a page at a time: there may be a hundred thousand parts. Returns how many rows
@@ -130,8 +165,9 @@ async fn exposed(
     }
 }
 
-async fn summary(client: &Client, at: &str, version: Option<u32>) -> Result<Summary, Failure> {
-    let mut told = Summary::default();
+async fn summary(client: &Client, tenant: &TenantArgs, name: &str, version: Option<u32>) -> Result<Summary, Failure> {
+    let at = &path(tenant, &["portions", name, "exposure"]);
+    let mut told = Summary { principals: principals(client, tenant, name).await?, ..Summary::default() };
     let mut last: Option<(String, String, Option<String>)> = None;
     told.unreadable_rows = exposed(client, at, version, |parts| {
         for part in parts {
@@ -152,7 +188,14 @@ async fn summary(client: &Client, at: &str, version: Option<u32>) -> Result<Summ
 }
 
 /// A line a part, as they come.
-async fn exposure(client: &Client, at: &str, version: Option<u32>, json: bool) -> Result<(), Failure> {
+async fn exposure(
+    client: &Client,
+    tenant: &TenantArgs,
+    name: &str,
+    version: Option<u32>,
+    json: bool,
+) -> Result<(), Failure> {
+    let at = &path(tenant, &["portions", name, "exposure"]);
     let mut count = 0;
     let unreadable = exposed(client, at, version, |parts| {
         count += parts.len();
@@ -169,7 +212,9 @@ async fn exposure(client: &Client, at: &str, version: Option<u32>, json: bool) -
     })
     .await?;
     let rest = if unreadable > 0 { format!(", and {unreadable} rows that cannot be read") } else { String::new() };
-    eprintln!("{count} parts{rest}");
+    let had = principals(client, tenant, name).await?;
+    let had = if had.is_empty() { "nobody".to_owned() } else { Vec::from_iter(had).join(", ") };
+    eprintln!("{}: {count} parts{rest}; released to {}", render::clean(name), render::clean(&had));
     Ok(())
 }
 

@@ -1,12 +1,14 @@
 //! What people decide: releases that wait for them, and shreddings without delay.
 
+use std::num::NonZeroU64;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base::{AccountId, PortionId};
-use meta::record::{ApprovalRecord, Matter, Record, key};
+use meta::record::{ApprovalRecord, Matter, Record, SpentRecord, key};
 use meta::{Batch, Version, each_row};
 use release::Pend;
 
-use super::{ATTEMPTS, Caller, Refusal, put};
+use super::{ATTEMPTS, Caller, HOUR_MS, Refusal, put, spend};
 use crate::error::PortionError;
 use crate::lease::caller::Who;
 use crate::portions::Portions;
@@ -15,6 +17,8 @@ use crate::portions::Portions;
 const WAITS_MS: u64 = 7 * 24 * 3_600_000;
 /// Digits of a request's id that its like are told by in commands, at least.
 const PREFIX_MIN: usize = 4;
+/// Requests that a principal makes in an hour, at most.
+const ASKED_MAX: NonZeroU64 = NonZeroU64::new(100).unwrap();
 /// What makes a shredding without delay happen: one more person, who says so within an hour of it.
 const SHRED: Pend = Pend { approvals: 1, approvers: Vec::new(), after_ms: None, valid_ms: 3_600_000 };
 
@@ -144,6 +148,7 @@ impl Portions {
             };
             let mut batch = Batch { checks: vec![], writes: vec![] };
             put(&mut batch, row_key, found.map(|(_, version)| version), record.encode());
+            self.count_request(account, (principal, name), now, &mut batch).await?;
             match self.commit_once(batch).await {
                 Ok(()) => {
                     tracing::warn!(request, "{} waits for approval", words(&record));
@@ -155,6 +160,26 @@ impl Portions {
             }
         }
         Err(PortionError::Contended)
+    }
+
+    /// Counts a request in its hour: who tries everything once buries nobody in requests.
+    async fn count_request(
+        &self,
+        account: AccountId,
+        (principal, name): (&str, &str),
+        now: u64,
+        batch: &mut Batch,
+    ) -> Result<(), PortionError> {
+        let row_key = key::spent_key(account, principal);
+        let found = self.record::<SpentRecord>(row_key.clone()).await?;
+        let mut spent = spend::of_hour(found.as_ref().map(|(spent, _)| spent), now - now % HOUR_MS);
+        if spent.asked >= ASKED_MAX.get() {
+            let what = "requests for approval";
+            return Err(Refusal::OverBudget { name: name.to_owned(), what, limit: ASKED_MAX }.into());
+        }
+        spent.asked += 1;
+        put(batch, row_key, found.map(|(_, version)| version), spent.encode());
+        Ok(())
     }
 
     /// Whether the matter is granted; does not ask for it.

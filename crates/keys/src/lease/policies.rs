@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use base::AccountId;
 use meta::record::{Record, ReleasePolicyRecord, key};
-use meta::{Batch, Check, Write, each_row};
+use meta::{Batch, Check, Version, Write, each_row};
 use release::Policies;
 
 use crate::error::PortionError;
@@ -17,6 +17,16 @@ const DOCUMENT_MAX: usize = 48 * 1024;
 const DOCUMENTS_MAX: usize = 256;
 /// Bytes of a document's name.
 const NAME_MAX: usize = 128;
+
+/// Policies, and when their documents were read, milliseconds since the Unix epoch.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) at_ms: u64,
+}
+
+/// Which documents policies were parsed of: name and version of each row.
+pub(crate) type Stamp = Vec<(String, Version)>;
 
 fn check_name(name: &str) -> Result<(), PortionError> {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -39,6 +49,18 @@ impl Portions {
         each_row(self.meta.as_ref(), key::release_policies(account), |row_key, row| {
             let name = String::from_utf8_lossy(key::after_account(row_key).unwrap_or_default()).into_owned();
             documents.push((name, ReleasePolicyRecord::decode(&row.value)?));
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        Ok(documents)
+    }
+
+    /// The same, with the version of each row.
+    async fn documents(&self, account: AccountId) -> Result<Vec<(String, String, Version)>, PortionError> {
+        let mut documents = Vec::new();
+        each_row(self.meta.as_ref(), key::release_policies(account), |row_key, row| {
+            let name = String::from_utf8_lossy(key::after_account(row_key).unwrap_or_default()).into_owned();
+            documents.push((name, ReleasePolicyRecord::decode(&row.value)?.document, row.version));
             Ok::<_, PortionError>(())
         })
         .await?;
@@ -107,22 +129,22 @@ impl Portions {
     ///
     /// # Errors
     /// [`PortionError::Policies`] for stored documents that this version does not take: nothing is released by guess.
-    pub(crate) async fn release_rules(&self, account: AccountId) -> Result<Arc<Policies>, PortionError> {
+    pub(crate) async fn release_rules(&self, account: AccountId) -> Result<Known, PortionError> {
         let now = self.now_ms();
         if let Some(known) = self.caches.policies(account, now) {
             return Ok(known);
         }
         let seen = self.caches.generation();
-        let documents = self.release_policies(account).await?;
+        let documents = self.documents(account).await?;
         // Parsing takes a second for ten thousand policies: not again for what has not changed.
-        let stamp: Vec<(String, u64)> =
-            documents.iter().map(|(name, record)| (name.clone(), record.modified_ms)).collect();
+        let stamp: Stamp = documents.iter().map(|(name, _, version)| (name.clone(), *version)).collect();
         if let Some(known) = self.caches.renew_policies(account, &stamp, now, seen) {
             return Ok(known);
         }
-        let texts = documents.iter().map(|(name, record)| (name.as_str(), record.document.as_str()));
-        let policies = Policies::parse(texts)?;
-        Ok(self.caches.remember_policies(account, policies, stamp, now, seen))
+        let policies = Policies::parse(documents.iter().map(|(name, text, _)| (name.as_str(), text.as_str())))?;
+        let known = Known { policies: Arc::new(policies), at_ms: now };
+        self.caches.remember_policies(account, known.clone(), stamp, seen);
+        Ok(known)
     }
 
     fn event_of_policy(&self, account: AccountId, action: &'static str, name: &str) -> crate::audit::AuditEvent {

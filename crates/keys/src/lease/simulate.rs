@@ -2,11 +2,11 @@
 
 use base::{AccountId, PortionId};
 use meta::record::{DenialReason, DenialRecord, key};
-use release::{Action, Circumstances, Policies, Question};
+use release::{Action, Policies};
 
-use super::{Caller, class_of};
+use super::{Caller, decision};
 use crate::error::PortionError;
-use crate::portions::{Portions, dashed};
+use crate::portions::Portions;
 
 /// A question about what would be.
 #[derive(Debug, Clone)]
@@ -43,15 +43,10 @@ impl Portions {
     ) -> Result<Answer, PortionError> {
         let Ask { caller, portion: id, action, at_ms } = ask;
         let read = self.read_for(caller, account, *id).await?;
-        let record = &read.portion;
-        let portion =
-            release::Portion { name: &record.name, key: &dashed(*id), class: class_of(record), tags: &record.tags };
-        let circumstances = Circumstances { now_ms: at_ms.unwrap_or_else(|| self.now_ms()), ..caller.circumstances() };
-        let question =
-            Question { tenant: &read.tenant, principal: caller.principal(), action: *action, portion, circumstances };
+        let at_ms = at_ms.unwrap_or_else(|| self.now_ms());
         let decision = match policies {
-            Some(policies) => policies.decide(&question),
-            None => self.release_rules(account).await?.decide(&question),
+            Some(policies) => decision(policies, caller, *id, &read, *action, at_ms),
+            None => decision(&self.release_rules(account).await?.policies, caller, *id, &read, *action, at_ms),
         };
         Ok(Answer { denied: read.denial.map(|denial| denial.reason), decision })
     }

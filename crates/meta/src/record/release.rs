@@ -126,6 +126,8 @@ pub struct SpentRecord {
     pub objects: u64,
     /// Bytes.
     pub bytes: u64,
+    /// Requests for approval that it made.
+    pub asked: u64,
 }
 
 impl Record for SpentRecord {
