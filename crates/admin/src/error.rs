@@ -70,6 +70,9 @@ impl From<Error> for Failure {
             Error::NoSuchGroup(_) => Some("see `holdfast group list`"),
             Error::NoSuchTenant(_) => Some("see `holdfast tenant list`"),
             Error::TenantNotEmpty(_) => Some("delete its buckets, its groups and its users first"),
+            Error::TenantHasKeys { .. } => {
+                Some("shred them first: `holdfast portion shred NAME --tenant TENANT`, or delete them by the KMS API")
+            }
             Error::NoSuchTarget(_) => {
                 Some("see `holdfast notify list`; targets are [notify.NAME] tables of the configuration")
             }

@@ -1,6 +1,7 @@
 //! `/v1/release`: release policies, what they would decide, denials, and who had which portion. `?tenant=NAME` as for users.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query};
@@ -324,7 +325,7 @@ pub(crate) async fn delete_policy(Home(store): Home, Path(name): Path<String>) -
     Ok(Json(Done {}))
 }
 
-async fn rules(store: &Store, change: Option<&NamedDocument>) -> Result<Option<Policies>, Error> {
+async fn rules(store: &Store, change: Option<&NamedDocument>) -> Result<Option<Arc<dyn Policies>>, Error> {
     let Some(NamedDocument { name, document }) = change else { return Ok(None) };
     let rules = store.portions().release_rules_with(store.account(), name, document.as_deref()).await;
     rules.map(Some).map_err(failed)
@@ -340,7 +341,7 @@ pub(crate) async fn test(Home(store): Home, Json(test): Json<TestRelease>) -> An
     let portion = store.portions().find(store.account(), &portion).await.map_err(failed)?.id;
     let ask = Ask { caller: &caller, portion, action: action.into(), at_ms };
     let rules = rules(&store, with.as_ref()).await?;
-    let answer = store.portions().would_release(store.account(), &ask, rules.as_ref()).await.map_err(failed)?;
+    let answer = store.portions().would_release(store.account(), &ask, rules.as_deref()).await.map_err(failed)?;
     Ok(Json(told(answer)))
 }
 
@@ -385,12 +386,12 @@ pub(crate) async fn simulate(Home(store): Home, Json(simulate): Json<Simulate>) 
             }
             told_rows.judged += 1;
             let ask = Ask { caller, portion: portion.id, action: Action::Open, at_ms: None };
-            let judge = async |rules: Option<&Policies>| {
+            let judge = async |rules: Option<&dyn Policies>| {
                 store.portions().would_release(store.account(), &ask, rules).await.map(told).map_err(failed)
             };
             let before = judge(None).await?;
             let after = match &rules {
-                Some(rules) => Some(judge(Some(rules)).await?),
+                Some(rules) => Some(judge(Some(rules.as_ref())).await?),
                 None => None,
             };
             let matters = match &after {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 use base::SystemRng;
 use base::limits::{CHUNK, SEALED_CHUNK};
+use cedar::Cedar;
 use envelope::{Dek, Opener, Sealer};
-use release::{Action, Circumstances, Outcome, Policies, Portion, Principal, Question, Via};
+use release::{Action, Circumstances, Language, Outcome, Portion, Principal, Question, Via};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -66,7 +67,7 @@ fn deciding(policies: usize) -> Component {
         _ => format!("permit(principal, action, resource == Portion::\"p{number}\");"),
     };
     let text: String = (1..=policies).map(policy).collect();
-    let all = Policies::parse([("bench", text.as_str())]).expect("policies");
+    let all = Cedar.parse(&[("bench", text.as_str())]).expect("policies");
     let (tags, groups) = (BTreeMap::new(), ["staff".to_owned()]);
     let question = Question {
         tenant: "default",

@@ -109,6 +109,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     let meta = Embedded::open(EmbeddedOptions { path: meta_path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
     let audit = AuditLog::open(config.data_dir.join("audit"), &keyring).await?;
     let options = Options {
+        language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
         gc_grace_ms: config.collect_after_ms,
         lifecycle_day: config.lifecycle_day,

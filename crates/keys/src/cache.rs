@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base::{AccountId, PortionId};
-use meta::record::SpentRecord;
+use meta::record::{PortionRecord, SpentRecord};
 use parking_lot::Mutex;
 
 use crate::lease::{Known, Lease, LeaseKey, Refusal, Room, Spent, Stamp};
@@ -47,6 +47,7 @@ struct Inner {
     keys: HashMap<(AccountId, KeyName), (Arc<PortionKey>, u64)>,
     newest: HashMap<PortionId, (u32, u64)>,
     given_out: HashSet<KeyName>,
+    records: HashMap<(AccountId, PortionId), (Arc<PortionRecord>, u64)>,
     policies: HashMap<AccountId, (Known, Stamp)>,
     leases: HashMap<LeaseKey, KnownLease>,
     /// What principals have left of what was taken for their hour.
@@ -168,6 +169,27 @@ impl Caches {
         key
     }
 
+    pub(crate) fn record(&self, account: AccountId, id: PortionId, now_ms: u64) -> Option<Arc<PortionRecord>> {
+        let inner = self.0.lock();
+        inner.records.get(&(account, id)).filter(|(_, at)| fresh(*at, now_ms)).map(|(record, _)| record.clone())
+    }
+
+    pub(crate) fn remember_record(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        record: PortionRecord,
+        at_ms: u64,
+        seen: u64,
+    ) -> Arc<PortionRecord> {
+        let record = Arc::new(record);
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.records, (account, id), (record.clone(), at_ms));
+        }
+        record
+    }
+
     pub(crate) fn newest(&self, id: PortionId, now_ms: u64) -> Option<u32> {
         self.0.lock().newest.get(&id).filter(|(_, at)| fresh(*at, now_ms)).map(|(version, _)| *version)
     }
@@ -201,6 +223,7 @@ impl Caches {
         inner.newest.remove(&id);
         inner.keys.retain(|(_, name), _| name.portion != id);
         inner.given_out.retain(|name| name.portion != id);
+        inner.records.retain(|(_, of), _| *of != id);
         // Policies may ask about its tags.
         inner.leases.retain(|lease, _| lease.portion != id);
     }

@@ -160,7 +160,7 @@ impl Portions {
         for _ in 0..ATTEMPTS {
             let seen = self.caches.generation();
             let rules = self.release_rules(account).await?;
-            let decided = match self.decide(caller, lease_key, &rules.policies, now).await {
+            let decided = match self.decide(caller, lease_key, rules.policies.as_ref(), now).await {
                 Ok(lease) => Ok(Arc::new(lease)),
                 Err(PortionError::Release(refusal)) => Err(refusal),
                 Err(PortionError::Contended) => continue,
@@ -177,7 +177,7 @@ impl Portions {
         &self,
         caller: &Caller,
         lease_key: LeaseKey,
-        policies: &Policies,
+        policies: &dyn Policies,
         now: u64,
     ) -> Result<Lease, PortionError> {
         let LeaseKey { account, portion: id, action, .. } = lease_key;
@@ -323,7 +323,14 @@ impl Portions {
     }
 }
 
-fn decision(policies: &Policies, caller: &Caller, id: PortionId, read: &Read, action: Action, now_ms: u64) -> Decision {
+fn decision(
+    policies: &dyn Policies,
+    caller: &Caller,
+    id: PortionId,
+    read: &Read,
+    action: Action,
+    now_ms: u64,
+) -> Decision {
     let record = &read.portion;
     let portion = Asked { name: &record.name, key: &dashed(id), class: class_of(record), tags: &record.tags };
     let circumstances = Circumstances { now_ms, ..caller.circumstances() };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base::{AccountId, Doors, PortionId};
 use meta::record::{AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, Record, key};
 use meta::{Batch, Check, CommitError, Engine, Range, Version, Write, each_row};
+use release::{Language, NoLanguage};
 
 use crate::Keyring;
 use crate::audit::Auditor;
@@ -47,6 +48,8 @@ pub struct Portions {
     pub(crate) auditor: Option<Arc<dyn Auditor>>,
     /// In whose name changes are made; the server's own where none is known.
     pub(crate) actor: Option<Arc<str>>,
+    /// What release policies are written in.
+    pub(crate) language: Arc<dyn Language>,
     /// To whom keys are released; the server itself asks nobody.
     pub(crate) caller: Option<Arc<crate::lease::Caller>>,
 }
@@ -121,7 +124,22 @@ pub enum Switch {
 impl Portions {
     /// Portions over an engine, their keys under a keyring's root.
     pub fn new(meta: Arc<dyn Engine>, ring: Arc<Keyring>, doors: Doors) -> Self {
-        Self { meta, doors, ring, caches: Arc::default(), auditor: None, actor: None, caller: None }
+        Self {
+            meta,
+            doors,
+            ring,
+            caches: Arc::default(),
+            auditor: None,
+            actor: None,
+            caller: None,
+            language: Arc::new(NoLanguage),
+        }
+    }
+
+    /// The same, with what release policies are written in.
+    #[must_use]
+    pub fn speaking(self, language: Arc<dyn Language>) -> Self {
+        Self { language, ..self }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -241,6 +259,20 @@ impl Portions {
     /// [`PortionError::NoSuchPortion`], or a metadata error.
     pub async fn get(&self, account: AccountId, id: PortionId) -> Result<Portion, PortionError> {
         Ok(Portion { id, record: self.row(account, id).await?.0 })
+    }
+
+    /// A portion as it was a lease ago at most, for what is asked at each request.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], or a metadata error.
+    pub async fn known(&self, account: AccountId, id: PortionId) -> Result<Arc<PortionRecord>, PortionError> {
+        let now = self.now_ms();
+        if let Some(known) = self.caches.record(account, id, now) {
+            return Ok(known);
+        }
+        let seen = self.caches.generation();
+        let (record, _) = self.row(account, id).await?;
+        Ok(self.caches.remember_record(account, id, record, now, seen))
     }
 
     pub(crate) async fn row(

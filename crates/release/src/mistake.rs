@@ -35,14 +35,3 @@ impl fmt::Display for Mistakes {
         Ok(())
     }
 }
-
-/// Cedar's complaint about `text`.
-pub(crate) fn complaint(document: &str, text: &str, error: &dyn miette::Diagnostic) -> Mistake {
-    let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
-    let line = offset.and_then(|offset| text.get(..offset)).map(|before| before.matches('\n').count() + 1);
-    let mut message = error.to_string();
-    if let Some(help) = error.help() {
-        message = format!("{message} ({help})");
-    }
-    Mistake { document: document.to_owned(), line, message }
-}

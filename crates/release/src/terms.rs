@@ -60,7 +60,8 @@ fn least(one: Option<NonZeroU64>, other: Option<NonZeroU64>) -> Option<NonZeroU6
 
 impl Terms {
     /// What two permits that both hold ask for: whatever either does.
-    pub(crate) fn and(self, other: Self) -> Self {
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
         // Where only one has a budget, that one says what becomes of what goes beyond.
         let step_up = match (self.budget.is_limited(), other.budget.is_limited()) {
             (true, true) => self.budget.step_up && other.budget.step_up,
@@ -80,8 +81,11 @@ impl Terms {
         Self { pend, budget, record_first: self.record_first || other.record_first }
     }
 
-    /// The terms that annotations say; or what is wrong with them.
-    pub(crate) fn of<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+    /// The terms that annotations say: name and value of each.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub fn of<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
         let mut terms = Self::default();
         let (mut approvals, mut approvers, mut after, mut valid, mut over) = (None, None, None, None, None);
         for (name, value) in annotations {

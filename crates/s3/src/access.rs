@@ -128,6 +128,19 @@ impl Context for Circumstances<'_> {
     }
 }
 
+/// What conditions ask about a key that a request uses, and about the request.
+struct OfKey<'a> {
+    about: Values,
+    request: Circumstances<'a>,
+}
+
+impl Context for OfKey<'_> {
+    fn values(&self, key: &str) -> Option<Cow<'_, [String]>> {
+        // First the key: no header can say what it is.
+        self.about.values(key).or_else(|| self.request.values(key))
+    }
+}
+
 impl Authority {
     /// `signed_in`: where the signature was, as `s3:authType` has it; `None` when there was none. Who is
     /// not known is a stranger to the default tenant; the others have no strangers.
@@ -219,12 +232,14 @@ impl Authority {
     }
 
     /// Whether the request may use a KMS key for what it does with a bucket: by a policy of the caller, or
-    /// by a right that was granted on the bucket.
+    /// by a right that was granted on the bucket. `about`: what conditions find of the key.
     ///
     /// # Errors
     /// `AccessDenied`.
-    pub(crate) fn use_key(&self, action: &str, right: Right, bucket: &str, key: &str) -> S3Result<()> {
-        if self.alone(action, Some((right, bucket)), key).is_allowed() { Ok(()) } else { Err(denied()) }
+    pub(crate) fn use_key(&self, action: &str, right: Right, bucket: &str, key: &str, about: Values) -> S3Result<()> {
+        let context = &OfKey { about, request: Circumstances::new(self, None) };
+        let question = Question { action, right: Some((right, bucket)), listed: false, resource: key, context };
+        if judge(self.principal.as_ref(), None, &question).is_allowed() { Ok(()) } else { Err(denied()) }
     }
 
     /// The policy to ask about a request; `None` also for a bucket that is not there, of which the

@@ -9,10 +9,12 @@ use base::PortionId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
+use keys::EncryptionContext;
 use md5::{Digest as _, Md5};
 use s3s::dto::ServerSideEncryption;
 use s3s::{S3Result, s3_error};
-use store::api::{CustomerKey, Encrypt, Encryption, Right};
+use store::about_key;
+use store::api::{CustomerKey, DefaultEncryption, Encrypt, Encryption, Right};
 use zeroize::Zeroizing;
 
 use crate::access::Authority;
@@ -101,11 +103,17 @@ fn customer_in(headers: &HeaderMap, algorithm: &str, key: &str, md5: &str) -> S3
     Ok(Some(Customer { key: Arc::new(CustomerKey::new(bytes)), md5: computed }))
 }
 
-/// How a new object in `bucket` is to be encrypted. A KMS key that is named is there, and the caller may use it.
+/// How a new object at `to`, bucket and key, is to be encrypted. The KMS key that is named, or that the bucket names where the
+/// request says nothing, is there, and the caller may use it.
 ///
 /// # Errors
 /// `InvalidArgument`, `InvalidEncryptionAlgorithmError`, `NotImplemented`, and as [`usable_key`].
-pub(crate) async fn asked(at: &Service, authority: &Authority, bucket: &str, headers: &HeaderMap) -> S3Result<Asked> {
+pub(crate) async fn asked(
+    at: &Service,
+    authority: &Authority,
+    to: (&str, &str),
+    headers: &HeaderMap,
+) -> S3Result<Asked> {
     let customer = customer(headers)?;
     let method = text(headers, METHOD)?;
     if customer.is_some() && (method.is_some() || headers.contains_key(KMS_KEY)) {
@@ -124,7 +132,12 @@ pub(crate) async fn asked(at: &Service, authority: &Authority, bucket: &str, hea
         (Some(customer), _) => Encrypt::Customer(customer.key.clone()),
         (None, Some(ServerSideEncryption::AWS_KMS)) => {
             let context = context(headers)?;
-            let key = usable_key(at, authority, bucket, text(headers, KMS_KEY)?).await?;
+            let key = find_key(at, text(headers, KMS_KEY)?).await?;
+            if let Some(portion) = key {
+                let bucket_key = bucket_key.unwrap_or(false);
+                let encryption = Encryption::Portion { portion, context: context.clone(), bucket_key };
+                may_seal(at, authority, to, &encryption).await?;
+            }
             Encrypt::Kms { key, context, bucket_key }
         }
         (None, Some(ServerSideEncryption::AWS_KMS_DSSE)) => return Err(not_implemented("dual-layer encryption")),
@@ -136,7 +149,7 @@ pub(crate) async fn asked(at: &Service, authority: &Authority, bucket: &str, hea
         }
         (None, Some(ServerSideEncryption::AES256)) => Encrypt::Bucket,
         (None, Some(_)) => return Err(s3_error!(InvalidArgument, "The encryption method specified is not supported")),
-        (None, None) => Encrypt::Default,
+        (None, None) => by_default(at, authority, to).await?,
     };
     Ok(Asked { encrypt, customer })
 }
@@ -168,34 +181,93 @@ fn named_key(name: Option<&str>, kms: &str) -> S3Result<Option<String>> {
     Ok(Some(plain.strip_prefix("key/").unwrap_or(plain).to_owned()))
 }
 
-/// The portion whose key is named, which the caller must be allowed to use; `None`: the default key.
+/// The portion whose key is named; `None`: the default key.
 ///
 /// # Errors
-/// `KMS.NotFoundException`, `AccessDenied`, or the store's.
+/// `KMS.NotFoundException`, or the store's.
+async fn find_key(at: &Service, name: Option<&str>) -> S3Result<Option<PortionId>> {
+    let Some(name) = named_key(name, &at.kms())? else { return Ok(None) };
+    let found = at.store.portions().find(at.store.account(), &name).await;
+    Ok(Some(found.map_err(|error| answer(error.into()))?.id))
+}
+
+/// The portion whose key is named as a bucket's default, which the caller must be allowed to use; `None`: the default key.
+///
+/// # Errors
+/// As [`find_key`], and `AccessDenied`.
 pub(crate) async fn usable_key(
     at: &Service,
     authority: &Authority,
     bucket: &str,
     name: Option<&str>,
 ) -> S3Result<Option<PortionId>> {
-    let Some(name) = named_key(name, &at.kms())? else { return Ok(None) };
-    let found = at.store.portions().find(at.store.account(), &name).await;
-    let id = found.map_err(|error| answer(error.into()))?.id;
-    authority.use_key("kms:GenerateDataKey", Right::Write, bucket, &key_arn(&at.kms(), id))?;
-    Ok(Some(id))
+    let found = find_key(at, name).await?;
+    if let Some(portion) = found {
+        let encryption = Encryption::Portion { portion, context: None, bucket_key: true };
+        may_seal(at, authority, (bucket, ""), &encryption).await?;
+    }
+    Ok(found)
+}
+
+/// What the bucket says of new objects; a key that it names, the caller must be allowed to use.
+async fn by_default(at: &Service, authority: &Authority, to: (&str, &str)) -> S3Result<Encrypt> {
+    let said = match at.store.bucket_state(to.0).await {
+        Ok(state) => state.encryption,
+        // Told by the operation.
+        Err(store::Error::NoSuchBucket(_)) => return Ok(Encrypt::Default),
+        Err(error) => return Err(answer(error)),
+    };
+    if let DefaultEncryption::Portion { portion, bucket_key } = said {
+        may_seal(at, authority, to, &Encryption::Portion { portion, context: None, bucket_key }).await?;
+    }
+    Ok(Encrypt::Said(said))
+}
+
+/// Who writes at `to`, bucket and key, under a named key must be allowed to use it.
+///
+/// # Errors
+/// `AccessDenied`, or the store's.
+pub(crate) async fn may_seal(
+    at: &Service,
+    authority: &Authority,
+    to: (&str, &str),
+    encryption: &Encryption,
+) -> S3Result<()> {
+    may_use(at, authority, ("kms:GenerateDataKey", Right::Write), to, encryption).await
 }
 
 /// Who reads what is under a named key must be allowed to use it.
 ///
 /// # Errors
-/// `AccessDenied`.
-pub(crate) fn may_open(at: &Service, authority: &Authority, bucket: &str, encryption: &Encryption) -> S3Result<()> {
-    match encryption {
-        Encryption::Portion { portion, .. } => {
-            authority.use_key("kms:Decrypt", Right::Read, bucket, &key_arn(&at.kms(), *portion))
-        }
-        _ => Ok(()),
-    }
+/// `AccessDenied`, or the store's.
+pub(crate) async fn may_open(
+    at: &Service,
+    authority: &Authority,
+    from: (&str, &str),
+    encryption: &Encryption,
+) -> S3Result<()> {
+    may_use(at, authority, ("kms:Decrypt", Right::Read), from, encryption).await
+}
+
+async fn may_use(
+    at: &Service,
+    authority: &Authority,
+    (action, right): (&str, Right),
+    (bucket, key): (&str, &str),
+    encryption: &Encryption,
+) -> S3Result<()> {
+    let Encryption::Portion { portion, context, bucket_key } = encryption else { return Ok(()) };
+    let account = at.store.account();
+    let known = at.store.portions().known(account, *portion).await.map_err(|error| answer(error.into()))?;
+    let mut context: EncryptionContext =
+        context.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    // As S3 adds it (SSE-KMS, "Encryption context").
+    let object = if *bucket_key { format!("arn:aws:s3:::{bucket}") } else { format!("arn:aws:s3:::{bucket}/{key}") };
+    context.insert("aws:s3:arn".to_owned(), object);
+    let mut about = about_key(account, &known.tags, &context);
+    about.add("kms:ViaService", format!("s3.{}.amazonaws.com", at.region));
+    about.add("kms:CallerAccount", account.to_string());
+    authority.use_key(action, right, bucket, &key_arn(&at.kms(), *portion), about)
 }
 
 fn key_arn(kms: &str, id: PortionId) -> String {

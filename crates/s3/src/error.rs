@@ -51,7 +51,7 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::BadDigest => with(S3ErrorCode::BadDigest, &error),
         E::OtherSize { .. } => with(S3ErrorCode::InvalidRequest, &error),
         E::PreconditionFailed => with(S3ErrorCode::PreconditionFailed, &error),
-        E::Contended => with(S3ErrorCode::OperationAborted, &error),
+        E::Contended | E::SourceChanged => with(S3ErrorCode::OperationAborted, &error),
         E::TooLarge { what, .. } => with(too_large(what), &error),
         E::Invalid(_) => with(S3ErrorCode::InvalidArgument, &error),
         E::Body(BodyError::Source(_)) => source(error),

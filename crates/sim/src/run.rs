@@ -294,6 +294,7 @@ impl World {
             version: None,
             condition: ReadCondition::default(),
             customer: None,
+            judged: None,
         };
         let copied = store.copy(&source, BUCKET, to, &CopyChanges::default(), &WriteCondition::default()).await;
         copied.unwrap_or_else(|error| panic!("copy of {from} to {to} failed: {error}"));

@@ -59,6 +59,8 @@ pub enum Encrypt {
     /// As the bucket says.
     #[default]
     Default,
+    /// As the bucket said when it was asked whether the writer may use that key.
+    Said(DefaultEncryption),
     /// SSE-S3.
     Bucket,
     /// SSE-KMS.
@@ -259,6 +261,8 @@ pub struct CopySource {
     pub condition: ReadCondition,
     /// The key that the source is under (SSE-C).
     pub customer: Option<Arc<CustomerKey>>,
+    /// What was judged readable: the body, and its encryption, which a copy onto itself can change; `None`: whatever is there.
+    pub judged: Option<(BodyId, Encryption)>,
 }
 
 /// Headers of [`ObjectMeta`] that a copy does not take over from its source.

@@ -5,12 +5,13 @@
 //! allows; so does being the account's root. An explicit denial wins wherever it stands. A caller
 //! reaches buckets of its own account only, so the rules between accounts never apply.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use base::BucketId;
+use base::{AccountId, BucketId};
 use meta::Version;
 use meta::record::{BucketConfig, Record, key};
-use policy::{Context, Decision, Kind, Policy, Request, Verdict, evaluate};
+use policy::{Context, Decision, Kind, Policy, Request, Values, Verdict, evaluate};
 
 use crate::api::Right;
 use crate::principal::{Origin, Principal};
@@ -23,6 +24,17 @@ pub const POLICY: &str = "policy";
 const CACHE_MAX: usize = 1_000;
 
 static ALLOW_ALL: LazyLock<Policy> = LazyLock::new(Policy::allow_all);
+
+/// What is true of all keys.
+const ABOUT_KEYS: [(&str, &str); 7] = [
+    ("kms:KeySpec", "SYMMETRIC_DEFAULT"),
+    ("kms:CustomerMasterKeySpec", "SYMMETRIC_DEFAULT"),
+    ("kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT"),
+    ("kms:KeyUsage", "ENCRYPT_DECRYPT"),
+    ("kms:CustomerMasterKeyUsage", "ENCRYPT_DECRYPT"),
+    ("kms:KeyOrigin", "AWS_KMS"),
+    ("kms:MultiRegion", "false"),
+];
 
 /// A bucket's policy as it was parsed, and the version of its row.
 pub(crate) type CachedPolicy = (Version, Arc<Policy>);
@@ -106,6 +118,25 @@ fn by_grant(principal: &Principal, question: &Question<'_>) -> Option<String> {
     let (right, bucket) = question.right?;
     let (origin, grant) = principal.grant(right, bucket)?;
     Some(format!("the grant {:?} on {} {}", grant.right, grant.bucket, of_whom(origin)).to_lowercase())
+}
+
+/// What conditions can ask about a key and what is done with it, by whichever door.
+///
+/// Source: AWS KMS Developer Guide, "AWS KMS condition keys".
+pub fn about_key(account: AccountId, tags: &BTreeMap<String, String>, context: &BTreeMap<String, String>) -> Values {
+    let mut values = Values::default();
+    for (key, value) in ABOUT_KEYS {
+        values.add(key, value);
+    }
+    values.add("aws:ResourceAccount", account.to_string());
+    for (name, value) in tags {
+        values.add(&format!("aws:ResourceTag/{name}"), value);
+    }
+    for (name, value) in context {
+        values.add(&format!("kms:EncryptionContext:{name}"), value);
+        values.add("kms:EncryptionContextKeys", name);
+    }
+    values
 }
 
 impl Store {

@@ -55,6 +55,10 @@ impl Store {
                     "The source of a copy request may not specifically refer to a delete marker by version id.",
                 ));
             }
+            if from.judged.as_ref().is_some_and(|judged| (judged.0, &judged.1) != (source.body_id, &source.encryption))
+            {
+                return Err(Error::SourceChanged);
+            }
             if from.condition.judge(&source.etag, source.modified_ms) != Verdict::Proceed {
                 return Err(Error::PreconditionFailed);
             }

@@ -70,13 +70,27 @@ impl Store {
                 let (context, bucket_key) = (context.clone(), bucket_key.unwrap_or(false));
                 Ok((self.under_by_rules(place, headers, tags).await?, Encryption::Kms { context, bucket_key }))
             }
-            Encrypt::Default => match self.state_of(place.bucket).await?.encryption {
-                DefaultEncryption::Portion { portion, bucket_key } => {
-                    Ok((Under::Portion(portion), Encryption::Portion { portion, context: None, bucket_key }))
-                }
-                _ => Ok((self.under_by_rules(place, headers, tags).await?, Encryption::Bucket)),
-            },
+            Encrypt::Default => {
+                let said = self.state_of(place.bucket).await?.encryption;
+                self.key_by_default(place, said, headers, tags).await
+            }
+            Encrypt::Said(said) => self.key_by_default(place, *said, headers, tags).await,
             Encrypt::Bucket => Ok((self.under_by_rules(place, headers, tags).await?, Encryption::Bucket)),
+        }
+    }
+
+    async fn key_by_default(
+        &self,
+        place: &Place<'_>,
+        said: DefaultEncryption,
+        headers: &BTreeMap<String, String>,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(Under, Encryption), Error> {
+        match said {
+            DefaultEncryption::Portion { portion, bucket_key } => {
+                Ok((Under::Portion(portion), Encryption::Portion { portion, context: None, bucket_key }))
+            }
+            _ => Ok((self.under_by_rules(place, headers, tags).await?, Encryption::Bucket)),
         }
     }
 
@@ -217,7 +231,7 @@ pub(crate) fn encrypt_by_default(encryption: &mut Encryption, asked: &Encrypt, s
     match (asked, state.encryption, &encryption) {
         // It was sealed under a portion's key that was named, and is told as that.
         (_, _, Encryption::Portion { .. }) => {}
-        (Encrypt::Default, DefaultEncryption::Kms { bucket_key }, _) => {
+        (Encrypt::Default | Encrypt::Said(_), DefaultEncryption::Kms { bucket_key }, _) => {
             *encryption = Encryption::Kms { context: None, bucket_key };
         }
         (Encrypt::Kms { context, bucket_key: None, .. }, DefaultEncryption::Kms { bucket_key }, _) => {

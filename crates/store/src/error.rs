@@ -88,6 +88,9 @@ pub enum Error {
     /// A condition of the request does not hold.
     #[error("a precondition of the request does not hold")]
     PreconditionFailed,
+    /// The source of a copy is another one than was judged.
+    #[error("the source of the copy was replaced meanwhile; try again")]
+    SourceChanged,
     /// `If-Match` on a key that has no object.
     #[error("the object to match does not exist")]
     ConditionOnAbsent,
@@ -166,6 +169,14 @@ pub enum Error {
     /// The tenant still has buckets, users or groups.
     #[error("tenant {0} still has buckets, users or groups")]
     TenantNotEmpty(String),
+    /// Something under a key of the tenant is kept elsewhere.
+    #[error("tenant {tenant} has keys that sealed what callers of the KMS API keep, as that of portion {portion}")]
+    TenantHasKeys {
+        /// The tenant.
+        tenant: String,
+        /// One of the portions.
+        portion: String,
+    },
     /// No such site.
     #[error("there is no site named {0}")]
     NoSuchSite(String),
@@ -215,6 +226,8 @@ impl Classify for Error {
             | Self::GroupExists(_)
             | Self::TenantExists(_)
             | Self::TenantNotEmpty(_)
+            | Self::SourceChanged
+            | Self::TenantHasKeys { .. }
             | Self::Contended => ErrorKind::Conflict,
             Self::CustomerKeyMissing
             | Self::NoCustomerKey

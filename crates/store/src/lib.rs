@@ -39,7 +39,7 @@ mod version;
 mod walk;
 pub mod worker;
 
-pub use authorize::{POLICY, Question, explain, judge};
+pub use authorize::{POLICY, Question, about_key, explain, judge};
 pub use credential::new_credentials;
 pub use error::Error;
 pub use exposure::{Exposed, Exposure};

@@ -163,6 +163,10 @@ impl Store {
         new: &NewPart,
     ) -> Result<PartInfo, Error> {
         let source = self.open_object(&from.bucket, &from.key, from.version, from.customer.as_deref()).await?;
+        let found = (source.info.body_id, &source.info.encryption);
+        if from.judged.as_ref().is_some_and(|judged| (judged.0, &judged.1) != found) {
+            return Err(Error::SourceChanged);
+        }
         if from.condition.judge(&source.info.etag, source.info.modified_ms) != Verdict::Proceed {
             return Err(Error::PreconditionFailed);
         }

@@ -9,6 +9,7 @@ use keys::{Keyring, Portions};
 use meta::record::{Record, SiteRecord, key};
 use meta::{Batch, Check, Engine, Row, Version, Write};
 use parking_lot::Mutex;
+use release::{Language, NoLanguage};
 use sites::{Marker, Pool, SiteError, read_marker, write_marker};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ pub struct Options {
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
     pub events: EventOptions,
+    /// What release policies are written in.
+    pub language: Arc<dyn Language>,
     /// Whom changes of portions are told.
     pub auditor: Option<Arc<dyn keys::Auditor>>,
     /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
@@ -53,6 +56,7 @@ impl Options {
             buffer_bytes: 112 << 20,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
+            language: Arc::new(NoLanguage),
             auditor: None,
             background: true,
         }
@@ -109,7 +113,9 @@ impl Store {
         let meta: Arc<dyn Engine> = Arc::new(Watched { engine: meta, outbox: outbox.clone() });
         let keys = Arc::new(keys);
         let inner = Inner {
-            portions: Portions::new(meta.clone(), keys.clone(), options.doors.clone()).audited(options.auditor.clone()),
+            portions: Portions::new(meta.clone(), keys.clone(), options.doors.clone())
+                .audited(options.auditor.clone())
+                .speaking(options.language.clone()),
             meta,
             outbox,
             pool,

@@ -1,7 +1,7 @@
 //! Tenants: accounts whose buckets, users and groups never meet.
 
 use base::AccountId;
-use meta::record::{NamedUser, Record, TenantRecord, UserRecord, key};
+use meta::record::{DepartedRecord, NamedUser, Record, TenantRecord, UserRecord, key};
 use meta::{Batch, Check, CommitError, Write, after, each_row};
 
 use crate::api::TenantInfo;
@@ -84,6 +84,7 @@ impl Store {
             checks: vec![
                 Check::Absent(key::tenant_name_key(name)),
                 Check::Absent(key::tenant_key(account)),
+                Check::Absent(key::departed_key(account)),
                 Check::Absent(administrator.row_key()),
             ],
             writes: vec![
@@ -116,17 +117,20 @@ impl Store {
         Ok(tenants)
     }
 
-    /// Removes a tenant that has no buckets, no groups, and no user but its administrator, whose
-    /// keys go with it.
+    /// Removes a tenant that has no buckets, no groups, no user but its administrator, and no key that sealed what others
+    /// keep. The keys of its portions are destroyed by the next pass of a worker.
     ///
     /// # Errors
-    /// [`Error::NoSuchTenant`], [`Error::TenantNotEmpty`], or a metadata error.
+    /// [`Error::NoSuchTenant`], [`Error::TenantNotEmpty`], [`Error::TenantHasKeys`], or a metadata error.
     pub async fn delete_tenant(&self, name: &str) -> Result<(), Error> {
         if name == DEFAULT_TENANT {
             return Err(Error::Invalid("the default tenant is always there"));
         }
         let home = self.tenant(name).await?;
         let account = home.account();
+        if let Some(portion) = home.key_given_out().await? {
+            return Err(Error::TenantHasKeys { tenant: name.to_owned(), portion });
+        }
         let root_key = key::user_name_key(account, ROOT);
         let root = self.row(root_key.clone()).await?.ok_or_else(|| Error::NoSuchTenant(name.to_owned()))?;
         let NamedUser::User(administrator) = NamedUser::decode(&root.value)? else {
@@ -145,10 +149,33 @@ impl Store {
             administrator.keys.iter().map(|entry| Write::Delete(key::access_key_key(&entry.access_key))).collect();
         let rows = [root_key, key::tenant_key(account), key::tenant_name_key(name)];
         writes.extend(rows.into_iter().map(Write::Delete));
+        let departed = DepartedRecord { name: name.to_owned(), since_ms: self.now_ms() };
+        writes.push(Write::Put(key::departed_key(account), departed.encode()));
         match self.0.meta.commit(Batch { checks, writes }).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.wake_rewrap();
+                Ok(())
+            }
             Err(CommitError::Failed { check: 1.. }) => Err(Error::TenantNotEmpty(name.to_owned())),
             Err(error) => Err(contended(error)),
+        }
+    }
+
+    /// The name of a portion whose key sealed what others keep, and is not destroyed.
+    async fn key_given_out(&self) -> Result<Option<String>, Error> {
+        let mut after = None;
+        loop {
+            let (found, more) = self.0.portions.list(self.account(), after, 1000).await?;
+            after = found.last().filter(|_| more).map(|last| last.id);
+            for portion in found {
+                let versions = self.0.portions.versions(portion.id).await?;
+                if versions.iter().any(|version| version.given_out) {
+                    return Ok(Some(portion.record.name));
+                }
+            }
+            if after.is_none() {
+                return Ok(None);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use sites::Pool;
 use store::api::{
     BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, DeleteRequest, Expected, ListRequest,
-    Lock, NewPart, ObjectInfo, ObjectMeta, ReadCondition, Versioning, WriteCondition,
+    Lock, NewObject, NewPart, ObjectInfo, ObjectMeta, ReadCondition, ReadRange, Versioning, WriteCondition,
 };
 use store::{Error, EventOptions, Message, Options, Store, Target, TargetError, TargetOptions};
 
@@ -199,6 +199,7 @@ async fn copy_onto_itself(store: &Store, changes: &CopyChanges) -> Result<Object
         version: None,
         condition: ReadCondition::default(),
         customer: None,
+        judged: None,
     };
     store.copy(&from, "bbb", "k", changes, &WriteCondition::default()).await
 }
@@ -388,6 +389,38 @@ async fn a_copy_onto_itself_takes_what_is_there_when_it_commits() {
     let copied = copy_onto_itself(&w.store, &CopyChanges::default()).await.unwrap();
     assert!(w.meta.ran());
     assert_eq!(copied.size, 2, "the newer object is hidden by none from before");
+}
+
+/// Who may read what was there may not read what is there now.
+#[tokio::test]
+async fn a_copy_takes_the_body_that_was_judged_or_none() {
+    let w = World::new(Versioning::Off).await;
+    let judged = put(&w.store, "bbb", "k", "1").await;
+    let judged = (judged.body_id, judged.encryption);
+    let from = |judged| CopySource {
+        bucket: "bbb".to_owned(),
+        key: "k".to_owned(),
+        version: None,
+        condition: ReadCondition::default(),
+        customer: None,
+        judged,
+    };
+    let copy = async |judged| {
+        w.store.copy(&from(judged), "bbb", "c", &CopyChanges::default(), &WriteCondition::default()).await
+    };
+    copy(Some(judged.clone())).await.unwrap();
+    let store = w.store.clone();
+    w.meta.before(Call::Get, "o/", 0, async move {
+        put(&store, "bbb", "k", "22").await;
+    });
+    assert!(matches!(copy(Some(judged.clone())).await, Err(Error::SourceChanged)));
+    assert!(w.meta.ran());
+    copy(None).await.unwrap();
+    let upload = w.store.create_upload("bbb", "m", NewObject::default(), None, "root").await.unwrap().upload;
+    let new = NewPart { upload, number: 1, customer: None };
+    let part = async |judged| w.store.copy_part(&from(judged), ReadRange::All, "bbb", "m", &new).await;
+    assert!(matches!(part(Some(judged)).await, Err(Error::SourceChanged)));
+    part(None).await.unwrap();
 }
 
 #[tokio::test]

@@ -187,7 +187,8 @@ async fn a_named_key_is_kept_to_and_disabled_it_opens_nothing() {
     // A copy goes where the rules say unless it names the key; onto itself, too.
     let copy = async |to: &str, encrypt: Encrypt| {
         let (bucket, key) = ("app".to_owned(), "a".to_owned());
-        let from = CopySource { bucket, key, version: None, condition: Default::default(), customer: None };
+        let from =
+            CopySource { bucket, key, version: None, condition: Default::default(), customer: None, judged: None };
         let changes = CopyChanges { encrypt, ..CopyChanges::default() };
         w.store.copy(&from, "app", to, &changes, &WriteCondition::default()).await.map(drop)
     };
@@ -363,6 +364,7 @@ async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
                         version: None,
                         condition: Default::default(),
                         customer: None,
+                        judged: None,
                     };
                     let changes = CopyChanges { encrypt, ..CopyChanges::default() };
                     let copied = w.store.copy(&from, "app", &key, &changes, &WriteCondition::default()).await;

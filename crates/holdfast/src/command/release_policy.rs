@@ -7,7 +7,8 @@ use admin::{
     Document, Done, NamedDocument, ReleaseAction, ReleaseDecision, ReleasePolicy, ReleaseVia, Simulate, Simulation,
     TestRelease,
 };
-use release::{Policies, SCHEMA};
+use cedar::{Cedar, SCHEMA};
+use release::Language;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -92,9 +93,10 @@ fn check(files: &[PathBuf]) -> Result<Exit, Failure> {
     for file in files {
         texts.push((file.display().to_string(), policy::read(file)?));
     }
-    match Policies::parse(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
-        Ok(policies) => {
-            say(&format!("{} policies in {} files, no mistakes\n", policies.len(), files.len()))?;
+    let documents: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    match Cedar.parse(&documents) {
+        Ok(_) => {
+            say(&format!("no mistakes in {} files\n", files.len()))?;
             Ok(Exit::Ok)
         }
         Err(mistakes) => {

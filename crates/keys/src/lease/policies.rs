@@ -21,7 +21,7 @@ const NAME_MAX: usize = 128;
 /// Policies, and when their documents were read, milliseconds since the Unix epoch.
 #[derive(Clone)]
 pub(crate) struct Known {
-    pub(crate) policies: Arc<Policies>,
+    pub(crate) policies: Arc<dyn Policies>,
     pub(crate) at_ms: u64,
 }
 
@@ -76,11 +76,12 @@ impl Portions {
         account: AccountId,
         name: &str,
         text: Option<&str>,
-    ) -> Result<Policies, PortionError> {
+    ) -> Result<Arc<dyn Policies>, PortionError> {
         let others = self.release_policies(account).await?;
         let others = others.iter().filter(|(other, _)| other != name);
         let texts = others.map(|(name, record)| (name.as_str(), record.document.as_str()));
-        Ok(Policies::parse(texts.chain(text.map(|text| (name, text))))?)
+        let texts: Vec<_> = texts.chain(text.map(|text| (name, text))).collect();
+        Ok(self.language.parse(&texts)?)
     }
 
     /// Puts a document, in place of one of the same name. It counts here at once, elsewhere when the lease is over.
@@ -92,7 +93,7 @@ impl Portions {
         if text.len() > DOCUMENT_MAX {
             return Err(PortionError::Invalid("a release policy document has at most 48 KiB; split it"));
         }
-        Policies::parse([(name, text)])?;
+        self.language.parse(&[(name, text)])?;
         let documents = self.release_policies(account).await?;
         if documents.len() >= DOCUMENTS_MAX && !documents.iter().any(|(known, _)| known == name) {
             return Err(PortionError::Invalid("an account has at most 256 release policy documents"));
@@ -141,8 +142,8 @@ impl Portions {
         if let Some(known) = self.caches.renew_policies(account, &stamp, now, seen) {
             return Ok(known);
         }
-        let policies = Policies::parse(documents.iter().map(|(name, text, _)| (name.as_str(), text.as_str())))?;
-        let known = Known { policies: Arc::new(policies), at_ms: now };
+        let texts: Vec<_> = documents.iter().map(|(name, text, _)| (name.as_str(), text.as_str())).collect();
+        let known = Known { policies: self.language.parse(&texts)?, at_ms: now };
         self.caches.remember_policies(account, known.clone(), stamp, seen);
         Ok(known)
     }

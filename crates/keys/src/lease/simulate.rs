@@ -39,14 +39,14 @@ impl Portions {
         &self,
         account: AccountId,
         ask: &Ask<'_>,
-        policies: Option<&Policies>,
+        policies: Option<&dyn Policies>,
     ) -> Result<Answer, PortionError> {
         let Ask { caller, portion: id, action, at_ms } = ask;
         let read = self.read_for(caller, account, *id).await?;
         let at_ms = at_ms.unwrap_or_else(|| self.now_ms());
         let decision = match policies {
             Some(policies) => decision(policies, caller, *id, &read, *action, at_ms),
-            None => decision(&self.release_rules(account).await?.policies, caller, *id, &read, *action, at_ms),
+            None => decision(self.release_rules(account).await?.policies.as_ref(), caller, *id, &read, *action, at_ms),
         };
         Ok(Answer { denied: read.denial.map(|denial| denial.reason), decision })
     }

@@ -33,7 +33,10 @@ impl Portions {
             }
             Ok(Batch::default())
         });
-        let described = described.await?;
+        let described = described.await;
+        // Policies may ask about its tags.
+        self.caches.forget(id);
+        let described = described?;
         let event = self.event_of(account, "portion:describe", id, &described.record.name);
         self.tell(event.with("rotation_days", described.record.rotation_days)).await;
         Ok(described)

@@ -32,10 +32,11 @@
 //! | `m/<account>` | [`RulesRecord`]: how portions are chosen | until deleted |
 //! | `z/<account><portion id>` | [`RewrapRecord`]: parts to move to another version of the key | until moved |
 //! | `P/<account><name>` | [`ReleasePolicyRecord`]: who may open which portion | until deleted |
-//! | `D/<account><principal>` | [`DenialRecord`]: nothing is released to it | for ever, but a quarantine |
+//! | `E/<account><principal>` | [`DenialRecord`]: nothing is released to it | for ever, but a quarantine |
 //! | `A/<account><request id>` | [`ApprovalRecord`]: what people decide | 30 days after it was asked |
-//! | `R/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
+//! | `L/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
 //! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
+//! | `X/<account>` | [`DepartedRecord`]: a deleted tenant | until its keys are destroyed |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -45,6 +46,7 @@
 mod acl;
 mod blob;
 mod bucket;
+mod departed;
 mod event;
 mod object;
 mod portion;
@@ -64,6 +66,7 @@ pub use blob::{BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, Re
 pub use bucket::{
     BucketConfig, BucketRecord, BucketState, DefaultEncryption, DefaultRetention, RetentionPeriod, Versioning,
 };
+pub use departed::DepartedRecord;
 pub use event::QueueRecord;
 pub use object::{
     Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
@@ -87,6 +90,7 @@ pub mod key {
     pub use super::bucket::{
         all_tenants_buckets, bucket_config_key, bucket_configs, bucket_key, bucket_name_of, bucket_state_key, buckets,
     };
+    pub use super::departed::{departed, departed_key, departed_of, of_tenant};
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::portion::{

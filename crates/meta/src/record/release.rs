@@ -1,7 +1,7 @@
 //! Who may open which portion, who may not, who waits for it, and who did.
 //!
-//! `P/<account><name>` holds a document of release policies, `D/<account><principal>` a denial that comes before all
-//! policies, `A/<account><request id>` a release that people decide, `R/<account><portion id><principal>` that a
+//! `P/<account><name>` holds a document of release policies, `E/<account><principal>` a denial that comes before all
+//! policies, `A/<account><request id>` a release that people decide, `L/<account><portion id><principal>` that a
 //! principal had the portion, `Q/<account><principal>` what it has opened in this hour. A principal stands there by its
 //! unique id, so that a user made again under an old name is another one.
 
@@ -144,14 +144,14 @@ pub fn release_policies(account: AccountId) -> (Bytes, Bytes) {
     under(join(b"P/", &[&account.to_bytes()]))
 }
 
-/// `D/<account><principal>`.
+/// `E/<account><principal>`.
 pub fn denial_key(account: AccountId, principal: &str) -> Bytes {
-    join(b"D/", &[&account.to_bytes(), principal.as_bytes()])
+    join(b"E/", &[&account.to_bytes(), principal.as_bytes()])
 }
 
 /// All denials of an account.
 pub fn denials(account: AccountId) -> (Bytes, Bytes) {
-    under(join(b"D/", &[&account.to_bytes()]))
+    under(join(b"E/", &[&account.to_bytes()]))
 }
 
 /// `A/<account><request id>`; the id follows from the matter and the principal.
@@ -164,19 +164,19 @@ pub fn approvals(account: AccountId) -> (Bytes, Bytes) {
     under(join(b"A/", &[&account.to_bytes()]))
 }
 
-/// `R/<account><portion id><principal>`.
+/// `L/<account><portion id><principal>`.
 pub fn released_key(account: AccountId, portion: PortionId, principal: &str) -> Bytes {
-    join(b"R/", &[&account.to_bytes(), portion.as_bytes(), principal.as_bytes()])
+    join(b"L/", &[&account.to_bytes(), portion.as_bytes(), principal.as_bytes()])
 }
 
 /// Who had a portion.
 pub fn released_of(account: AccountId, portion: PortionId) -> (Bytes, Bytes) {
-    under(join(b"R/", &[&account.to_bytes(), portion.as_bytes()]))
+    under(join(b"L/", &[&account.to_bytes(), portion.as_bytes()]))
 }
 
 /// Who had which portion of an account.
 pub fn released(account: AccountId) -> (Bytes, Bytes) {
-    under(join(b"R/", &[&account.to_bytes()]))
+    under(join(b"L/", &[&account.to_bytes()]))
 }
 
 /// Portion and principal in a key made by [`released_key`].

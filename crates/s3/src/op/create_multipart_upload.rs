@@ -18,7 +18,7 @@ pub(crate) async fn run(
     let authority = access::authority(&req)?.clone();
     let input = req.input;
     let checksum = checksum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-    let asked = encryption::asked(at, &authority, &input.bucket, &req.headers).await?;
+    let asked = encryption::asked(at, &authority, (&input.bucket, &input.key), &req.headers).await?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     let wanted = checksum.map(|(algorithm, kind)| (algorithm.name().to_owned(), kind));
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;

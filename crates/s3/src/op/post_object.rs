@@ -88,7 +88,7 @@ pub(crate) async fn run(
     if headers.keys().any(|name| name.as_str().starts_with("x-amz-checksum-")) {
         return Err(not_implemented("a checksum of a form's file"));
     }
-    let asked = encryption::asked(at, &authority, bucket, &headers).await?;
+    let asked = encryption::asked(at, &authority, (bucket, key), &headers).await?;
     let meta = wire::object_meta(&headers, Some(fields.metadata().into_iter().collect()))?;
     let permit = tokio::time::timeout(TURN_TIMEOUT, busy.acquire()).await;
     let Ok(Ok(_permit)) = permit else { return Err(s3_error!(SlowDown, "Please reduce your request rate.")) };

@@ -16,7 +16,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let authority = access::authority(&req)?.clone();
     let input = req.input;
     let condition = wire::write_condition(input.if_match, input.if_none_match)?;
-    let asked = encryption::asked(at, &authority, &input.bucket, &req.headers).await?;
+    let asked = encryption::asked(at, &authority, (&input.bucket, &input.key), &req.headers).await?;
     let meta = wire::object_meta(&req.headers, input.metadata)?;
     lock::needs_digest(&req.headers)?;
     let acl = acl::of_new(&at.store, &input.bucket, &req.headers, Of::Object).await?;

@@ -6,18 +6,20 @@ use store::api::NewPart;
 
 use crate::body::Upload;
 use crate::checksum::Algorithm;
-use crate::encryption;
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
+use crate::{access, encryption};
 
 pub(crate) async fn run(at: &Service, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
     encryption::not_chosen(&req.headers)?;
     let customer = encryption::customer(&req.headers)?;
+    let authority = access::authority(&req)?.clone();
     let input = req.input;
     let upload = wire::upload_id(&input.upload_id)?;
     let number = wire::part_number(input.part_number)?;
     let open = at.store.upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
+    encryption::may_seal(at, &authority, (&input.bucket, &input.key), &open.encryption).await?;
     let wanted = open.checksum.as_ref().and_then(|(name, _)| Algorithm::by_name(name));
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, wanted)?;
     if let (Some(wanted), Some(given)) = (wanted, body.algorithm())

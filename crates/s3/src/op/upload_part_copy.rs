@@ -3,9 +3,10 @@
 use base::limits::PART_SIZE_MAX;
 use s3s::dto::{CopyPartResult, Range, UploadPartCopyInput, UploadPartCopyOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
+use store::Error;
 use store::api::{NewPart, ReadRange};
 
-use super::copy_object::{source, source_error};
+use super::copy_object::{SOURCE_ATTEMPTS, judged_source, source};
 use crate::error::answer;
 use crate::service::Service;
 use crate::wire::{self, Sums};
@@ -29,26 +30,21 @@ pub(crate) async fn run(
         input.copy_source_if_modified_since,
         input.copy_source_if_unmodified_since,
     );
-    let from = source(input.copy_source, condition, source_customer)?;
+    let mut from = source(input.copy_source, condition, source_customer)?;
     let open = at.store.upload(&input.bucket, &input.key, upload).await.map_err(answer)?;
-    let info = at.store.head(&from.bucket, &from.key, from.version).await.map_err(source_error)?;
-    encryption::may_open(at, &authority, &from.bucket, &info.encryption)?;
-    let (source_version, _) = at.told(&info, false).await?;
-    let range = match range {
-        None if info.size > PART_SIZE_MAX => return Err(too_large()),
-        None => ReadRange::All,
-        Some(range) if range.end > info.size => {
-            return Err(s3_error!(
-                InvalidArgument,
-                "range specified is not valid for source object of size: {}",
-                info.size
-            ));
-        }
-        Some(range) if range.end - range.start > PART_SIZE_MAX => return Err(too_large()),
-        Some(range) => ReadRange::Bytes(range),
-    };
+    encryption::may_seal(at, &authority, (&input.bucket, &input.key), &open.encryption).await?;
     let new = NewPart { upload, number, customer: customer.as_ref().map(|customer| customer.key.clone()) };
-    let part = at.store.copy_part(&from, range, &input.bucket, &input.key, &new).await.map_err(answer)?;
+    let mut attempts = SOURCE_ATTEMPTS;
+    let (part, source_version) = loop {
+        let info = judged_source(at, &authority, &mut from).await?;
+        let (source_version, _) = at.told(&info, false).await?;
+        let range = wanted(range.clone(), info.size)?;
+        attempts -= 1;
+        match at.store.copy_part(&from, range, &input.bucket, &input.key, &new).await {
+            Err(Error::SourceChanged) if attempts > 0 => {}
+            copied => break (copied.map_err(answer)?, source_version),
+        }
+    };
     let told = encryption::Told::of(&open.encryption, customer.as_ref(), &at.kms());
     let sums = Sums::of(part.checksum.as_ref());
     let result = CopyPartResult {
@@ -70,6 +66,19 @@ pub(crate) async fn run(
         ssekms_key_id: told.kms_key,
         ..Default::default()
     }))
+}
+
+/// What of a source of `size` bytes becomes the part.
+fn wanted(range: Option<std::ops::Range<u64>>, size: u64) -> S3Result<ReadRange> {
+    match range {
+        None if size > PART_SIZE_MAX => Err(too_large()),
+        None => Ok(ReadRange::All),
+        Some(range) if range.end > size => {
+            Err(s3_error!(InvalidArgument, "range specified is not valid for source object of size: {size}"))
+        }
+        Some(range) if range.end - range.start > PART_SIZE_MAX => Err(too_large()),
+        Some(range) => Ok(ReadRange::Bytes(range)),
+    }
 }
 
 fn too_large() -> s3s::S3Error {

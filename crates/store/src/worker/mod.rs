@@ -3,6 +3,7 @@
 
 mod collect;
 mod deliver;
+mod depart;
 mod expire;
 mod mend;
 mod repair;
@@ -87,6 +88,7 @@ impl Store {
         });
         self.spawn_loop("rewrap", |store| async move {
             let done = store.rewrap().await.map(drop);
+            let done = store.take_tenants_apart().await.and(done);
             tokio::select! {
                 () = store.0.workers.wake_rewrap.notified() => {}
                 () = tokio::time::sleep(REWRAP_EVERY) => {}

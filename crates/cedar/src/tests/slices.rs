@@ -4,7 +4,9 @@ use cedar_policy::{Authorizer, PolicySet};
 use proptest::prelude::*;
 
 use super::question;
-use crate::{Outcome, Policies, Portion, Principal, Question};
+use crate::policies::Known;
+use crate::question::Asked;
+use release::{Outcome, Policies, Portion, Principal, Question};
 
 fn policy() -> impl Strategy<Value = String> {
     let effects = prop_oneof![4 => Just("permit"), 1 => Just("forbid")];
@@ -46,10 +48,10 @@ proptest! {
             portion: Portion { name: portion, ..question().portion },
             ..question()
         };
-        let asked = question.asked().unwrap();
+        let asked = Asked::of(&question).unwrap();
         let all: PolicySet = text.parse().unwrap();
         let whole = Authorizer::new().is_authorized(&asked.request, &all, &asked.entities);
-        let decision = Policies::parse([("doc", text.as_str())]).unwrap().decide(&question);
+        let decision = Known::parse(&[("doc", text.as_str())]).unwrap().decide(&question);
         let released = matches!(decision.outcome, Outcome::Release(_));
         prop_assert_eq!(released, whole.decision() == cedar_policy::Decision::Allow);
         prop_assert_eq!(decision.by.len(), whole.diagnostics().reason().count());

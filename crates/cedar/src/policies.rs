@@ -4,48 +4,25 @@ use std::collections::{HashMap, HashSet};
 
 use cedar_policy::{Authorizer, Effect, Policy, PolicyId, PolicySet, ValidationMode};
 
-use crate::mistake::{Mistake, Mistakes, complaint};
-use crate::question::Question;
+use miette::Diagnostic;
+use release::{Decision, Mistake, Mistakes, Outcome, Policies, Question, Terms};
+
+use crate::question::Asked;
 use crate::schema::VALIDATOR;
 use crate::slice::Index;
-use crate::terms::Terms;
 
 /// All policies of a tenant.
 #[derive(Debug, Default)]
-pub struct Policies {
-    policies: Vec<Policy>,
+pub(crate) struct Known {
+    pub(crate) policies: Vec<Policy>,
     /// Of each policy, by its number; of a `forbid` there are none.
     terms: Vec<Terms>,
     numbers: HashMap<PolicyId, usize>,
     index: Index,
 }
 
-/// What was decided, and by which policies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// What was decided.
-    pub outcome: Outcome,
-    /// The policies that decided, as `DOCUMENT#ID`; none where nothing permits, or nothing was put.
-    pub by: Vec<String>,
-    /// Why it is denied though no policy forbids it: policies that failed.
-    pub failed: Vec<String>,
-}
-
-/// What was decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is released on these terms.
-    Release(Terms),
-    /// It is not.
-    Deny,
-}
-
-impl Policies {
-    /// Reads documents: name and text of each. Their order does not matter.
-    ///
-    /// # Errors
-    /// All mistakes of all documents.
-    pub fn parse<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Mistakes> {
+impl Known {
+    pub(crate) fn parse(documents: &[(&str, &str)]) -> Result<Self, Mistakes> {
         let mut mistakes = Vec::new();
         let mut all = Self::default();
         for (name, text) in documents {
@@ -95,24 +72,15 @@ impl Policies {
             self.policies.push(policy.new_id(PolicyId::new(format!("{document}#{name}"))));
         }
     }
+}
 
-    /// Whether there is no policy.
-    pub fn is_empty(&self) -> bool {
-        self.policies.is_empty()
-    }
-
-    /// How many policies there are.
-    pub fn len(&self) -> usize {
-        self.policies.len()
-    }
-
-    /// Decides.
-    pub fn decide(&self, question: &Question<'_>) -> Decision {
-        if self.is_empty() {
-            return Decision { outcome: Outcome::Release(Terms::default()), by: Vec::new(), failed: Vec::new() };
+impl Policies for Known {
+    fn decide(&self, question: &Question<'_>) -> Decision {
+        if self.policies.is_empty() {
+            return Decision::unruled();
         }
         let deny = |by, failed| Decision { outcome: Outcome::Deny, by, failed };
-        let Some(asked) = question.asked() else {
+        let Some(asked) = Asked::of(question) else {
             return deny(Vec::new(), vec!["the question cannot be put to Cedar".to_owned()]);
         };
         let mut slice = PolicySet::new();
@@ -146,4 +114,15 @@ fn forbidding(policy: &Policy) -> Result<Terms, String> {
         Some((name, _)) => Err(format!("a forbid takes no @{name}, only @id and @description")),
         None => Ok(Terms::default()),
     }
+}
+
+/// Cedar's complaint about `text`.
+fn complaint(document: &str, text: &str, error: &dyn Diagnostic) -> Mistake {
+    let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+    let line = offset.and_then(|offset| text.get(..offset)).map(|before| before.matches('\n').count() + 1);
+    let mut message = error.to_string();
+    if let Some(help) = error.help() {
+        message = format!("{message} ({help})");
+    }
+    Mistake { document: document.to_owned(), line, message }
 }

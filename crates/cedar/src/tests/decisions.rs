@@ -1,12 +1,13 @@
 //! Tables of decisions.
 
 use super::question;
-use crate::{Action, Outcome, Pend, Policies, Portion, Principal, Question, Terms, Via};
+use crate::policies::Known;
+use release::{Action, Decision, Outcome, Pend, Policies, Portion, Principal, Question, Terms, Via};
 
 type Change = fn(Question<'static>) -> Question<'static>;
 
-fn decide(text: &str, change: Change) -> crate::Decision {
-    Policies::parse([("doc", text)]).unwrap_or_else(|error| panic!("{text}: {error}")).decide(&change(question()))
+fn decide(text: &str, change: Change) -> Decision {
+    Known::parse(&[("doc", text)]).unwrap_or_else(|error| panic!("{text}: {error}")).decide(&change(question()))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Documents that are refused, and what is said of them.
 
-use crate::Policies;
+use crate::policies::Known;
 
 #[test]
 fn mistakes_are_named_with_their_place() {
@@ -34,7 +34,7 @@ fn mistakes_are_named_with_their_place() {
         ),
     ];
     for (text, said) in rows {
-        let error = Policies::parse([("doc", text)]).expect_err(text).to_string();
+        let error = Known::parse(&[("doc", text)]).err().expect(text).to_string();
         assert!(error.contains(said), "{text}: {error}");
     }
 }
@@ -45,12 +45,12 @@ fn all_mistakes_of_all_documents_are_told() {
         ("a", "permit("),
         ("b", "@x(\"\") permit(principal, action, resource);\n@y(\"\") permit(principal, action, resource);"),
     ];
-    let error = Policies::parse(documents).unwrap_err();
+    let error = Known::parse(&documents).unwrap_err();
     assert_eq!(error.0.len(), 3, "{error}");
 }
 
 #[test]
 fn the_same_id_in_two_documents_is_fine() {
     let text = "@id(\"a\") permit(principal, action, resource);";
-    assert_eq!(Policies::parse([("one", text), ("two", text)]).unwrap().len(), 2);
+    assert_eq!(Known::parse(&[("one", text), ("two", text)]).unwrap().policies.len(), 2);
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use base::{AccountId, Doors, ManualClock, PortionId, SeededRng};
+use cedar::Cedar;
 use keys::{
     AuditEvent, AuditOutcome, Auditor, Caller, EncryptionContext, Keyring, LEASE_MS, Lease, NewPortion, PortionError,
     Portions, Refusal, Standing, Who,
@@ -68,7 +69,7 @@ impl World {
     /// Another process, which remembers nothing.
     fn process(&self, seed: u64) -> Portions {
         let portions = Portions::new(self.meta.clone(), self.ring.clone(), doors(&self.clock, seed));
-        portions.audited(Some(self.told.clone()))
+        portions.audited(Some(self.told.clone())).speaking(Arc::new(Cedar))
     }
 
     async fn portion(&self, name: &str) -> PortionId {

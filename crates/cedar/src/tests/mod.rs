@@ -7,7 +7,7 @@ mod slices;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::{Action, Circumstances, Portion, Principal, Question, Via};
+use release::{Action, Circumstances, Portion, Principal, Question, Via};
 
 static TAGS: LazyLock<BTreeMap<String, String>> =
     LazyLock::new(|| BTreeMap::from([("pii".to_owned(), "yes".to_owned())]));
