@@ -7,6 +7,7 @@ mod auth;
 mod call;
 mod endpoint;
 mod error;
+mod grants;
 mod key_policy;
 pub mod limits;
 mod metadata;
@@ -14,6 +15,7 @@ mod name;
 mod op;
 mod operations;
 mod page;
+mod token;
 mod validate;
 mod wire;
 
