@@ -19,9 +19,8 @@ mod token;
 mod validate;
 mod wire;
 
-use listener::{Bounds, ServeError};
+use listener::{Bounds, Listener, ServeError};
 use store::Store;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use endpoint::Endpoint;
@@ -35,7 +34,7 @@ const BOUNDS: Bounds = Bounds { head_max: HEAD_MAX, frame_max: FRAME_MAX, gauge:
 /// # Errors
 /// [`ServeError::Accept`] when the listener itself broke.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     store: Store,
     region: String,
     shutdown: CancellationToken,

@@ -4,12 +4,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::AccountId;
 use http::{HeaderMap, HeaderValue, Uri};
+pub(crate) use listener::Peer;
 use policy::{Context, Policy, Values, Verdict, is_public};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
@@ -34,10 +34,6 @@ const DOCUMENTS: [&str; 3] = ["PutObjectLegalHold", "PutObjectRetention", "PutOb
 
 /// Judges each request after its signature was found right.
 pub(crate) struct Access(pub Store);
-
-/// The client's address.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub IpAddr);
 
 /// Whom a session token, found good, lets its access key act for.
 #[derive(Clone)]

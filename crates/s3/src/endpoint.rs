@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -74,8 +73,8 @@ impl Endpoint {
     }
 
     /// The same for one connection.
-    pub(crate) fn of(&self, peer: IpAddr) -> Self {
-        Self { peer: Some(Peer(peer)), ..self.clone() }
+    pub(crate) fn of(&self, peer: Peer) -> Self {
+        Self { peer: Some(peer), ..self.clone() }
     }
 
     /// Answers one request.
