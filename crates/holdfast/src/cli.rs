@@ -100,6 +100,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
+    pub(crate) k8s: K8sArgs,
+    #[command(flatten)]
     pub(crate) passphrase: PassphraseArgs,
     /// How logs are written to stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HOLDFAST_LOG_FORMAT")]
@@ -115,6 +117,17 @@ pub(crate) struct TlsArgs {
     /// Its private key in PEM, not readable by everybody.
     #[arg(long, value_name = "FILE", env = "HOLDFAST_TLS_KEY", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// The KMS v2 plugin of Kubernetes.
+#[derive(Args, Default)]
+pub(crate) struct K8sArgs {
+    /// Unix socket for kube-apiserver (KMS v2), mode 0600.
+    #[arg(long, value_name = "PATH", env = "HOLDFAST_K8S_KMS_SOCKET", requires = "k8s_kms_key")]
+    pub(crate) k8s_kms_socket: Option<PathBuf>,
+    /// The portion whose key Kubernetes' keys are sealed under: its name, its key's id, or alias/NAME.
+    #[arg(long, value_name = "KEY", env = "HOLDFAST_K8S_KMS_KEY", requires = "k8s_kms_socket")]
+    pub(crate) k8s_kms_key: Option<String>,
 }
 
 /// What opens a sealed root key.

@@ -46,6 +46,8 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let s3_listener = s3::bind(config.listen).map_err(|e| cannot_listen(&e, "--listen"))?;
     let admin_listener = s3::bind(config.admin_listen).map_err(|e| cannot_listen(&e, "--admin-listen"))?;
     let kms_listener = s3::bind(config.kms_listen).map_err(|e| cannot_listen(&e, "--kms-listen"))?;
+    let k8s_socket = config.k8s.as_ref().map(|(path, _)| k8s::Socket::bind(path)).transpose();
+    let k8s_socket = k8s_socket.map_err(|e| Failure::new(chain(&e)).hint("give another path with --k8s-kms-socket"))?;
     let [s3_listener, admin_listener, kms_listener] =
         [s3_listener, admin_listener, kms_listener].map(|listener| listener.with_tls(config.tls.clone()));
     let s3_address = s3_listener.local_addr().map_err(Failure::io("the S3 listener"))?;
@@ -64,6 +66,14 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     };
     let mut s3_server = tokio::spawn(s3::serve(s3_listener, store.clone(), s3_options, stop.clone()));
     let mut kms_server = tokio::spawn(kms::serve(kms_listener, store.clone(), config.region.clone(), stop.clone()));
+    let mut k8s_server = match (k8s_socket, &config.k8s) {
+        (Some(socket), Some((_, key))) => {
+            let portions = store.portions().by("kubernetes");
+            tokio::spawn(k8s::serve(socket, portions, key.clone(), stop.clone()))
+        }
+        // Nothing to serve, and nothing that ends.
+        _ => tokio::spawn(std::future::pending()),
+    };
     let keys = (root.access_key.clone(), root.secret_key.clone());
     let endpoint = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
     let mut admin_server =
@@ -74,6 +84,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         () = told_to_stop() => None,
         done = &mut s3_server => Some(format!("the S3 endpoint stopped: {done:?}")),
         done = &mut kms_server => Some(format!("the KMS endpoint stopped: {done:?}")),
+        done = &mut k8s_server => Some(format!("the KMS plugin of Kubernetes stopped: {done:?}")),
         done = &mut admin_server => Some(format!("the admin API stopped: {done:?}")),
     };
     tracing::info!("stopping");
@@ -85,6 +96,9 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         }
         if !kms_server.is_finished() {
             let _ = kms_server.await;
+        }
+        if config.k8s.is_some() && !k8s_server.is_finished() {
+            let _ = k8s_server.await;
         }
         store.shutdown().await;
     };
@@ -263,6 +277,9 @@ fn greet([s3, admin, kms]: [SocketAddr; 3], config: &Config, root: &Credentials,
         Source::File => (access.as_str(), secret.as_str(), config.data_dir.join("credentials").display().to_string()),
         Source::Environment => ("$HOLDFAST_ACCESS_KEY", "$HOLDFAST_SECRET_KEY", "the environment".to_owned()),
     };
+    let k8s = config.k8s.as_ref().map(|(socket, key)| {
+        format!("Kubernetes (KMS v2)\n  endpoint: unix://{}   # sealed under {key}\n\n", socket.display())
+    });
     let text = format!(
         "Holdfast {version} is serving {data}
 
@@ -286,10 +303,11 @@ rclone
   rclone config create holdfast s3 provider=Other endpoint={scheme}://{s3} region={region} \\
       access_key_id={access} secret_access_key={secret}
 
-next: holdfast status
+{k8s}next: holdfast status
 ",
         version = env!("CARGO_PKG_VERSION"),
         data = config.data_dir.display(),
+        k8s = k8s.unwrap_or_default(),
     );
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
