@@ -94,9 +94,9 @@ impl<'a> Call<'a> {
         self.values.clone()
     }
 
-    /// Who calls, as grants know it. Temporary credentials act as their user.
+    /// Who calls, as grants know it.
     pub(crate) fn me(&self) -> GrantPrincipal {
-        GrantPrincipal { arn: self.principal.arn(), id: self.principal.id().to_owned() }
+        self.principal.in_grants()
     }
 
     pub(crate) fn is_root(&self) -> bool {

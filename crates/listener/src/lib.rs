@@ -94,6 +94,13 @@ pub struct Peer {
     pub secure: bool,
 }
 
+impl Peer {
+    /// What addresses begin with that it would find this server at.
+    pub fn scheme(self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
+
 /// Opens a listening socket. Port 0 takes a free one.
 ///
 /// # Errors

@@ -330,8 +330,7 @@ pub(crate) fn content_range(bytes: &std::ops::Range<u64>, size: u64) -> String {
 
 /// Where an object is, as the client addressed us.
 pub(crate) fn location(extensions: &Extensions, headers: &HeaderMap, bucket: &str, key: &str) -> String {
-    let secure = extensions.get::<Peer>().is_some_and(|peer| peer.secure);
-    let scheme = if secure { "https" } else { "http" };
+    let scheme = extensions.get::<Peer>().map_or("http", |peer| peer.scheme());
     let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     match extensions.get::<Place>() {
         Some(Place::Bucket(_)) => format!("{scheme}://{host}/{}", url_encode(key)),
