@@ -44,8 +44,9 @@ def stubs():
 
 PB, SERVICE = stubs()
 PATH, WHAT, FILE = sys.argv[1:]
-# kube-apiserver names its socket in the same way, and sends the path as the authority.
-PLUGIN = SERVICE.KeyManagementServiceStub(grpc.insecure_channel(f"unix://{PATH}"))
+# What kube-apiserver names as the authority (kubernetes/kubernetes#126930).
+AUTHORITY = [("grpc.default_authority", "localhost")]
+PLUGIN = SERVICE.KeyManagementServiceStub(grpc.insecure_channel(f"unix://{PATH}", options=AUTHORITY))
 
 
 def uid():
