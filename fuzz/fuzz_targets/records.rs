@@ -3,7 +3,8 @@
 use libfuzzer_sys::fuzz_target;
 use meta::record::{
     AccessKeyRecord, BlobRecord, BucketRecord, DataRecord, DropRecord, GarbageRecord, GroupRecord, KeyGrantRecord,
-    NamedUser, ObjectRecord, PartRecord, PortionKeyRecord, Record, RepairRecord, SiteRecord, TenantRecord, UploadRecord, UserRecord, key,
+    NamedUser, ObjectRecord, PartRecord, PortionKeyRecord, Record, RepairRecord, SiteRecord, TenantRecord,
+    UploadRecord, UserRecord, key,
 };
 
 fuzz_target!(|bytes: &[u8]| {

@@ -200,7 +200,6 @@ async fn grants_are_passed_on_within_their_bounds() {
     ann.may_not("CreateGrant", decrypt, "kms:CreateGrant").await;
     let seal = json!({ "KeyId": id, "Plaintext": "AA==", "EncryptionContext": { "a": "1", "b": "2" } });
     bob.may_not("Encrypt", seal.clone(), "kms:Encrypt").await;
-    // A policy may say what grants somebody may make, too.
     let narrow = with(to_bob(json!(["Encrypt"])), "Constraints", subset(json!({ "a": "1", "b": "2" })));
     ann.may("CreateGrant", narrow).await;
     bob.may("Encrypt", seal).await;
