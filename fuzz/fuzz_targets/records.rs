@@ -2,8 +2,9 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use meta::record::{
-    AccessKeyRecord, BlobRecord, BucketRecord, DataRecord, DropRecord, GarbageRecord, GroupRecord, NamedUser,
-    ObjectRecord, PartRecord, Record, RepairRecord, SiteRecord, TenantRecord, UploadRecord, UserRecord, key,
+    AccessKeyRecord, BlobRecord, BucketRecord, DataRecord, DropRecord, GarbageRecord, GroupRecord, KeyGrantRecord,
+    NamedUser, ObjectRecord, PartRecord, PortionKeyRecord, Record, RepairRecord, SiteRecord, TenantRecord,
+    UploadRecord, UserRecord, key,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -12,8 +13,10 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = DataRecord::decode(bytes);
     let _ = DropRecord::decode(bytes);
     let _ = GarbageRecord::decode(bytes);
+    let _ = KeyGrantRecord::decode(bytes);
     let _ = ObjectRecord::decode(bytes);
     let _ = PartRecord::decode(bytes);
+    let _ = PortionKeyRecord::decode(bytes);
     let _ = RepairRecord::decode(bytes);
     let _ = SiteRecord::decode(bytes);
     let _ = UploadRecord::decode(bytes);

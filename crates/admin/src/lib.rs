@@ -28,10 +28,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{delete, get, post, put};
+use hyper_util::service::TowerToHyperService;
+use listener::{Bounds, Listener, ServeError};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 use store::api::Right;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use approvals::{ApprovalRequest, Ruling};
@@ -56,6 +57,9 @@ pub const SERVICE: &str = "holdfast";
 /// The region in signatures that the CLI makes; the server takes any.
 pub const REGION: &str = "us-east-1";
 
+/// Requests are small, and so are most answers.
+const BOUNDS: Bounds = Bounds { head_max: 16 * 1024, frame_max: 128 * 1024, gauge: "holdfast_admin_connections" };
+
 /// How the S3 endpoint judges, so that `user may` says what it does.
 #[derive(Debug, Clone, Copy)]
 pub struct Judging {
@@ -78,17 +82,18 @@ pub(crate) struct App {
 /// Serves the API until `shutdown`.
 ///
 /// # Errors
-/// When the listener fails.
+/// [`ServeError::Accept`] when the listener itself broke.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     store: Store,
     root: (String, String),
     metrics: PrometheusHandle,
     endpoint: Judging,
     shutdown: CancellationToken,
-) -> std::io::Result<()> {
+) -> Result<(), ServeError> {
     let app = App { store, root: Arc::new(root), metrics, endpoint };
-    axum::serve(listener, router(app)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let service = TowerToHyperService::new(router(app));
+    listener::serve(listener, BOUNDS, |_| service.clone(), shutdown).await
 }
 
 fn router(app: App) -> Router {

@@ -228,7 +228,7 @@ pub(crate) async fn get(Home(store): Home, Path(name): Path<String>) -> Answer<P
     let rewraps = store.portions().rewraps(store.account()).await.map_err(failed)?;
     let rewrapping = rewraps.iter().any(|(id, work)| *id == portion.id && !work.is_clean);
     let version = |version: KeyVersion| {
-        let KeyVersion { version, created_ms, parts, bytes, given_out } = version;
+        let KeyVersion { version, created_ms, parts, bytes, given_out, .. } = version;
         Version { version, created_ms, parts, bytes, given_out }
     };
     let versions = versions.into_iter().map(version).collect();

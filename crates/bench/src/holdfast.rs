@@ -19,6 +19,8 @@ pub struct Holdfast {
     data: PathBuf,
     endpoint: SocketAddr,
     admin: SocketAddr,
+    kms: SocketAddr,
+    tls: Option<[PathBuf; 2]>,
 }
 
 impl Holdfast {
@@ -30,7 +32,19 @@ impl Holdfast {
             data: dir.join("data"),
             endpoint: target::free_port()?,
             admin: target::free_port()?,
+            kms: target::free_port()?,
+            tls: None,
         })
+    }
+
+    /// Where the KMS API is.
+    pub fn kms(&self) -> SocketAddr {
+        self.kms
+    }
+
+    /// Starts have this certificate and its key from now on.
+    pub fn certified(&mut self, tls: [PathBuf; 2]) {
+        self.tls = Some(tls);
     }
 
     /// Starts it, again or for the first time, and gives the time to its first answer.
@@ -45,11 +59,14 @@ impl Holdfast {
             .arg("--data-dir")
             .arg(&self.data)
             .args(["--listen", &self.endpoint.to_string()])
-            .args(["--admin-listen", &self.admin.to_string(), "--kms-listen", "127.0.0.1:0"])
+            .args(["--admin-listen", &self.admin.to_string(), "--kms-listen", &self.kms.to_string()])
             // A configuration of the caller's would name other sites.
             .env_remove("HOLDFAST_CONFIG")
             .env("HOLDFAST_ACCESS_KEY", &credentials.access_key)
             .env("HOLDFAST_SECRET_KEY", &credentials.secret_key);
+        if let Some([cert, key]) = &self.tls {
+            command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key);
+        }
         let start = Instant::now();
         let mut server = Server::start(command, log, HINT)?;
         let took = target::first_answer("holdfast", &mut server, self.endpoint, start)?;

@@ -45,6 +45,16 @@ impl Connection {
         let request = request();
         let head =
             format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.address, body.len());
+        self.exchange(&request, &head, body)
+    }
+
+    /// Sends a request whose head is made, and reads the answer.
+    pub fn send_as(&mut self, head: &str, body: &[u8]) -> Result<Response, Error> {
+        let request = format!("{} of {}", head.lines().next().unwrap_or_default(), self.address);
+        self.exchange(&request, head, body)
+    }
+
+    fn exchange(&mut self, request: &str, head: &str, body: &[u8]) -> Result<Response, Error> {
         let stream = self.reader.get_mut();
         let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
         sent.map_err(Error::io(format!("cannot send {request}")))?;

@@ -7,6 +7,7 @@ mod component;
 mod error;
 mod holdfast;
 mod http;
+mod kms;
 mod peer;
 mod process;
 mod profile;
@@ -68,6 +69,9 @@ struct Arguments {
     /// Do not measure the parts (sealing, coding, disk) alone
     #[arg(long)]
     skip_components: bool,
+    /// Measure the KMS API, over HTTP and over TLS, and nothing else
+    #[arg(long, conflicts_with_all = ["peer", "only", "skip_holdfast", "profile"])]
+    kms: bool,
     /// Run `perf` beside each workload and put its lists of functions into this folder
     #[arg(long)]
     profile: Option<PathBuf>,
@@ -98,6 +102,9 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
     let parent = arguments.dir.clone().unwrap_or_else(|| build.clone());
     let dir =
         tempfile::Builder::new().prefix("bench-").tempdir_in(&parent).map_err(Error::path("write into", &parent))?;
+    if arguments.kms {
+        return bench_kms(arguments, &build, dir.path());
+    }
     let workloads = chosen(&arguments.only);
     let pressure = Pressure { connections: arguments.connections, seconds: arguments.seconds };
     let mut random = vec![0; wrk::random_len(&workloads)];
@@ -126,8 +133,16 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
     for peer in &arguments.peer {
         run_peer(&bench, *peer, &tools, &workloads, &mut report)?;
     }
-    print(&report, arguments.json)?;
+    say(&report, &report.table(), arguments.json)?;
     Ok(report.failed())
+}
+
+fn bench_kms(arguments: &Arguments, build: &Path, dir: &Path) -> Result<u64, Error> {
+    let pressure = Pressure { connections: arguments.connections, seconds: arguments.seconds };
+    let binary = arguments.holdfast.clone().unwrap_or_else(|| build.join("holdfast"));
+    let measured = kms::measure(&binary, &dir.join("kms"), pressure)?;
+    say(&measured, &kms::table(&measured, pressure), arguments.json)?;
+    Ok(measured.iter().map(kms::Measured::failed).sum())
 }
 
 fn run_holdfast(bench: &Bench, binary: &Path, workloads: &[Workload], report: &mut Report) -> Result<(), Error> {
@@ -211,9 +226,9 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 #[allow(clippy::print_stdout, reason = "the report is this program's data and belongs on stdout")]
-fn print(report: &Report, json: bool) -> Result<(), Error> {
+fn say(report: &impl serde::Serialize, table: &str, json: bool) -> Result<(), Error> {
     if !json {
-        println!("{}", report.table());
+        println!("{table}");
         return Ok(());
     }
     let text =

@@ -83,7 +83,20 @@ pub fn run(folder: &Path, workload: &Workload, host: &str, pressure: Pressure) -
         Verb::Put => "PUT",
         Verb::Get => "GET",
     };
-    let seconds = pressure.seconds_of(workload);
+    let pressure = Pressure { seconds: pressure.seconds_of(workload), ..pressure };
+    let args = [&*folder.to_string_lossy(), host, verb, &workload.size.to_string()];
+    press(folder, &folder.join("load.lua"), &format!("http://{host}/"), &args, pressure)
+}
+
+/// Runs a script for `pressure.seconds` against one address. Gives its figures and the CPU seconds that `wrk` itself used.
+pub fn press(
+    folder: &Path,
+    script: &Path,
+    url: &str,
+    args: &[&str],
+    pressure: Pressure,
+) -> Result<(Figures, f64), Error> {
+    let seconds = pressure.seconds;
     let mut command = Command::new("wrk");
     // One thread: the client shares the machine with the server.
     command
@@ -91,11 +104,10 @@ pub fn run(folder: &Path, workload: &Workload, host: &str, pressure: Pressure) -
         .args(["--connections", &pressure.connections.to_string()])
         .args(["--duration", &format!("{seconds}s")])
         .arg("--script")
-        .arg(folder.join("load.lua"))
-        .arg(format!("http://{host}/"))
+        .arg(script)
+        .arg(url)
         .arg("--")
-        .arg(folder)
-        .args([host, verb, &workload.size.to_string()]);
+        .args(args);
     let limit = Duration::from_secs(seconds.into()) + GRACE;
     let ended = process::run_bounded(command, limit, &folder.join("wrk.out"), HINT)?;
     let figures = parse(&ended.stdout)

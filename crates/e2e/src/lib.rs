@@ -143,7 +143,7 @@ impl Server {
             let text = std::fs::read_to_string(self.dir().join("out.txt")).unwrap_or_default();
             let address = |word: &str| {
                 let line = text.lines().find(|line| line.trim_start().starts_with(word))?;
-                Some(line.split("http://").nth(1)?.split_whitespace().next()?.to_owned())
+                Some(line.split("://").nth(1)?.split_whitespace().next()?.to_owned())
             };
             let told = (address("S3"), address("admin"), address("KMS"));
             if let ((Some(s3), Some(admin), Some(kms)), true) = (told, text.contains("next:")) {

@@ -25,6 +25,26 @@ fn boto3_does_all_of_it() {
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
+fn boto3_makes_grants_and_a_user_works_by_them() {
+    let server = Server::start();
+    let (code, text) = server.holdfast(&["user", "create", "ann", "--json"]);
+    assert_eq!(code, 0, "{text}");
+    let ann: Value = serde_json::from_str(&text).expect("JSON");
+    let key = |name: &str| ann[name].as_str().expect("a key").to_owned();
+    server.py("kms_grants.py", &[&key("access_key"), &key("secret_key")]);
+    let (code, text) = server.holdfast(&["audit", "list", "--json", "--data-dir", &data(&server)]);
+    assert_eq!(code, 0, "{text}");
+    for action in ["grant:create", "grant:retire", "grant:revoke"] {
+        assert!(text.contains(action), "{action}: {text}");
+    }
+}
+
+fn data(server: &Server) -> String {
+    server.dir().join("data").display().to_string()
+}
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
 fn aws_cli_encrypts_and_decrypts() {
     let server = Server::start();
     let url = format!("http://{}", server.kms);

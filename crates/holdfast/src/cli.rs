@@ -26,6 +26,9 @@ pub(crate) struct AdminArgs {
     /// Admin API of the running server.
     #[arg(long, global = true, value_name = "URL", env = "HOLDFAST_ADMIN", default_value = "http://127.0.0.1:9001")]
     pub(crate) admin: String,
+    /// Certificates to trust for https, in PEM [default: the system's].
+    #[arg(long, global = true, value_name = "FILE", env = "HOLDFAST_ADMIN_CA")]
+    pub(crate) admin_ca: Option<PathBuf>,
     /// Where the server's data and its credentials file are.
     #[arg(long, global = true, value_name = "DIR", env = "HOLDFAST_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -95,10 +98,36 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) k8s: K8sArgs,
+    #[command(flatten)]
     pub(crate) passphrase: PassphraseArgs,
     /// How logs are written to stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HOLDFAST_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
+}
+
+/// The certificate of the S3, admin and KMS listeners; without it they speak HTTP.
+#[derive(Args, Default)]
+pub(crate) struct TlsArgs {
+    /// Certificate in PEM, with those between it and the authority's behind it; read again when it changes.
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_TLS_CERT", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key in PEM, not readable by everybody.
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_TLS_KEY", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// The KMS v2 plugin of Kubernetes.
+#[derive(Args, Default)]
+pub(crate) struct K8sArgs {
+    /// Unix socket for kube-apiserver (KMS v2), mode 0600.
+    #[arg(long, value_name = "PATH", env = "HOLDFAST_K8S_KMS_SOCKET", requires = "k8s_kms_key")]
+    pub(crate) k8s_kms_socket: Option<PathBuf>,
+    /// The portion whose key Kubernetes' keys are sealed under: its name, its key's id, or alias/NAME.
+    #[arg(long, value_name = "KEY", env = "HOLDFAST_K8S_KMS_KEY", requires = "k8s_kms_socket")]
+    pub(crate) k8s_kms_key: Option<String>,
 }
 
 /// What opens a sealed root key.

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 
 use base::limits::COLUMNS;
 use keys::Passphrase;
+use listener::Tls;
 use serde::Deserialize;
 use store::TargetOptions;
 
-use crate::cli::{PassphraseArgs, ServeArgs};
+use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs};
+use crate::exit::chain;
 use crate::passphrase;
 
 const DEFAULT_DATA_DIR: &str = "./holdfast-data";
@@ -29,6 +31,10 @@ struct Raw {
     listen: Option<String>,
     admin_listen: Option<String>,
     kms_listen: Option<String>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    k8s_kms_socket: Option<PathBuf>,
+    k8s_kms_key: Option<String>,
     region: Option<String>,
     domains: Option<Vec<String>>,
     website_domains: Option<Vec<String>>,
@@ -57,6 +63,10 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) kms_listen: SocketAddr,
+    /// What the listeners' connections begin with.
+    pub(crate) tls: Option<Tls>,
+    /// Kubernetes' socket, and the key for it.
+    pub(crate) k8s: Option<(PathBuf, String)>,
     pub(crate) region: String,
     /// Domains that have buckets as subdomains.
     pub(crate) domains: Vec<String>,
@@ -105,6 +115,8 @@ pub(crate) fn check_file(path: &Path) -> Result<Config, Mistakes> {
         admin_listen: None,
         kms_listen: None,
         config: None,
+        tls: TlsArgs::default(),
+        k8s: K8sArgs::default(),
         passphrase: PassphraseArgs::default(),
         log_format: crate::cli::LogFormat::Text,
     };
@@ -130,6 +142,8 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
             mistakes.push(format!("{} and {} are the same address", doors[a].0, doors[b].0));
         }
     }
+    let tls = tls(&mut mistakes, &args.tls, raw.tls_cert, raw.tls_key);
+    let k8s = k8s(&mut mistakes, &args.k8s, raw.k8s_kms_socket, raw.k8s_kms_key);
     let region = raw.region.unwrap_or_else(|| "us-east-1".to_owned());
     if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         mistakes.push(format!("region: {region:?} is not a region name like us-east-1"));
@@ -168,6 +182,8 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         listen,
         admin_listen,
         kms_listen,
+        tls,
+        k8s,
         region,
         domains,
         website_domains,
@@ -181,6 +197,45 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         sites,
         targets,
     })
+}
+
+/// Opened here, so that what is wrong with the files is told with all else that is wrong.
+fn tls(mistakes: &mut Vec<String>, typed: &TlsArgs, cert: Option<PathBuf>, key: Option<PathBuf>) -> Option<Tls> {
+    let (cert, key) =
+        if typed.tls_cert.is_some() { (typed.tls_cert.clone(), typed.tls_key.clone()) } else { (cert, key) };
+    let opened = match (cert, key) {
+        (None, None) => return None,
+        (Some(cert), Some(key)) => Tls::open(&cert, &key).map_err(|error| chain(&error)),
+        (Some(_), None) => Err("there is tls_cert, and no tls_key".to_owned()),
+        (None, Some(_)) => Err("there is tls_key, and no tls_cert".to_owned()),
+    };
+    opened.map_err(|mistake| mistakes.push(mistake)).ok()
+}
+
+/// Where kube-apiserver comes, and the key for it.
+fn k8s(
+    mistakes: &mut Vec<String>,
+    typed: &K8sArgs,
+    socket: Option<PathBuf>,
+    key: Option<String>,
+) -> Option<(PathBuf, String)> {
+    let typed_one = typed.k8s_kms_socket.is_some();
+    let (socket, key) =
+        if typed_one { (typed.k8s_kms_socket.clone(), typed.k8s_kms_key.clone()) } else { (socket, key) };
+    let mistake = match (socket, key) {
+        (None, None) => return None,
+        (Some(_), None) => "there is k8s_kms_socket, and no k8s_kms_key".to_owned(),
+        (None, Some(_)) => "there is k8s_kms_key, and no k8s_kms_socket".to_owned(),
+        (_, Some(key)) if key.is_empty() => {
+            "k8s_kms_key: it is empty; give a key's id, a portion's name, or alias/NAME".to_owned()
+        }
+        (Some(socket), _) if socket.as_os_str().len() > k8s::PATH_MAX => {
+            format!("k8s_kms_socket: {} has more than {} bytes", socket.display(), k8s::PATH_MAX)
+        }
+        (Some(socket), Some(key)) => return Some((socket, key)),
+    };
+    mistakes.push(mistake);
+    None
 }
 
 /// Names below which buckets are found: without port, in lower case.
@@ -303,6 +358,8 @@ mod tests {
             admin_listen: None,
             kms_listen: None,
             config: None,
+            tls: TlsArgs::default(),
+            k8s: K8sArgs::default(),
             passphrase: PassphraseArgs::default(),
             log_format: crate::cli::LogFormat::Text,
         };
@@ -351,6 +408,19 @@ mod tests {
             (five(|i| site(&format!("s{i}"), &format!("ftp://h/{i}"))), "unknown scheme ftp"),
             (five(|i| site(&format!("s{i}"), &format!("file://{i}"))), "three slashes"),
             ("listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"".to_owned(), "same address"),
+            ("tls_cert = \"/x\"".to_owned(), "no tls_key"),
+            ("tls_key = \"/x\"".to_owned(), "no tls_cert"),
+            ("k8s_kms_socket = \"/x\"".to_owned(), "no k8s_kms_key"),
+            ("k8s_kms_key = \"x\"".to_owned(), "no k8s_kms_socket"),
+            ("k8s_kms_socket = \"/x\"\nk8s_kms_key = \"\"".to_owned(), "it is empty"),
+            (
+                format!("k8s_kms_socket = \"/{}\"\nk8s_kms_key = \"x\"", "x".repeat(k8s::PATH_MAX)),
+                "has more than 103 bytes",
+            ),
+            (
+                "tls_cert = \"/nonexistent.crt\"\ntls_key = \"/nonexistent.key\"".to_owned(),
+                "the TLS certificate /nonexistent.crt cannot be read: No such file",
+            ),
             ("kms_listen = \"127.0.0.1:9001\"".to_owned(), "admin_listen and kms_listen are the same address"),
         ];
         for (text, expected) in table {

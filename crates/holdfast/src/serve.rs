@@ -46,11 +46,19 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let s3_listener = s3::bind(config.listen).map_err(|e| cannot_listen(&e, "--listen"))?;
     let admin_listener = s3::bind(config.admin_listen).map_err(|e| cannot_listen(&e, "--admin-listen"))?;
     let kms_listener = s3::bind(config.kms_listen).map_err(|e| cannot_listen(&e, "--kms-listen"))?;
+    let k8s_socket = config.k8s.as_ref().map(|(path, _)| k8s::Socket::bind(path)).transpose();
+    let k8s_socket = k8s_socket.map_err(|e| Failure::new(chain(&e)).hint("give another path with --k8s-kms-socket"))?;
+    let [s3_listener, admin_listener, kms_listener] =
+        [s3_listener, admin_listener, kms_listener].map(|listener| listener.with_tls(config.tls.clone()));
     let s3_address = s3_listener.local_addr().map_err(Failure::io("the S3 listener"))?;
     let admin_address = admin_listener.local_addr().map_err(Failure::io("the admin listener"))?;
     let kms_address = kms_listener.local_addr().map_err(Failure::io("the KMS listener"))?;
     let stop = CancellationToken::new();
     tokio::spawn(keep_up(recorder.clone(), stop.clone()));
+    match &config.tls {
+        Some(tls) => drop(tokio::spawn(tls.clone().follow(stop.clone()))),
+        None => warn_of_plain_keys(kms_address),
+    }
     let s3_options = s3::S3Options {
         region: config.region.clone(),
         domains: config.domains.clone(),
@@ -58,6 +66,14 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     };
     let mut s3_server = tokio::spawn(s3::serve(s3_listener, store.clone(), s3_options, stop.clone()));
     let mut kms_server = tokio::spawn(kms::serve(kms_listener, store.clone(), config.region.clone(), stop.clone()));
+    let mut k8s_server = match (k8s_socket, &config.k8s) {
+        (Some(socket), Some((_, key))) => {
+            let portions = store.portions().by("kubernetes");
+            tokio::spawn(k8s::serve(socket, portions, key.clone(), stop.clone()))
+        }
+        // Nothing to serve, and nothing that ends.
+        _ => tokio::spawn(std::future::pending()),
+    };
     let keys = (root.access_key.clone(), root.secret_key.clone());
     let endpoint = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
     let mut admin_server =
@@ -68,6 +84,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         () = told_to_stop() => None,
         done = &mut s3_server => Some(format!("the S3 endpoint stopped: {done:?}")),
         done = &mut kms_server => Some(format!("the KMS endpoint stopped: {done:?}")),
+        done = &mut k8s_server => Some(format!("the KMS plugin of Kubernetes stopped: {done:?}")),
         done = &mut admin_server => Some(format!("the admin API stopped: {done:?}")),
     };
     tracing::info!("stopping");
@@ -79,6 +96,9 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
         }
         if !kms_server.is_finished() {
             let _ = kms_server.await;
+        }
+        if config.k8s.is_some() && !k8s_server.is_finished() {
+            let _ = k8s_server.await;
         }
         store.shutdown().await;
     };
@@ -191,6 +211,13 @@ fn make_private_dir(path: &Path) -> Result<(), Failure> {
     made.map_err(Failure::io(format!("directory {}", path.display())))
 }
 
+/// Plaintexts and data keys are what the KMS API is for.
+fn warn_of_plain_keys(kms: SocketAddr) {
+    if !kms.ip().is_loopback() {
+        tracing::warn!(%kms, "the KMS listener is reachable without TLS: keys pass it in clear; give --tls-cert and --tls-key");
+    }
+}
+
 /// Held until the process ends: two servers on one data directory would destroy it.
 pub(crate) fn lock(data_dir: &Path) -> Result<std::fs::File, Failure> {
     let path = data_dir.join("lock");
@@ -239,6 +266,7 @@ fn log_to_stderr(format: LogFormat) {
 
 /// What to paste next. A closed pipe is no error.
 fn greet([s3, admin, kms]: [SocketAddr; 3], config: &Config, root: &Credentials, source: Source) {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let (access, secret) = (&root.access_key, &root.secret_key);
     let region = &config.region;
     let (access, secret, origin) = match source {
@@ -250,33 +278,37 @@ fn greet([s3, admin, kms]: [SocketAddr; 3], config: &Config, root: &Credentials,
         Source::File => (access.as_str(), secret.as_str(), config.data_dir.join("credentials").display().to_string()),
         Source::Environment => ("$HOLDFAST_ACCESS_KEY", "$HOLDFAST_SECRET_KEY", "the environment".to_owned()),
     };
+    let k8s = config.k8s.as_ref().map(|(socket, key)| {
+        format!("Kubernetes (KMS v2)\n  endpoint: unix://{}   # sealed under {key}\n\n", socket.display())
+    });
     let text = format!(
         "Holdfast {version} is serving {data}
 
-  S3       http://{s3}
-  admin    http://{admin}   (metrics at /metrics)
-  KMS      http://{kms}   (aws --endpoint-url http://{kms} kms ...)
+  S3       {scheme}://{s3}
+  admin    {scheme}://{admin}   (metrics at /metrics)
+  KMS      {scheme}://{kms}   (aws --endpoint-url {scheme}://{kms} kms ...)
   keys     {access}  {secret}
            from {origin}
 
 aws CLI
   export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret}
-  export AWS_DEFAULT_REGION={region} AWS_ENDPOINT_URL=http://{s3}
+  export AWS_DEFAULT_REGION={region} AWS_ENDPOINT_URL={scheme}://{s3}
   aws s3 mb s3://first && aws s3 cp README.md s3://first/
-  (before aws CLI 2.13 or 1.29: aws --endpoint-url http://{s3} s3 ...)
+  (before aws CLI 2.13 or 1.29: aws --endpoint-url {scheme}://{s3} s3 ...)
 
 boto3
-  boto3.client(\"s3\", endpoint_url=\"http://{s3}\", region_name=\"{region}\",
+  boto3.client(\"s3\", endpoint_url=\"{scheme}://{s3}\", region_name=\"{region}\",
                aws_access_key_id=\"{access}\", aws_secret_access_key=\"{secret}\")
 
 rclone
-  rclone config create holdfast s3 provider=Other endpoint=http://{s3} region={region} \\
+  rclone config create holdfast s3 provider=Other endpoint={scheme}://{s3} region={region} \\
       access_key_id={access} secret_access_key={secret}
 
-next: holdfast status
+{k8s}next: holdfast status
 ",
         version = env!("CARGO_PKG_VERSION"),
         data = config.data_dir.display(),
+        k8s = k8s.unwrap_or_default(),
     );
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

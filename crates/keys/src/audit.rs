@@ -38,7 +38,7 @@ pub enum AuditOutcome {
     Denied,
 }
 
-/// A change of a portion, an alias, rules or policies; a release, or that it was refused.
+/// A change of a portion, a grant, an alias, rules or policies; a release, or that it was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     /// Milliseconds since the Unix epoch.

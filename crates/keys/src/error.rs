@@ -44,6 +44,12 @@ pub enum PortionError {
         /// The version.
         version: u32,
     },
+    /// The key has no such grant, or no more.
+    #[error("the key has no grant {0}")]
+    NoSuchGrant(String),
+    /// A bound on grants is reached.
+    #[error("{0}; retire or revoke some")]
+    TooManyGrants(&'static str),
     /// Something asked for is not valid.
     #[error("{0}")]
     Invalid(&'static str),
@@ -99,9 +105,12 @@ pub enum PortionError {
 impl Classify for PortionError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchPortion(_) | Self::NoSuchVersion { .. } | Self::NoSuchRequest(_) | Self::NoSuchPolicy(_) => {
-                ErrorKind::NotFound
-            }
+            Self::NoSuchPortion(_)
+            | Self::NoSuchVersion { .. }
+            | Self::NoSuchGrant(_)
+            | Self::NoSuchRequest(_)
+            | Self::NoSuchPolicy(_) => ErrorKind::NotFound,
+            Self::TooManyGrants(_) => ErrorKind::Full,
             Self::Release(_) | Self::NotApprover(_) => ErrorKind::Denied,
             Self::Policies(_) => ErrorKind::Invalid,
             Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::Contended => ErrorKind::Conflict,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use base::{AccountId, PortionId};
-use meta::record::{PortionKeyRecord, PortionRecord, Record, TenantKeyRecord, key};
+use meta::record::{Begun, PortionKeyRecord, PortionRecord, Record, TenantKeyRecord, key};
 use meta::{Batch, Check, CommitError, Write};
 
 use crate::cache::Slot;
@@ -135,7 +135,7 @@ impl Portions {
         record: PortionRecord,
         version: meta::Version,
     ) -> Result<(), PortionError> {
-        let (next, batch) = self.next_version(account, id, record, version).await?;
+        let (next, batch) = self.next_version(account, id, record, version, Begun::Automatic).await?;
         self.commit_once(batch).await?;
         self.tell(self.event_of(account, "portion:version", id, &next.name).with("version", next.version)).await;
         Ok(())

@@ -49,6 +49,14 @@ impl Portions {
         Ok([MAGIC, name.portion.as_bytes(), &name.version.to_be_bytes(), &sealed].concat())
     }
 
+    /// The version that is sealed under from now on: the next one, where the newest is too old for more.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], the state that forbids it, or a metadata error.
+    pub async fn newest(&self, account: AccountId, id: PortionId) -> Result<KeyName, PortionError> {
+        Ok(self.to_give_out(account, id).await?.name())
+    }
+
     /// Opens a ciphertext. `under`: it must be under this portion's key.
     ///
     /// # Errors

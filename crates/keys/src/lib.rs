@@ -36,8 +36,8 @@ pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
 pub use lease::{Answer, Approval, Ask, Caller, Denial, Holder, Lease, Refusal, Standing, Who};
 pub use portions::{
-    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed,
-    parse_id,
+    Alias, Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, KeyVersion, NewGrant, NewPortion,
+    Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed, parse_id,
 };
 pub use root::{
     Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile, RootKey, Seal, SealError,

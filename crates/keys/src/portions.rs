@@ -2,6 +2,7 @@
 
 mod alias;
 mod chosen;
+mod grant;
 mod rewrap;
 mod state;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{AccountId, Doors, PortionId};
-use meta::record::{AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, Record, key};
+use meta::record::{AliasRecord, Begun, Maker, PortionKeyRecord, PortionRecord, PortionState, Record, key};
 use meta::{Batch, Check, CommitError, Engine, Range, Version, Write, each_row};
 use release::{Language, NoLanguage};
 
@@ -20,6 +21,7 @@ use crate::error::PortionError;
 use crate::rules::PORTION_NAME_MAX;
 use crate::wrap::KeyName;
 
+pub use grant::{Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, NewGrant};
 pub(crate) use state::open_state;
 
 /// Days after which a key gets a new version though no cap is reached.
@@ -94,6 +96,8 @@ pub struct KeyVersion {
     pub bytes: u64,
     /// Whether something sealed under it is kept by callers of the KMS API.
     pub given_out: bool,
+    /// What made it.
+    pub begun: Begun,
 }
 
 /// A name for a portion's key.
@@ -173,7 +177,7 @@ impl Portions {
             tags: new.tags,
             rotation_days: ROTATION_DAYS,
         };
-        let first = self.fresh_key(account, KeyName { portion: id, version: 1 }).await?;
+        let first = self.fresh_key(account, KeyName { portion: id, version: 1 }, Begun::First).await?;
         let name_key = key::portion_name_key(account, &record.name);
         let batch = Batch {
             checks: vec![Check::Absent(name_key.clone())],
@@ -196,10 +200,15 @@ impl Portions {
     }
 
     /// A version of a key that is in no row yet.
-    pub(crate) async fn fresh_key(&self, account: AccountId, name: KeyName) -> Result<PortionKeyRecord, PortionError> {
+    pub(crate) async fn fresh_key(
+        &self,
+        account: AccountId,
+        name: KeyName,
+        begun: Begun,
+    ) -> Result<PortionKeyRecord, PortionError> {
         let tenant = self.tenant_key(account).await?;
         let (_, wrapped) = tenant.new_portion_key(name, self.doors.rng.as_ref())?;
-        Ok(PortionKeyRecord { created_ms: self.now_ms(), wrapped, parts: 0, bytes: 0, given_out: false })
+        Ok(PortionKeyRecord { created_ms: self.now_ms(), wrapped, parts: 0, bytes: 0, given_out: false, begun })
     }
 
     /// The portion of this name, made if there is none.
@@ -317,8 +326,9 @@ impl Portions {
         let mut versions = Vec::new();
         each_row(self.meta.as_ref(), key::key_versions(id), |row_key, row| {
             let Some(version) = key::key_version_of(row_key) else { return Ok(()) };
-            let PortionKeyRecord { created_ms, parts, bytes, given_out, .. } = PortionKeyRecord::decode(&row.value)?;
-            versions.push(KeyVersion { version, created_ms, parts, bytes, given_out });
+            let PortionKeyRecord { created_ms, parts, bytes, given_out, begun, .. } =
+                PortionKeyRecord::decode(&row.value)?;
+            versions.push(KeyVersion { version, created_ms, parts, bytes, given_out, begun });
             Ok::<_, PortionError>(())
         })
         .await?;

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use base::{AccountId, Doors, ManualClock, SeededRng};
-use keys::{AuditEvent, AuditOutcome, Auditor, Keyring, NewPortion, PARTS_MAX, PortionError, Portions, Switch};
+use keys::{
+    AuditEvent, AuditOutcome, Auditor, Constraints, EndGrant, Keyring, NewGrant, NewPortion, PARTS_MAX, PortionError,
+    Portions, Switch,
+};
 use meta::Memory;
-use meta::record::{Maker, PortionRecord, PortionState};
+use meta::record::{Begun, GrantPrincipal, KeyOperation, Maker, PortionRecord, PortionState};
 use parking_lot::Mutex;
 
 const HOME: AccountId = AccountId::DEFAULT;
@@ -91,6 +94,34 @@ async fn every_change_is_told_once() {
         w.since(),
         ["alice alias:create alias/app", "alice alias:update alias/app", "alice alias:delete alias/app"]
     );
+    let grant = NewGrant {
+        name: Some("n".to_owned()),
+        grantee: GrantPrincipal { arn: "arn:b".to_owned(), id: "B".to_owned() },
+        retiring: Some(GrantPrincipal { arn: "arn:c".to_owned(), id: "C".to_owned() }),
+        operations: [KeyOperation::Encrypt, KeyOperation::Decrypt].into(),
+        constraints: Constraints::default(),
+    };
+    let made = alice.create_grant(HOME, id, grant.clone()).await.unwrap();
+    // The same once more is no change.
+    alice.create_grant(HOME, id, grant.clone()).await.unwrap();
+    let details = w.told.events.lock()[0].details.clone();
+    let expected = [
+        ("grant", made.to_string()),
+        ("grantee", "arn:b".to_owned()),
+        ("id", keys::dashed(id)),
+        ("operations", "Decrypt,Encrypt".to_owned()),
+        ("retiring", "arn:c".to_owned()),
+    ];
+    assert_eq!(details, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    alice.end_grant(HOME, id, made, EndGrant::Retire).await.unwrap();
+    alice.create_grant(HOME, id, grant).await.unwrap();
+    alice.end_grant(HOME, id, made, EndGrant::Revoke).await.unwrap();
+    alice.end_grant(HOME, id, made, EndGrant::Revoke).await.unwrap_err();
+    let told = ["grant:create", "grant:retire", "grant:create", "grant:revoke"];
+    assert_eq!(w.since(), told.map(|action| format!("alice {action} portion/p")));
+
+    alice.create_alias(HOME, "gone", id).await.unwrap();
+    w.since();
     alice.put_rules(HOME, r#"{"rules": []}"#).await.unwrap();
     assert_eq!(w.since(), ["alice portion:rules-changing portion-rules", "alice portion:rules portion-rules"]);
 
@@ -105,6 +136,7 @@ async fn every_change_is_told_once() {
         "alice portion:shred-scheduling portion/p",
         "alice portion:shred-scheduled portion/p",
         "holdfast portion:shredding portion/p",
+        "holdfast alias:delete alias/gone",
         "holdfast portion:shredded portion/p",
     ];
     assert_eq!(w.since(), expected);
@@ -124,6 +156,9 @@ async fn a_version_that_begins_by_itself_is_told() {
         w.portions.to_seal(HOME, id, 1).await.unwrap();
     }
     assert_eq!(w.since(), ["holdfast portion:version portion/p"]);
+    w.portions.rotate(HOME, id, false).await.unwrap();
+    let begun: Vec<_> = w.portions.versions(id).await.unwrap().iter().map(|version| version.begun).collect();
+    assert_eq!(begun, [Begun::First, Begun::Automatic, Begun::Automatic, Begun::OnDemand]);
 }
 
 #[tokio::test]

@@ -1,17 +1,19 @@
 //! One request's authority: who asks, from where, and whether it may.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::AccountId;
-use keys::{Caller, EncryptionContext, PortionError, Portions};
-use meta::record::{PortionRecord, PortionState};
+use keys::{Caller, EncryptionContext, NewGrant, PortionError, Portions};
+use meta::record::{GrantPrincipal, PortionRecord, PortionState};
 use policy::{Side, Values, Verdict};
 use release::Via;
 use store::api::Principal;
-use store::{Question, Store, judge};
+use store::{Question, Store, about_key, judge};
 
 use crate::error::{Code, Fault};
+use crate::grants::NO_CONTEXT;
 use crate::limits::{ALIAS_MAX, KEY_ID_MAX};
 use crate::name::{ALIAS, Named, Place};
 use crate::validate;
@@ -30,8 +32,32 @@ pub(crate) struct Key {
     pub(crate) record: PortionRecord,
 }
 
+/// What is asked of a key, beside the action.
+pub(crate) struct Asked<'a> {
+    /// What conditions can ask about.
+    values: Values,
+    context: &'a EncryptionContext,
+    /// The grant that is to be made.
+    grant: Option<&'a NewGrant>,
+}
+
+impl From<Values> for Asked<'_> {
+    fn from(values: Values) -> Self {
+        Self { values, context: &NO_CONTEXT, grant: None }
+    }
+}
+
+impl<'a> Asked<'a> {
+    /// A grant is to be made.
+    pub(crate) fn to_pass_on(values: Values, grant: &'a NewGrant) -> Self {
+        Self { grant: Some(grant), ..Self::from(values) }
+    }
+}
+
 /// A request whose signature was found right.
 pub(crate) struct Call<'a> {
+    /// The caller's tenant's.
+    pub(crate) store: &'a Store,
     /// Changed in the caller's name.
     portions: Portions,
     principal: &'a Principal,
@@ -53,7 +79,7 @@ impl<'a> Call<'a> {
         values.add("kms:CallerAccount", account.to_string());
         let caller = Caller::new(account, principal.who(), Via::Kms, principal.session().is_some(), peer);
         let portions = store.portions().by(principal.name()).for_caller(Arc::new(caller));
-        Self { portions, principal, place: Place { region, account }, values }
+        Self { store, portions, principal, place: Place { region, account }, values }
     }
 
     pub(crate) fn portions(&self) -> &Portions {
@@ -69,14 +95,18 @@ impl<'a> Call<'a> {
         self.values.clone()
     }
 
-    /// The same, with an encryption context.
-    pub(crate) fn values_with(&self, context: &EncryptionContext) -> Values {
-        let mut values = self.values();
-        for (key, value) in context {
-            values.add(&format!("kms:EncryptionContext:{key}"), value);
-            values.add("kms:EncryptionContextKeys", key);
-        }
-        values
+    /// Who calls, as grants know it.
+    pub(crate) fn me(&self) -> GrantPrincipal {
+        self.principal.in_grants()
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.principal.is_root()
+    }
+
+    /// A key is asked for something under an encryption context.
+    pub(crate) fn with_context<'c>(&self, context: &'c EncryptionContext) -> Asked<'c> {
+        Asked { values: self.values(), context, grant: None }
     }
 
     /// Whether the caller may do `action` on `resource`.
@@ -84,8 +114,36 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `AccessDeniedException`.
     pub(crate) fn may(&self, action: &str, resource: &str, values: &Values) -> Result<(), Fault> {
-        let question = Question { action, right: None, listed: false, resource, context: values };
-        let Verdict::Denied { explicit, by, .. } = judge(Some(self.principal), None, &question) else { return Ok(()) };
+        self.told(action, resource, self.verdict(action, resource, values, false))
+    }
+
+    /// The same for what policies alone cannot allow: a grant does, or not.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub(crate) fn by_word_of_grant(
+        &self,
+        action: &str,
+        resource: &str,
+        values: &Values,
+        granted: bool,
+    ) -> Result<(), Fault> {
+        let nobody_allows = Verdict::Denied { explicit: false, by: Side::Identity, statement: None };
+        match self.verdict(action, resource, values, true) {
+            Verdict::Allowed if !granted => self.told(action, resource, nobody_allows),
+            verdict => self.told(action, resource, verdict),
+        }
+    }
+
+    /// `granted`: whether a grant allows it, beside the policies. One that denies, denies nevertheless, and a
+    /// session's must allow it, too.
+    fn verdict(&self, action: &str, resource: &str, values: &Values, granted: bool) -> Verdict<'_> {
+        let question = Question { action, right: None, listed: granted, resource, context: values };
+        judge(Some(self.principal), None, &question)
+    }
+
+    fn told(&self, action: &str, resource: &str, verdict: Verdict<'_>) -> Result<(), Fault> {
+        let Verdict::Denied { explicit, by, .. } = verdict else { return Ok(()) };
         let of = match by {
             Side::Identity => "identity-based",
             Side::Session => "session",
@@ -110,18 +168,19 @@ impl<'a> Call<'a> {
         action: &str,
         named: Option<&str>,
         aliases: Aliases,
-        mut values: Values,
+        asked: impl Into<Asked<'_>>,
     ) -> Result<Key, Fault> {
         let text = self.checked(named, "keyId")?;
+        let mut asked = asked.into();
         match self.place.read(text)? {
-            Named::Id(id) => self.key_of_id(action, id, values).await,
+            Named::Id(id) => self.key_of_id(action, id, asked).await,
             Named::Alias(_) if aliases == Aliases::Refused => {
                 Err(Fault::new(Code::NotFound, format!("Invalid keyId '{text}'")))
             }
             Named::Alias(name) => {
-                values.add("kms:RequestAlias", format!("{ALIAS}{name}"));
+                asked.values.add("kms:RequestAlias", format!("{ALIAS}{name}"));
                 let (id, record) = self.aliased(&name).await?;
-                self.judged(action, id, Some(record), values)
+                self.judged(action, id, Some(record), asked).await
             }
         }
     }
@@ -130,13 +189,13 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// As [`Self::key`].
-    pub(crate) async fn key_of_id(&self, action: &str, id: base::PortionId, values: Values) -> Result<Key, Fault> {
+    pub(crate) async fn key_of_id(&self, action: &str, id: base::PortionId, asked: Asked<'_>) -> Result<Key, Fault> {
         let found = match self.portions().get(self.account(), id).await {
             Ok(portion) => Some(portion.record),
             Err(PortionError::NoSuchPortion(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        self.judged(action, id, found, values)
+        self.judged(action, id, found, asked).await
     }
 
     /// Whether `KeyId` could name something.
@@ -163,39 +222,32 @@ impl<'a> Call<'a> {
     }
 
     /// The permission first: who has none is not told whether there is such a key.
-    fn judged(
+    async fn judged(
         &self,
         action: &str,
         id: base::PortionId,
         found: Option<PortionRecord>,
-        mut values: Values,
+        asked: Asked<'_>,
     ) -> Result<Key, Fault> {
         let arn = self.place.key(id);
-        about_keys(&mut values);
-        values.add("aws:ResourceAccount", self.account().to_string());
-        for (name, value) in found.iter().flat_map(|record| &record.tags) {
-            values.add(&format!("aws:ResourceTag/{name}"), value);
+        let Asked { values, context, grant } = asked;
+        let none = BTreeMap::new();
+        let tags = found.as_ref().map_or(&none, |record| &record.tags);
+        let values = values.or(about_key(self.account(), tags, context));
+        let mut verdict = self.verdict(action, &arn, &values, false);
+        // Grants are asked where no policy speaks: what most requests do costs no look at them.
+        if matches!(verdict, Verdict::Denied { explicit: false, by: Side::Identity, .. }) && found.is_some() {
+            let granted = match grant {
+                Some(new) => self.portions().may_pass_on(id, &self.me(), &new.operations, &new.constraints).await?,
+                None => self.portions().granted(id, &self.me(), action, context).await?,
+            };
+            verdict = self.verdict(action, &arn, &values, granted);
         }
-        self.may(action, &arn, &values)?;
+        self.told(action, &arn, verdict)?;
         match found {
             Some(record) if !matches!(record.state, PortionState::Shredded(_)) => Ok(Key { id, arn, record }),
             _ => Err(Fault::of_key(&arn, PortionError::NoSuchPortion(String::new()))),
         }
-    }
-}
-
-/// What is true of all keys.
-pub(crate) fn about_keys(values: &mut Values) {
-    for (key, value) in [
-        ("kms:KeySpec", validate::SYMMETRIC),
-        ("kms:CustomerMasterKeySpec", validate::SYMMETRIC),
-        ("kms:EncryptionAlgorithm", validate::SYMMETRIC),
-        ("kms:KeyUsage", "ENCRYPT_DECRYPT"),
-        ("kms:CustomerMasterKeyUsage", "ENCRYPT_DECRYPT"),
-        ("kms:KeyOrigin", "AWS_KMS"),
-        ("kms:MultiRegion", "false"),
-    ] {
-        values.add(key, value);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use listener::Peer;
 use listener::limits::BODY_TIMEOUT;
 use policy::Circumstances;
 use serde_json::json;
@@ -37,7 +37,7 @@ pub(crate) struct Endpoint {
     store: Store,
     region: Arc<str>,
     /// The client at the other end of the connection.
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
 }
 
 /// A request that was read as far as it had to be.
@@ -53,7 +53,7 @@ impl Endpoint {
     }
 
     /// The same for one connection.
-    pub(crate) fn of(&self, peer: IpAddr) -> Self {
+    pub(crate) fn of(&self, peer: Peer) -> Self {
         Self { peer: Some(peer), ..self.clone() }
     }
 
@@ -96,7 +96,8 @@ impl Endpoint {
         heard.operation = operation;
         let store = self.store.of(principal.account());
         let values = self.circumstances(&head, &principal, now).values();
-        operations::run(operation, &Call::new(&store, &principal, &self.region, self.peer, values), &body).await
+        let address = self.peer.map(|peer| peer.address);
+        operations::run(operation, &Call::new(&store, &principal, &self.region, address, values), &body).await
     }
 
     fn circumstances<'h>(
@@ -108,7 +109,8 @@ impl Endpoint {
         Circumstances {
             now,
             issued_ms: principal.session().map(|session| session.issued_ms),
-            address: self.peer,
+            address: self.peer.map(|peer| peer.address),
+            secure: self.peer.is_some_and(|peer| peer.secure),
             user_agent: auth::header(head, header::USER_AGENT.as_str()),
             referer: auth::header(head, header::REFERER.as_str()),
         }

@@ -58,6 +58,8 @@ codes! {
     InvalidAlias "InvalidAliasNameException" BAD_REQUEST Invalid,
     InvalidArn "InvalidArnException" BAD_REQUEST Invalid,
     InvalidCiphertext "InvalidCiphertextException" BAD_REQUEST Invalid,
+    InvalidGrantId "InvalidGrantIdException" BAD_REQUEST Invalid,
+    InvalidGrantToken "InvalidGrantTokenException" BAD_REQUEST Invalid,
     InvalidMarker "InvalidMarkerException" BAD_REQUEST Invalid,
     InvalidSignature "InvalidSignatureException" BAD_REQUEST Denied,
     InvalidState "KMSInvalidStateException" BAD_REQUEST Conflict,
@@ -118,6 +120,9 @@ impl Fault {
             }
             PortionError::Disabled(_) => Self::new(Code::Disabled, format!("{arn} is disabled.")),
             PortionError::PendingShred { .. } => Self::new(Code::InvalidState, format!("{arn} is pending deletion.")),
+            PortionError::NoSuchGrant(id) => {
+                Self::new(Code::NotFound, format!("Grant ID {id} not found for key {arn}"))
+            }
             PortionError::NotPending(_) => Self::new(Code::InvalidState, format!("{arn} is not pending deletion.")),
             error => error.into(),
         }
@@ -131,6 +136,7 @@ impl From<PortionError> for Fault {
             PortionError::NoSuchPortion(_) => Self::new(Code::NotFound, words),
             PortionError::Exists(_) | PortionError::AliasExists(_) => Self::new(Code::AlreadyExists, words),
             PortionError::Release(_) => Self::new(Code::AccessDenied, words),
+            PortionError::TooManyGrants(_) => Self::new(Code::LimitExceeded, words),
             PortionError::Ciphertext => Self::new(Code::InvalidCiphertext, words),
             PortionError::OtherKey => Self::new(
                 Code::IncorrectKey,

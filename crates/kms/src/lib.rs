@@ -7,6 +7,7 @@ mod auth;
 mod call;
 mod endpoint;
 mod error;
+mod grants;
 mod key_policy;
 pub mod limits;
 mod metadata;
@@ -14,12 +15,12 @@ mod name;
 mod op;
 mod operations;
 mod page;
+mod token;
 mod validate;
 mod wire;
 
-use listener::{Bounds, ServeError};
+use listener::{Bounds, Listener, ServeError};
 use store::Store;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use endpoint::Endpoint;
@@ -33,7 +34,7 @@ const BOUNDS: Bounds = Bounds { head_max: HEAD_MAX, frame_max: FRAME_MAX, gauge:
 /// # Errors
 /// [`ServeError::Accept`] when the listener itself broke.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     store: Store,
     region: String,
     shutdown: CancellationToken,

@@ -32,5 +32,11 @@ pub const TAGS_MAX: usize = 50;
 pub const MARKER_MAX: usize = 1_024;
 /// Most grant tokens in a request (AWS KMS).
 pub const GRANT_TOKENS_MAX: usize = 10;
+/// Pairs of an encryption context in a grant's constraint (AWS KMS).
+pub const CONSTRAINT_PAIRS_MAX: usize = 8;
+/// Characters of a name or value in it (AWS KMS).
+pub const CONSTRAINT_VALUE_MAX: usize = 384;
+/// Characters of a principal's ARN, and of a grant's name (AWS KMS).
+pub const PRINCIPAL_MAX: usize = 256;
 /// Rows read at once from the metadata.
 pub const ROWS: usize = 1_000;

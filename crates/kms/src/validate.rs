@@ -5,8 +5,9 @@ use std::fmt::Display;
 use serde::de::IgnoredAny;
 
 use crate::error::{Code, Fault};
-use crate::limits::GRANT_TOKENS_MAX;
+use crate::limits::{GRANT_TOKENS_MAX, PRINCIPAL_MAX};
 use crate::name::ALIAS;
+use crate::token::grant_of;
 
 /// The one kind of key there is.
 pub(crate) const SYMMETRIC: &str = "SYMMETRIC_DEFAULT";
@@ -73,12 +74,26 @@ pub(crate) fn algorithm(value: Option<&str>, member: &str) -> Result<(), Fault> 
     }
 }
 
-/// Grant tokens are taken, and give nothing: there are no grants.
+/// `GrantTokens`: what they name counts without them, but what names nothing is refused, as by AWS.
 pub(crate) fn grant_tokens(tokens: &[String]) -> Result<(), Fault> {
     if tokens.len() > GRANT_TOKENS_MAX {
         return length(tokens.len(), "grantTokens", GRANT_TOKENS_MAX);
     }
-    Ok(())
+    tokens.iter().try_for_each(|token| grant_of(token).map(drop))
+}
+
+/// At most so many pairs.
+pub(crate) fn pairs(count: usize, member: &str, max: usize) -> Result<(), Fault> {
+    length(count.max(1), member, max)
+}
+
+/// The name of a grant.
+pub(crate) fn name(value: &str, member: &str) -> Result<(), Fault> {
+    length(value.chars().count(), member, PRINCIPAL_MAX)?;
+    if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/_-".contains(&byte)) {
+        return Ok(());
+    }
+    Err(unsatisfied(format!("'{value}'"), member, "satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"))
 }
 
 /// Nitro enclaves: an answer for one would have to be sealed for it.

@@ -1,7 +1,9 @@
-//! Listens and serves HTTP/1.1: permit, accept with back-off, a task a connection, a shutdown that waits.
-//! What is served, and in which protocol, is the caller's.
+//! Listens and serves HTTP/1.1, in clear or over TLS: permit, accept with back-off, a task a connection, a shutdown that
+//! waits. What is served, and in which protocol, is the caller's.
 
+mod greet;
 pub mod limits;
+mod tls;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -15,13 +17,14 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{BACKLOG, BODY_TIMEOUT, CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_TIMEOUT, HEADERS_MAX};
+use crate::limits::{BACKLOG, CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_TIMEOUT, HEADERS_MAX};
+pub use crate::tls::{Tls, TlsError, provider};
 
 /// Why a listener stopped serving.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +55,59 @@ impl base::Classify for ServeError {
     }
 }
 
+/// A listening socket, and how its connections begin.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<Tls>,
+    /// Connections at once.
+    most: usize,
+}
+
+impl Listener {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The same; its connections begin with TLS if there is a certificate.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The same, for so many connections at once instead of [`CONNECTIONS_MAX`].
+    #[must_use]
+    pub fn at_most(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
+}
+
+/// A client at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether the connection is over TLS.
+    pub secure: bool,
+}
+
+impl Peer {
+    /// What addresses begin with that it would find this server at.
+    pub fn scheme(self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
+
 /// Opens a listening socket. Port 0 takes a free one.
 ///
 /// # Errors
 /// [`ServeError::Bind`].
-pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    listen(address).map_err(|source| ServeError::Bind { address, source })
+pub fn bind(address: SocketAddr) -> Result<Listener, ServeError> {
+    let socket = listen(address).map_err(|source| ServeError::Bind { address, source })?;
+    Ok(Listener { socket, tls: None, most: CONNECTIONS_MAX })
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -82,14 +132,14 @@ pub struct Bounds {
 }
 
 /// Serves until `shutdown` is cancelled; then lets requests under way finish, for at most
-/// [`DRAIN_TIMEOUT`]. `of` makes the service of a connection from its client's address.
+/// [`DRAIN_TIMEOUT`]. `of` makes the service of a connection from its client.
 ///
 /// # Errors
 /// [`ServeError::Accept`] when the listener itself broke.
 pub async fn serve<S, B>(
-    listener: TcpListener,
+    listener: Listener,
     bounds: Bounds,
-    of: impl Fn(IpAddr) -> S,
+    of: impl Fn(Peer) -> S,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError>
 where
@@ -100,21 +150,28 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let Listener { socket, tls, most } = listener;
+    let permits = Arc::new(Semaphore::new(most));
     let connections = TaskTracker::new();
     let served = loop {
         let next = tokio::select! {
-            next = next(&listener, &permits) => next,
+            next = next(&socket, &permits) => next,
             () = shutdown.cancelled() => break Ok(()),
         };
         match next {
-            Ok((stream, peer, permit)) => {
-                connections.spawn(connection(stream, bounds, of(peer), shutdown.clone(), permit));
+            Ok((stream, address, permit)) => {
+                let service = of(Peer { address, secure: tls.is_some() });
+                let served = connection(stream, tls.clone(), bounds, service, shutdown.clone());
+                connections.spawn(async move {
+                    let open = Open::new(bounds.gauge);
+                    served.await;
+                    drop((open, permit));
+                });
             }
             Err(error) => break Err(ServeError::Accept(error)),
         }
     };
-    drop(listener);
+    drop(socket);
     connections.close();
     if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "connections were cut at shutdown");
@@ -144,26 +201,58 @@ async fn next(
     }
 }
 
-async fn connection<S, B>(
-    stream: TcpStream,
+/// A connection that is counted while it is open.
+struct Open(&'static str);
+
+impl Open {
+    fn new(gauge: &'static str) -> Self {
+        metrics::gauge!(gauge).increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!(self.0).decrement(1.0);
+    }
+}
+
+async fn connection<S, B>(stream: TcpStream, tls: Option<Tls>, bounds: Bounds, service: S, shutdown: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection was gone before it was served");
+    }
+    let Some(tls) = tls else { return http(greet::wire(stream), bounds, service, shutdown).await };
+    // Who shakes hands slowly has as long as who sends a request's head slowly.
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout(HEAD_TIMEOUT, greet::greet(stream, &tls)) => greeted,
+        () = shutdown.cancelled() => return,
+    };
+    match greeted {
+        Ok(Ok(Some(stream))) => http(stream, bounds, service, shutdown).await,
+        Ok(Ok(None)) => tracing::debug!("a client did not speak TLS"),
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn http<S, B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     bounds: Bounds,
     service: S,
     shutdown: CancellationToken,
-    _permit: OwnedSemaphorePermit,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    metrics::gauge!(bounds.gauge).increment(1.0);
-    // Small answers must not wait for the acknowledgement of earlier ones.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection was gone before it was served");
-    }
-    // A client that stops reading gives its place, and what it holds, back.
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(BODY_TIMEOUT));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -171,7 +260,7 @@ async fn connection<S, B>(
         .max_header_size(2 * bounds.head_max)
         .max_buf_size(bounds.frame_max)
         .writev(true)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
@@ -183,5 +272,4 @@ async fn connection<S, B>(
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }
-    metrics::gauge!(bounds.gauge).decrement(1.0);
 }

@@ -18,6 +18,8 @@ pub struct Circumstances<'a> {
     pub issued_ms: Option<u64>,
     /// The client's address.
     pub address: Option<IpAddr>,
+    /// Whether it came over TLS.
+    pub secure: bool,
     /// The header `user-agent`.
     pub user_agent: Option<&'a str>,
     /// The header `referer`.
@@ -35,8 +37,7 @@ impl Circumstances<'_> {
         {
             values.add("aws:TokenIssueTime", issued.format(&Rfc3339).unwrap_or_default());
         }
-        // There is no TLS on the listeners.
-        values.add("aws:SecureTransport", "false");
+        values.add("aws:SecureTransport", self.secure.to_string());
         if let Some(address) = self.address {
             values.add("aws:SourceIp", address.to_canonical().to_string());
         }

@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use base::AccountId;
+use base::{AccountId, PortionId};
 use http::{HeaderMap, HeaderValue, Uri};
+use keys::EncryptionContext;
+pub(crate) use listener::Peer;
 use policy::{Context, Policy, Values, Verdict, is_public};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
@@ -34,10 +35,6 @@ const DOCUMENTS: [&str; 3] = ["PutObjectLegalHold", "PutObjectRetention", "PutOb
 
 /// Judges each request after its signature was found right.
 pub(crate) struct Access(pub Store);
-
-/// The client's address.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub IpAddr);
 
 /// Whom a session token, found good, lets its access key act for.
 #[derive(Clone)]
@@ -231,15 +228,33 @@ impl Authority {
         }
     }
 
-    /// Whether the request may use a KMS key for what it does with a bucket: by a policy of the caller, or
-    /// by a right that was granted on the bucket. `about`: what conditions find of the key.
+    /// Whether the request may use a KMS key for what it does with a bucket: by a policy of the caller, by a right that was
+    /// granted on the bucket, or by a grant of the key. `about`: what conditions find of the key; `context`: the encryption
+    /// context, which grants ask about.
     ///
     /// # Errors
-    /// `AccessDenied`.
-    pub(crate) fn use_key(&self, action: &str, right: Right, bucket: &str, key: &str, about: Values) -> S3Result<()> {
-        let context = &OfKey { about, request: Circumstances::new(self, None) };
-        let question = Question { action, right: Some((right, bucket)), listed: false, resource: key, context };
-        if judge(self.principal.as_ref(), None, &question).is_allowed() { Ok(()) } else { Err(denied()) }
+    /// `AccessDenied`, or the store's.
+    pub(crate) async fn use_key(
+        &self,
+        (action, right): (&str, Right),
+        bucket: &str,
+        (id, arn): (PortionId, &str),
+        about: Values,
+        context: &EncryptionContext,
+    ) -> S3Result<()> {
+        let facts = &OfKey { about, request: Circumstances::new(self, None) };
+        let judged = |listed| {
+            let question = Question { action, right: Some((right, bucket)), listed, resource: arn, context: facts };
+            judge(self.principal.as_ref(), None, &question)
+        };
+        let verdict = judged(false);
+        if verdict.is_allowed() {
+            return Ok(());
+        }
+        let principal = self.principal.as_ref().filter(|_| !verdict.explicit_denial()).ok_or_else(denied)?;
+        let granted = self.store.portions().granted(id, &principal.in_grants(), action, context).await;
+        let granted = granted.map_err(|error| error::answer(error.into()))?;
+        if granted && judged(true).is_allowed() { Ok(()) } else { Err(denied()) }
     }
 
     /// The policy to ask about a request; `None` also for a bucket that is not there, of which the

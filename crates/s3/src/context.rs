@@ -48,7 +48,7 @@ const DAY: i64 = 24 * 3600;
 /// What is so of any request that comes now.
 pub fn circumstances() -> Values {
     let now = OffsetDateTime::now_utc();
-    Circumstances { now, issued_ms: None, address: None, user_agent: None, referer: None }.values()
+    Circumstances { now, issued_ms: None, address: None, secure: false, user_agent: None, referer: None }.values()
 }
 
 /// The keys and values of a request's head, but for the version that it is about. `signed_in`: where its
@@ -66,7 +66,8 @@ pub(crate) fn values(
     let circumstances = Circumstances {
         now,
         issued_ms,
-        address: peer.map(|Peer(address)| address),
+        address: peer.map(|peer| peer.address),
+        secure: peer.is_some_and(|peer| peer.secure),
         user_agent: text(header::USER_AGENT.as_str()),
         referer: text(header::REFERER.as_str()),
     };

@@ -267,7 +267,8 @@ async fn may_use(
     let mut about = about_key(account, &known.tags, &context);
     about.add("kms:ViaService", format!("s3.{}.amazonaws.com", at.region));
     about.add("kms:CallerAccount", account.to_string());
-    authority.use_key(action, right, bucket, &key_arn(&at.kms(), *portion), about)
+    let arn = key_arn(&at.kms(), *portion);
+    authority.use_key((action, right), bucket, (*portion, &arn), about, &context).await
 }
 
 fn key_arn(kms: &str, id: PortionId) -> String {

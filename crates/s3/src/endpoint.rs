@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -74,8 +73,8 @@ impl Endpoint {
     }
 
     /// The same for one connection.
-    pub(crate) fn of(&self, peer: IpAddr) -> Self {
-        Self { peer: Some(Peer(peer)), ..self.clone() }
+    pub(crate) fn of(&self, peer: Peer) -> Self {
+        Self { peer: Some(peer), ..self.clone() }
     }
 
     /// Answers one request.
@@ -271,7 +270,9 @@ impl Endpoint {
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let key = percent_decode_str(path).decode_utf8_lossy().into_owned();
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if let Some(sent) = website::all_sent(&site, &key).or_else(|| website::routed(&site, &key, None, host)) {
+        let from = (self.peer.map_or("http", Peer::scheme), host);
+        if let Some(sent) = website::all_sent(&site, &key, from.0).or_else(|| website::routed(&site, &key, None, from))
+        {
             return redirect(&sent);
         }
         let shown = self.show(bucket, &website::page(&site, &key), &request, true, notes).await;
@@ -284,7 +285,7 @@ impl Endpoint {
         {
             return shown;
         }
-        if let Some(sent) = website::routed(&site, &key, Some(status), host) {
+        if let Some(sent) = website::routed(&site, &key, Some(status), from) {
             return redirect(&sent);
         }
         // Who may not list the bucket is not told that a key is not there.

@@ -1,8 +1,7 @@
 //! The S3 endpoint on a listener.
 
-use listener::{Bounds, ServeError};
+use listener::{Bounds, Listener, ServeError};
 use store::Store;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{FRAME_MAX, HEAD_MAX};
@@ -15,7 +14,7 @@ const BOUNDS: Bounds = Bounds { head_max: HEAD_MAX, frame_max: FRAME_MAX, gauge:
 /// # Errors
 /// [`ServeError::Accept`] when the listener itself broke.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     store: Store,
     options: S3Options,
     shutdown: CancellationToken,

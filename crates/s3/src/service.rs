@@ -35,7 +35,7 @@ impl Service {
     /// The service on behalf of somebody, in whose tenant's buckets it acts; the request's `extensions` say the rest.
     pub(crate) fn acting(&self, principal: Option<&Principal>, extensions: &Extensions, cause: Cause) -> Self {
         let account = principal.map(Principal::account).unwrap_or_default();
-        let address = extensions.get::<Peer>().map(|peer| peer.0);
+        let address = extensions.get::<Peer>().map(|peer| peer.address);
         let origin = Origin {
             principal: principal.map_or("Anonymous", Principal::name).to_owned(),
             address,

@@ -85,20 +85,20 @@ fn protocol(protocol: Option<&Protocol>) -> S3Result<()> {
 /// A redirection: its status and its place.
 pub(crate) type Redirect = (StatusCode, String);
 
-/// Where all visitors are sent, if they are.
-pub(crate) fn all_sent(config: &WebsiteConfiguration, key: &str) -> Option<Redirect> {
+/// Where all visitors are sent, if they are. `scheme`: by which they came, and go on, unless the configuration says otherwise.
+pub(crate) fn all_sent(config: &WebsiteConfiguration, key: &str, scheme: &str) -> Option<Redirect> {
     let RedirectAllRequestsTo { host_name, protocol } = config.redirect_all_requests_to.as_ref()?;
-    let protocol = protocol.as_ref().map_or("http", Protocol::as_str);
+    let protocol = protocol.as_ref().map_or(scheme, Protocol::as_str);
     Some((StatusCode::MOVED_PERMANENTLY, format!("{protocol}://{host_name}/{}", url_encode(key))))
 }
 
 /// Where the first routing rule that matches sends who asks for `key`: before it is looked for, or
-/// after it gave `error`. `host` is what the visitor asked.
+/// after it gave `error`. `host` is what the visitor asked, by `scheme`.
 pub(crate) fn routed(
     config: &WebsiteConfiguration,
     key: &str,
     error: Option<StatusCode>,
-    host: &str,
+    (scheme, host): (&str, &str),
 ) -> Option<Redirect> {
     let rule = config.routing_rules.iter().flatten().find(|rule| {
         let condition = rule.condition.as_ref();
@@ -119,7 +119,7 @@ pub(crate) fn routed(
         (None, None) => url_encode(key),
     };
     let code = to.http_redirect_code.as_ref().and_then(|text| StatusCode::from_bytes(text.as_bytes()).ok());
-    let protocol = to.protocol.as_ref().map_or("http", Protocol::as_str);
+    let protocol = to.protocol.as_ref().map_or(scheme, Protocol::as_str);
     let host = to.host_name.as_deref().unwrap_or(host);
     Some((code.unwrap_or(StatusCode::MOVED_PERMANENTLY), format!("{protocol}://{host}/{path}")))
 }
@@ -218,13 +218,18 @@ mod tests {
             let config = with_rules(&rules);
             validate(&config).unwrap();
             let error = error.map(|code| StatusCode::from_u16(code).unwrap());
-            let found = routed(&config, key, error, "h");
+            let found = routed(&config, key, error, ("http", "h"));
             let found = found.as_ref().map(|(status, place)| (status.as_u16(), place.as_str()));
             assert_eq!(found, expected, "{rules} {key} {error:?}");
         }
         let all = config("<RedirectAllRequestsTo><HostName>o.org</HostName></RedirectAllRequestsTo>");
         validate(&all).unwrap();
-        assert_eq!(all_sent(&all, "a/b"), Some((StatusCode::MOVED_PERMANENTLY, "http://o.org/a/b".to_owned())));
+        for scheme in ["http", "https"] {
+            let place = format!("{scheme}://o.org/a/b");
+            assert_eq!(all_sent(&all, "a/b", scheme), Some((StatusCode::MOVED_PERMANENTLY, place)));
+        }
+        let rules = with_rules(&rule(prefix, "<ReplaceKeyWith>x</ReplaceKeyWith>"));
+        assert_eq!(routed(&rules, "docs/a", None, ("https", "h")).unwrap().1, "https://h/x");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base::UploadId;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use s3s::dto::{
     ChecksumType, CommonPrefix, ETag, ETagCondition, EncodingType, Metadata, Owner, Range, StorageClass, Timestamp,
     TimestampFormat,
@@ -14,6 +14,7 @@ use store::api::{
     Checksum, ChecksumKind, EtagSet, ObjectInfo, ObjectMeta, Principal, ReadCondition, VersionId, WriteCondition,
 };
 
+use crate::access::Peer;
 use crate::error::{custom, not_implemented, with_headers};
 use crate::host::Place;
 use crate::{lock, tags};
@@ -328,11 +329,12 @@ pub(crate) fn content_range(bytes: &std::ops::Range<u64>, size: u64) -> String {
 }
 
 /// Where an object is, as the client addressed us.
-pub(crate) fn location(place: Option<&Place>, headers: &HeaderMap, bucket: &str, key: &str) -> String {
+pub(crate) fn location(extensions: &Extensions, headers: &HeaderMap, bucket: &str, key: &str) -> String {
+    let scheme = extensions.get::<Peer>().map_or("http", |peer| peer.scheme());
     let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match place {
-        Some(Place::Bucket(_)) => format!("http://{host}/{}", url_encode(key)),
-        _ => format!("http://{host}/{bucket}/{}", url_encode(key)),
+    match extensions.get::<Place>() {
+        Some(Place::Bucket(_)) => format!("{scheme}://{host}/{}", url_encode(key)),
+        _ => format!("{scheme}://{host}/{bucket}/{}", url_encode(key)),
     }
 }
 

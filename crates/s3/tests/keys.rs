@@ -5,8 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Call, World};
-use keys::NewPortion;
-use meta::record::{DenialReason, Maker, PortionRecord};
+use keys::{Constraints, NewGrant, NewPortion};
+use meta::record::{DenialReason, KeyOperation, Maker, PortionRecord};
 
 const ALL_OF_S3: &str = r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#;
 const METHOD: &str = "x-amz-server-side-encryption";
@@ -156,4 +156,27 @@ async fn releases_are_asked_for() {
     let mut names: Vec<_> = holders.into_iter().map(|holder| holder.record.name).collect();
     names.sort();
     assert_eq!(names, ["root", "u"]);
+}
+
+/// What a grant of the KMS API lets a user do with a key, it lets it do through S3; a policy that denies wins.
+#[tokio::test]
+async fn grants_of_the_key_count_too() {
+    let n = Named::new().await;
+    let portions = n.w.store.portions();
+    let who = n.w.store.principal_of("u").await.unwrap().in_grants();
+    let context = BTreeMap::from([("aws:s3:arn".to_owned(), "arn:aws:s3:::bbb/k".to_owned())]);
+    let new = NewGrant {
+        name: None,
+        grantee: who.clone(),
+        retiring: None,
+        operations: [KeyOperation::GenerateDataKey].into(),
+        constraints: Constraints { equals: None, subset: Some(context) },
+    };
+    portions.create_grant(n.w.store.account(), n.id, new).await.unwrap();
+    let put = |key| n.call("PUT", key).header(METHOD, "aws:kms").header(KEY_ID, &n.key).body("x");
+    assert_eq!(n.status(put("/bbb/k")).await, 200);
+    assert_eq!(n.status(put("/bbb/other")).await, 403, "another context");
+    assert_eq!(n.status(n.call("GET", "/bbb/k")).await, 403, "another operation");
+    n.may(Some(r#"{"Effect":"Deny","Action":"kms:*","Resource":"*"}"#)).await;
+    assert_eq!(n.status(put("/bbb/k")).await, 403);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base::AccountId;
 use keys::Who;
+use meta::record::GrantPrincipal;
 use policy::{Account, Policy};
 
 use crate::api::{Grant, Right};
@@ -108,6 +109,11 @@ impl Principal {
     pub fn who(&self) -> Who {
         let Identity { name, id, groups, is_root, .. } = self.identity.as_ref();
         Who { name: Some(name.clone()), id: id.clone(), groups: groups.clone(), is_root: *is_root }
+    }
+
+    /// How grants of the KMS API know it. Temporary credentials act as their user.
+    pub fn in_grants(&self) -> GrantPrincipal {
+        GrantPrincipal { arn: self.arn(), id: self.id().to_owned() }
     }
 
     /// How policies and STS name it.

@@ -40,7 +40,7 @@ pub(crate) fn client(args: &AdminArgs) -> Result<Client, Failure> {
         Failure::usage("there are no credentials")
             .hint("set HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY, or point --data-dir at the server's data directory")
     })?;
-    Ok(Client::new(&args.admin, found.access_key, found.secret_key))
+    Ok(Client::new(&args.admin, args.admin_ca.as_deref(), found.access_key, found.secret_key)?)
 }
 
 /// Where the server's files are, unless it is said.
@@ -52,9 +52,9 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let failure = Self::new(chain(&error));
         match error {
-            ClientError::Address(_) => Self { exit: crate::exit::Exit::Usage, ..failure },
+            ClientError::Address(_) | ClientError::Authority { .. } => Self { exit: crate::exit::Exit::Usage, ..failure },
             ClientError::Unreachable { .. } => {
-                failure.hint("start it with `holdfast serve`, or name its admin address with --admin")
+                failure.hint("start it with `holdfast serve`, or name its admin address with --admin (https, and --admin-ca, where it has a certificate)")
             }
             ClientError::Refused(problem) => Self { hint: problem.hint, ..failure },
             ClientError::Answer(_) => failure.hint("is that the admin API, and of this version?"),

@@ -1,7 +1,7 @@
 //! Versions of a portion's key: begun, emptied by re-wrapping, closed, ended.
 
 use base::{AccountId, PortionId};
-use meta::record::{PortionKeyRecord, PortionRecord, Record, RewrapRecord, key};
+use meta::record::{Begun, PortionKeyRecord, PortionRecord, Record, RewrapRecord, key};
 use meta::{Batch, Check, CommitError, Range, Version, Write};
 
 use super::state::open_state;
@@ -19,7 +19,7 @@ impl Portions {
         for _ in 0..ATTEMPTS {
             let (record, version) = self.row(account, id).await?;
             open_state(&record)?;
-            let (record, mut batch) = self.next_version(account, id, record, version).await?;
+            let (record, mut batch) = self.next_version(account, id, record, version, Begun::OnDemand).await?;
             if rewrap {
                 let work = RewrapRecord { below: record.version, since_ms: self.now_ms(), is_clean: false };
                 batch.writes.push(Write::Put(key::rewrap_key(account, id), work.encode()));
@@ -45,10 +45,11 @@ impl Portions {
         id: PortionId,
         record: PortionRecord,
         version: Version,
+        begun: Begun,
     ) -> Result<(PortionRecord, Batch), PortionError> {
         let next = record.version.checked_add(1).ok_or(KeyError::Wrong(envelope::EnvelopeError::Refused))?;
         let record = PortionRecord { version: next, ..record };
-        let fresh = self.fresh_key(account, KeyName { portion: id, version: next }).await?;
+        let fresh = self.fresh_key(account, KeyName { portion: id, version: next }, begun).await?;
         let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, next));
         let batch = Batch {
             checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],

@@ -99,8 +99,8 @@ impl Portions {
         let event = |action| self.event_of(account, action, id, &record.name);
         self.announce(event("portion:shredding")).await?;
         let told = event("portion:shredded").with("versions", record.version);
-        // The key rows first, in steps, since there may be many; the state last, so that a crash
-        // half-way is a portion that is still to be shredded.
+        // The key rows first, then grants and aliases, in steps, since there may be many; the state last, so that a
+        // crash half-way is a portion that is still to be shredded.
         loop {
             let (from, to) = key::key_versions(id);
             let page = self.meta.range(Range { from, to, limit: 50 }).await?;
@@ -111,6 +111,8 @@ impl Portions {
             let checks = vec![Check::Is(key::portion_key(account, id), version)];
             self.commit_once(Batch { checks, writes }).await?;
         }
+        self.shred_grants(account, id, version).await?;
+        self.shred_aliases(account, id, version).await?;
         let shredded = PortionRecord { state: PortionState::Shredded(now), ..record };
         let row_key = key::portion_key(account, id);
         let batch = Batch {

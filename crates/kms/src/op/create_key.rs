@@ -1,10 +1,13 @@
 //! CreateKey.
 
+use std::collections::BTreeMap;
+
 use keys::NewPortion;
 use meta::record::Maker;
 use serde::{Deserialize, Serialize};
+use store::about_key;
 
-use crate::call::{Call, Key, about_keys};
+use crate::call::{Call, Key};
 use crate::error::Fault;
 use crate::key_policy;
 use crate::limits::DESCRIPTION_MAX;
@@ -81,8 +84,7 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     }
     let tags = tag_resource::checked(input.tags)?;
 
-    let mut values = call.values();
-    about_keys(&mut values);
+    let mut values = call.values().or(about_key(call.account(), &BTreeMap::new(), &BTreeMap::new()));
     about_tags(&mut values, &tags);
     call.may("kms:CreateKey", "*", &values)?;
     // The key has no ARN yet.

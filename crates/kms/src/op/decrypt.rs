@@ -1,12 +1,11 @@
 //! Decrypt.
 
 use keys::EncryptionContext;
-use policy::Values;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::call::{Aliases, Call, Key};
+use crate::call::{Aliases, Asked, Call, Key};
 use crate::error::{Code, Fault};
 use crate::limits::CIPHERTEXT_MAX;
 use crate::validate::{self, SYMMETRIC};
@@ -42,7 +41,7 @@ pub(crate) struct Sealed<'a> {
     pub(crate) context: &'a EncryptionContext,
     /// The key that it must be under.
     pub(crate) under: Option<&'a str>,
-    pub(crate) values: Values,
+    pub(crate) asked: Asked<'a>,
 }
 
 impl Sealed<'_> {
@@ -51,9 +50,9 @@ impl Sealed<'_> {
     pub(crate) async fn open(self, call: &Call<'_>) -> Result<(Key, Zeroizing<Vec<u8>>), Fault> {
         let found = keys::key_of(self.ciphertext);
         let key = match (self.under, found) {
-            (Some(_), _) => call.key(self.action, self.under, Aliases::Taken, self.values).await?,
+            (Some(_), _) => call.key(self.action, self.under, Aliases::Taken, self.asked).await?,
             (None, Some((name, _))) => {
-                let key = call.key_of_id(self.action, name.portion, self.values).await;
+                let key = call.key_of_id(self.action, name.portion, self.asked).await;
                 // It may be another account's: nobody learns which.
                 key.map_err(|fault| match fault.code {
                     Code::NotFound => keys::PortionError::Ciphertext.into(),
@@ -80,7 +79,7 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
         ciphertext: &ciphertext.0,
         context: &input.encryption_context,
         under: input.key_id.as_deref(),
-        values: call.values_with(&input.encryption_context),
+        asked: call.with_context(&input.encryption_context),
     };
     let (key, plain) = sealed.open(call).await?;
     validate::dry_run(input.dry_run)?;

@@ -35,7 +35,7 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     validate::length(plaintext.0.len(), "plaintext", PLAINTEXT_MAX)?;
     validate::algorithm(input.encryption_algorithm.as_deref(), "encryptionAlgorithm")?;
     validate::grant_tokens(&input.grant_tokens)?;
-    let values = call.values_with(&input.encryption_context);
+    let values = call.with_context(&input.encryption_context);
     let key = call.key("kms:Encrypt", input.key_id.as_deref(), Aliases::Taken, values).await?;
     key.must_be_enabled()?;
     validate::dry_run(input.dry_run)?;

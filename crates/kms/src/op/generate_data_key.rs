@@ -54,7 +54,7 @@ pub(crate) async fn make(call: &Call<'_>, action: &str, input: Input) -> Result<
     validate::grant_tokens(&input.grant_tokens)?;
     validate::no_recipient(input.recipient.as_ref())?;
     let context = &input.encryption_context;
-    let key = call.key(action, input.key_id.as_deref(), Aliases::Taken, call.values_with(context)).await?;
+    let key = call.key(action, input.key_id.as_deref(), Aliases::Taken, call.with_context(context)).await?;
     key.must_be_enabled()?;
     validate::dry_run(input.dry_run)?;
     let bytes = usize::try_from(bytes).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! ListKeyRotations.
 
+use keys::KeyVersion;
+use meta::record::Begun;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Aliases, Call};
@@ -30,12 +32,22 @@ pub(crate) struct Output {
     truncated: bool,
 }
 
-/// Without `RotationType`: a version's record does not tell what made it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rotation {
     key_id: String,
     rotation_date: f64,
+    /// Not told of versions from before it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_type: Option<&'static str>,
+}
+
+fn rotation_type(begun: Begun) -> Option<&'static str> {
+    match begun {
+        Begun::Automatic => Some("AUTOMATIC"),
+        Begun::OnDemand => Some("ON_DEMAND"),
+        Begun::First | Begun::Unknown => None,
+    }
 }
 
 pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> {
@@ -52,7 +64,11 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let more = rest.next().is_some();
     let next_marker = page.last().filter(|_| more).map(|last| page::marker(LIST, &last.version.to_string()));
-    let rotation = |created_ms| Rotation { key_id: keys::dashed(key.id), rotation_date: seconds(created_ms) };
-    let rotations = page.iter().map(|version| rotation(version.created_ms)).collect();
+    let rotation = |version: &&KeyVersion| Rotation {
+        key_id: keys::dashed(key.id),
+        rotation_date: seconds(version.created_ms),
+        rotation_type: rotation_type(version.begun),
+    };
+    let rotations = page.iter().map(rotation).collect();
     Ok(Output { rotations, truncated: more, next_marker })
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel_key_deletion;
 pub(crate) mod create_alias;
+pub(crate) mod create_grant;
 pub(crate) mod create_key;
 pub(crate) mod decrypt;
 pub(crate) mod delete_alias;
@@ -17,12 +18,16 @@ pub(crate) mod generate_random;
 pub(crate) mod get_key_policy;
 pub(crate) mod get_key_rotation_status;
 pub(crate) mod list_aliases;
+pub(crate) mod list_grants;
 pub(crate) mod list_key_policies;
 pub(crate) mod list_key_rotations;
 pub(crate) mod list_keys;
 pub(crate) mod list_resource_tags;
+pub(crate) mod list_retirable_grants;
 pub(crate) mod put_key_policy;
 pub(crate) mod re_encrypt;
+pub(crate) mod retire_grant;
+pub(crate) mod revoke_grant;
 pub(crate) mod rotate_key_on_demand;
 pub(crate) mod schedule_key_deletion;
 pub(crate) mod tag_resource;

@@ -47,7 +47,7 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     let destination = validate::required(input.destination_key_id.as_deref(), "destinationKeyId")?;
 
     // Judged before anything is opened.
-    let values = call.values_with(&input.destination_encryption_context);
+    let values = call.with_context(&input.destination_encryption_context);
     let to = call.key("kms:ReEncryptTo", Some(destination), Aliases::Taken, values).await?;
     to.must_be_enabled()?;
     let sealed = Sealed {
@@ -55,7 +55,7 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
         ciphertext: &ciphertext.0,
         context: &input.source_encryption_context,
         under: input.source_key_id.as_deref(),
-        values: call.values_with(&input.source_encryption_context),
+        asked: call.with_context(&input.source_encryption_context),
     };
     let (from, plain) = sealed.open(call).await?;
     validate::dry_run(input.dry_run)?;

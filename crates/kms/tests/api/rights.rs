@@ -7,31 +7,31 @@ use crate::table::has;
 use crate::world::{Call, World, text};
 
 /// A user with one policy, who asks.
-struct User<'w> {
+pub struct User<'w> {
     world: &'w World,
-    keys: (String, String),
+    pub keys: (String, String),
 }
 
 impl<'w> User<'w> {
-    async fn new(world: &'w World, name: &str, policy: &Value) -> Self {
+    pub async fn new(world: &'w World, name: &str, policy: &Value) -> Self {
         let keys = (format!("KEY{name}"), "secretsecret".to_owned());
         world.store.create_user(name, Some(keys.clone())).await.unwrap();
         world.store.put_user_policy(name, "p", &policy.to_string()).await.unwrap();
         Self { world, keys }
     }
 
-    async fn ask(&self, operation: &str, body: Value) -> Value {
+    pub async fn ask(&self, operation: &str, body: Value) -> Value {
         let call = Call::new(operation, &body).by(&self.keys.0, &self.keys.1);
         let answer = self.world.send(call).await;
         if answer.status == 200 { json!({ "ok": answer.json }) } else { answer.json }
     }
 
-    async fn may(&self, operation: &str, body: Value) {
+    pub async fn may(&self, operation: &str, body: Value) {
         let answer = self.ask(operation, body.clone()).await;
         assert!(answer.get("ok").is_some(), "{operation} {body}: {answer}");
     }
 
-    async fn may_not(&self, operation: &str, body: Value, words: &str) {
+    pub async fn may_not(&self, operation: &str, body: Value, words: &str) {
         let answer = self.ask(operation, body.clone()).await;
         let message = answer["message"].as_str().unwrap_or_default();
         let fits = has(&answer, &json!({ "__type": "AccessDeniedException" })) && message.contains(words);

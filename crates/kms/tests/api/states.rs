@@ -80,6 +80,8 @@ async fn shredded_keys_are_no_keys() {
     let world = World::start().await;
     let (id, kept) = (world.key().await, world.key().await);
     let sealed = world.done("Encrypt", json!({ "KeyId": id, "Plaintext": "AA==" })).await;
+    world.done("CreateAlias", json!({ "AliasName": "alias/gone", "TargetKeyId": id })).await;
+    world.done("CreateAlias", json!({ "AliasName": "alias/kept", "TargetKeyId": kept })).await;
     let (portions, account) = (world.store.portions(), base::AccountId::DEFAULT);
     let portion = keys::parse_id(&id).unwrap();
     portions.switch(account, portion, keys::Switch::Shred { days: 0 }).await.unwrap();
@@ -95,9 +97,15 @@ async fn shredded_keys_are_no_keys() {
                 No("NotFoundException", ""),
             ),
             ("EnableKey", json!({ "KeyId": id }), No("NotFoundException", "")),
+            ("DescribeKey", json!({ "KeyId": "alias/gone" }), No("NotFoundException", "alias/gone is not found.")),
+            ("CreateAlias", json!({ "AliasName": "alias/gone", "TargetKeyId": kept }), Ok(json!(null))),
+            ("DeleteAlias", json!({ "AliasName": "alias/gone" }), Ok(json!(null))),
         ],
     )
     .await;
+    let aliases = world.done("ListAliases", json!({})).await;
+    assert_eq!(aliases["Aliases"].as_array().unwrap().len(), 1);
+    assert_eq!(aliases["Aliases"][0]["AliasName"], "alias/kept");
     let listed = world.done("ListKeys", json!({})).await;
     assert_eq!(listed["Keys"].as_array().unwrap().len(), 1);
     assert_eq!(listed["Keys"][0]["KeyId"], kept);
@@ -168,6 +176,7 @@ async fn versions_follow_each_other() {
     .await;
     let first = world.done("ListKeyRotations", json!({ "KeyId": id, "Limit": 1 })).await;
     assert_eq!((first["Truncated"].as_bool(), first["Rotations"].as_array().unwrap().len()), (Some(true), 1));
+    assert_eq!(first["Rotations"][0]["RotationType"], "ON_DEMAND");
     let rest = world.done("ListKeyRotations", json!({ "KeyId": id, "Marker": first["NextMarker"] })).await;
     assert_eq!((rest["Truncated"].as_bool(), rest["Rotations"].as_array().unwrap().len()), (Some(false), 1));
     let again = text(&world.done("Encrypt", json!({ "KeyId": id, "Plaintext": "AA==" })).await["CiphertextBlob"]);

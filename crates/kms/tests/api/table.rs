@@ -64,7 +64,8 @@ async fn keys_are_made_and_described() {
         &world,
         vec![
             ("DescribeKey", json!({ "KeyId": id }), Ok(whole.clone())),
-            ("DescribeKey", json!({ "KeyId": arn, "GrantTokens": ["x"] }), Ok(whole)),
+            ("DescribeKey", json!({ "KeyId": arn, "GrantTokens": [] }), Ok(whole)),
+            ("DescribeKey", json!({ "KeyId": arn, "GrantTokens": ["x"] }), No("InvalidGrantTokenException", "")),
             ("DescribeKey", json!({}), No("ValidationException", "Value null at 'keyId' failed to satisfy constraint")),
             ("DescribeKey", json!({ "KeyId": "" }), No("ValidationException", "length greater than or equal to 1")),
             ("DescribeKey", json!({ "KeyId": 7 }), No("SerializationException", "")),

@@ -28,7 +28,10 @@
 //! | `H/<account><portion name>` | the portion's id | until shredded |
 //! | `j/<portion id><version>` | [`PortionKeyRecord`]: a version of a portion's key | until shredded |
 //! | `y/<portion id><version>` | nothing: no more may become visible under the version | until the version is gone |
-//! | `l/<account><alias>` | [`AliasRecord`] | until deleted |
+//! | `l/<account><alias>` | [`AliasRecord`] | until deleted, or its portion is shredded |
+//! | `F/<portion id><grant id>` | [`KeyGrantRecord`]: what a principal may do with the key | until retired, revoked, or shredded |
+//! | `J/<portion id>` | [`KeyGrantCount`] of those | until shredded |
+//! | `U/<account><principal><portion id><grant id>` | nothing: the principal may retire the grant | the grant's |
 //! | `m/<account>` | [`RulesRecord`]: how portions are chosen | until deleted |
 //! | `z/<account><portion id>` | [`RewrapRecord`]: parts to move to another version of the key | until moved |
 //! | `P/<account><name>` | [`ReleasePolicyRecord`]: who may open which portion | until deleted |
@@ -48,6 +51,7 @@ mod blob;
 mod bucket;
 mod departed;
 mod event;
+mod grant;
 mod object;
 mod portion;
 mod release;
@@ -68,12 +72,14 @@ pub use bucket::{
 };
 pub use departed::DepartedRecord;
 pub use event::QueueRecord;
+pub use grant::{GrantPrincipal, KeyGrantCount, KeyGrantId, KeyGrantRecord, KeyOperation, PrincipalDigest};
 pub use object::{
     Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
     SealedPart,
 };
 pub use portion::{
-    AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, RewrapRecord, RulesRecord, TenantKeyRecord,
+    AliasRecord, Begun, Maker, PortionKeyRecord, PortionRecord, PortionState, RewrapRecord, RulesRecord,
+    TenantKeyRecord,
 };
 pub use release::{
     ApprovalRecord, DenialReason, DenialRecord, Matter, ReleasePolicyRecord, ReleasedRecord, SpentRecord,
@@ -92,6 +98,10 @@ pub mod key {
     };
     pub use super::departed::{departed, departed_key, departed_of, of_tenant};
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
+    pub use super::grant::{
+        key_grant_count_key, key_grant_key, key_grant_of, key_grants, key_grants_of, retirable_key, retirable_of,
+        retirables,
+    };
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::portion::{
         alias_key, alias_of, aliases, closed_version_key, key_version_key, key_version_of, key_versions, portion_key,

@@ -10,7 +10,7 @@ use base::{AccountId, PortionId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, join, under};
+use super::{Record, RecordError, grown, join, under};
 
 /// A portion of a tenant's data: what one key protects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,22 @@ pub struct PortionKeyRecord {
     pub bytes: u64,
     /// Whether the KMS API has sealed something under it that is kept elsewhere.
     pub given_out: bool,
+    /// What made it.
+    pub begun: Begun,
+}
+
+/// What began a version of a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Begun {
+    /// It was not recorded.
+    #[default]
+    Unknown,
+    /// The portion was made.
+    First,
+    /// Age, or a cap on what is under one version.
+    Automatic,
+    /// Somebody asked for it.
+    OnDemand,
 }
 
 impl std::fmt::Debug for PortionKeyRecord {
@@ -85,6 +101,11 @@ impl std::fmt::Debug for PortionKeyRecord {
 
 impl Record for PortionKeyRecord {
     const NAME: &'static str = "portion key";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// A tenant's key, which wraps the keys of its portions.

@@ -1,6 +1,6 @@
 //! Keys and values: what survives, what is refused.
 
-use base::{AccountId, BucketId, SeededRng, UploadId};
+use base::{AccountId, BucketId, PortionId, SeededRng, UploadId};
 
 use super::*;
 
@@ -181,4 +181,63 @@ fn accounts_share_no_rows() {
         assert_eq!(key::user_name_of(a, &key::user_name_key(a, "x")), Some("x"));
         assert_eq!(key::tenant_of(&key::tenant_key(a)), Some(a));
     }
+}
+
+/// Version 1 did not tell what began a version of a key.
+#[test]
+fn portion_keys_of_version_1_stay_readable() {
+    let old = PortionKeyRecord::decode(&hex("01 e807 02 0909 10 20 01")).unwrap();
+    let expected = PortionKeyRecord {
+        created_ms: 1000,
+        wrapped: vec![9, 9],
+        parts: 16,
+        bytes: 32,
+        given_out: true,
+        begun: Begun::Unknown,
+    };
+    assert_eq!(old, expected);
+    let new = PortionKeyRecord { begun: Begun::OnDemand, ..expected };
+    assert_eq!(&new.encode()[..], hex("02 e807 02 0909 10 20 01 03"));
+    assert_eq!(PortionKeyRecord::decode(&new.encode()), Ok(new));
+    assert!(PortionKeyRecord::decode(&hex("01 e807 02 0909 10 20 01 03")).is_err());
+}
+
+#[test]
+fn rows_of_grants_are_as_specified() {
+    let rng = SeededRng::new(11);
+    let (portion, other) = (PortionId::random(&rng), PortionId::random(&rng));
+    let id = |grantee: u8, own: u8| KeyGrantId([[grantee; 16], [own; 16]].concat().try_into().unwrap());
+    assert_eq!(id(0x0a, 0xb0).to_string(), "0a".repeat(16) + &"b0".repeat(16));
+    let row_key = key::key_grant_key(portion, id(1, 2));
+    assert_eq!(key::key_grant_of(&row_key), Some(id(1, 2)));
+    assert_eq!(key::key_grant_of(&key::key_grant_count_key(portion)), None);
+    let inside = |(from, to): (bytes::Bytes, bytes::Bytes), key: &bytes::Bytes| *key >= from && *key < to;
+    for (range, expected) in [
+        (key::key_grants(portion), true),
+        (key::key_grants_of(portion, &[1; 16]), true),
+        (key::key_grants_of(portion, &[2; 16]), false),
+        (key::key_grants(other), false),
+    ] {
+        assert_eq!(inside(range, &row_key), expected);
+    }
+    let retirable = key::retirable_key(AccountId::DEFAULT, &[7; 16], portion, id(1, 2));
+    assert_eq!(key::retirable_of(&retirable), Some((portion, id(1, 2))));
+    assert!(inside(key::retirables(AccountId::DEFAULT, &[7; 16]), &retirable));
+    assert!(!inside(key::retirables(AccountId::DEFAULT, &[8; 16]), &retirable));
+
+    let principal = |arn: &str, id: &str| GrantPrincipal { arn: arn.to_owned(), id: id.to_owned() };
+    let record = KeyGrantRecord {
+        name: Some("n".to_owned()),
+        created_ms: 1,
+        grantee: principal("a", "I"),
+        retiring: Some(principal("r", "J")),
+        operations: vec![KeyOperation::Decrypt, KeyOperation::DescribeKey],
+        equals: None,
+        subset: Some([("k".to_owned(), "v".to_owned())].into()),
+    };
+    let bytes = record.encode();
+    assert_eq!(&bytes[..], hex("01 01 016e 01 0161 0149 01 0172 014a 02 00 08 00 01 01 016b 0176"));
+    assert_eq!(KeyGrantRecord::decode(&bytes), Ok(record));
+    assert_eq!(&KeyGrantCount { count: 3 }.encode()[..], hex("01 03"));
+    assert!(KeyOperation::ALL.iter().all(|operation| KeyOperation::named(operation.name()) == Some(*operation)));
 }

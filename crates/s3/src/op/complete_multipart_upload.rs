@@ -7,7 +7,6 @@ use store::api::{Checksum, ChecksumKind, CompletePart, Expected};
 use crate::checksum::Algorithm;
 use crate::encryption;
 use crate::error::answer;
-use crate::host::Place;
 use crate::service::Service;
 use crate::wire::{self, Sums};
 
@@ -37,7 +36,7 @@ pub(crate) async fn run(
         checksum_sha256: sums.sha256,
         checksum_type: sums.kind,
         e_tag: Some(wire::etag(info.etag)),
-        location: Some(wire::location(req.extensions.get::<Place>(), &req.headers, &input.bucket, &input.key)),
+        location: Some(wire::location(&req.extensions, &req.headers, &input.bucket, &input.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
         bucket_key_enabled: told.bucket_key,

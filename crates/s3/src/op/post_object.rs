@@ -359,7 +359,7 @@ async fn told(
     head: &Parts,
 ) -> S3Result<Response<Body>> {
     let etag = format!("\"{}\"", info.etag);
-    let location = wire::location(head.extensions.get::<Place>(), &head.headers, bucket, key);
+    let location = wire::location(&head.extensions, &head.headers, bucket, key);
     let redirect = fields.get("success_action_redirect").or_else(|| fields.get("redirect"));
     let redirect =
         redirect.and_then(|to| url::Url::parse(to).ok()).filter(|to| matches!(to.scheme(), "http" | "https"));

@@ -1,0 +1,55 @@
+//! ListRetirableGrants.
+
+use base::PortionId;
+use keys::parse_id;
+use meta::record::KeyGrantId;
+use serde::Deserialize;
+
+use crate::call::Call;
+use crate::error::{Code, Fault};
+use crate::grants::{self, GrantEntry, GrantPage};
+use crate::page::{self, Pages};
+use crate::token::parse_grant_id;
+use crate::validate;
+
+const PAGES: Pages = Pages { default: 50, max: 100 };
+/// What its markers are called.
+const LIST: &str = "retirable";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Input {
+    retiring_principal: Option<String>,
+    limit: Option<i64>,
+    marker: Option<String>,
+}
+
+pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<GrantPage, Fault> {
+    let limit = PAGES.limit(input.limit)?;
+    let invalid = || Fault::new(Code::InvalidMarker, "Invalid Marker");
+    let after = page::after(LIST, input.marker.as_deref())?;
+    let mut after = after.map(|text| parse(&text).ok_or_else(invalid)).transpose()?;
+    let arn = validate::required(input.retiring_principal, "retiringPrincipal")?;
+    call.may("kms:ListRetirableGrants", "*", &call.values())?;
+    let retiring = grants::principal(call, &arn, "retiringPrincipal").await?;
+    let mut found = Vec::new();
+    // Some of a page may have ended while it was read.
+    loop {
+        let rest = limit - found.len();
+        let (some, more) = call.portions().retirable_grants(call.account(), &retiring, after, rest).await?;
+        after = some.last().map(|grant| (grant.portion, grant.id)).or(after);
+        let none = some.is_empty();
+        found.extend(some);
+        if !more || none || found.len() == limit {
+            let marker = after.filter(|_| more && !none);
+            let next_marker = marker.map(|(key, id)| page::marker(LIST, &format!("{key}/{id}")));
+            let grants = found.into_iter().map(|grant| GrantEntry::of(call, grant)).collect();
+            return Ok(GrantPage { grants, truncated: next_marker.is_some(), next_marker });
+        }
+    }
+}
+
+fn parse(text: &str) -> Option<(PortionId, KeyGrantId)> {
+    let (key, grant) = text.split_once('/')?;
+    Some((parse_id(key)?, parse_grant_id(grant).ok()?))
+}
