@@ -1,8 +1,10 @@
 //! A tenant's key, which wraps the keys of its portions, and is wrapped by the root key.
 
 use base::{AccountId, Rng};
-use envelope::Kek;
+use envelope::{Kek, Point, open_small, seal_small};
+use zeroize::Zeroizing;
 
+use crate::quorum::ShareName;
 use crate::wrap::{KeyName, PortionKey};
 use crate::{KeyError, Keyring, wrapped_key};
 
@@ -51,6 +53,38 @@ impl TenantKey {
     pub fn portion_key(&self, name: KeyName, wrapped: &[u8]) -> Result<PortionKey, KeyError> {
         let kek = self.kek.unwrap_kek(&self.portion_context(name), &wrapped_key(wrapped)?)?;
         Ok(PortionKey::new(name, kek))
+    }
+
+    /// Seals a share of a version of a portion's key for the site with the point's number.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub(crate) fn seal_share(&self, name: &ShareName, point: &Point, rng: &dyn Rng) -> Result<Vec<u8>, KeyError> {
+        Ok(seal_small(&self.kek, &self.share_context(name, point.number()), point.value(), rng)?)
+    }
+
+    /// Opens what [`Self::seal_share`] sealed.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] for a share of another key, set or site, or one that is damaged.
+    pub(crate) fn open_share(&self, name: &ShareName, number: u8, sealed: &[u8]) -> Result<Point, KeyError> {
+        let plain = open_small(&self.kek, &self.share_context(name, number), sealed)?;
+        let mut value = Zeroizing::new([0; 32]);
+        if plain.len() != value.len() {
+            return Err(KeyError::Wrong(envelope::EnvelopeError::Refused));
+        }
+        value.copy_from_slice(&plain);
+        Ok(Point::new(number, value))
+    }
+
+    fn share_context(&self, name: &ShareName, number: u8) -> Vec<u8> {
+        [b"share/1".as_slice(), &self.quorum_context(name)[8..], &[number]].concat()
+    }
+
+    /// What the verifier of a key in shares is for.
+    pub(crate) fn quorum_context(&self, name: &ShareName) -> Vec<u8> {
+        let (portion, version) = (name.key.portion, name.key.version);
+        [b"quorum/1".as_slice(), &self.account.to_bytes(), portion.as_bytes(), &version.to_be_bytes(), &name.set].concat()
     }
 
     fn portion_context(&self, name: KeyName) -> Vec<u8> {

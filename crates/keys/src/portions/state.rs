@@ -88,7 +88,7 @@ impl Portions {
     /// Destroys the keys of a portion whose time has come; `false` when it has not.
     ///
     /// # Errors
-    /// [`PortionError::Unrecorded`] before anything is destroyed, or a metadata error.
+    /// [`PortionError::Unrecorded`] before anything is destroyed, [`PortionError::SharesLeft`], or a metadata error.
     pub async fn shred(&self, account: AccountId, id: PortionId) -> Result<bool, PortionError> {
         let now = self.now_ms();
         let (record, version) = self.row(account, id).await?;
@@ -99,6 +99,8 @@ impl Portions {
         let event = |action| self.event_of(account, action, id, &record.name);
         self.announce(event("portion:shredding")).await?;
         let told = event("portion:shredded").with("versions", record.version);
+        let sealed = self.sealed_versions(id).await?;
+        let dying = self.destroy_shares(account, id, &record.name, version).await?;
         // The key rows first, in steps, since there may be many; the state last, so that a crash
         // half-way is a portion that is still to be shredded.
         loop {
@@ -111,6 +113,7 @@ impl Portions {
             let checks = vec![Check::Is(key::portion_key(account, id), version)];
             self.commit_once(Batch { checks, writes }).await?;
         }
+        let record_name = record.name.clone();
         let shredded = PortionRecord { state: PortionState::Shredded(now), ..record };
         let row_key = key::portion_key(account, id);
         let batch = Batch {
@@ -122,9 +125,15 @@ impl Portions {
             ],
         };
         self.commit_once(batch).await?;
+        if let Some(quorum) = self.quorum.as_ref().filter(|_| dying) {
+            quorum.wake();
+        }
         self.caches.forget(id);
         self.caches.forget_names();
         self.tell(told).await;
+        if !sealed.is_empty() {
+            self.attest_rows(account, id, &record_name, &sealed, now).await?;
+        }
         Ok(true)
     }
 

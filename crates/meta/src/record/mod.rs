@@ -36,7 +36,13 @@
 //! | `A/<account><request id>` | [`ApprovalRecord`]: what people decide | 30 days after it was asked |
 //! | `L/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
 //! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
+<<<<<<< HEAD
 //! | `X/<account>` | [`DepartedRecord`]: a deleted tenant | until its keys are destroyed |
+=======
+//! | `E/<account><portion id>` | [`DyingRecord`]: sites that have still to destroy shares | until they did |
+//! | `C/<portion id><time><slot><what>` | [`ReceiptRecord`]: a site's word about a shredding | for ever |
+//! | `S/<slot><hash>` | [`SiteKeyRecord`]: what a site signs receipts with | for ever |
+>>>>>>> b2937b6 (keys: portions whose keys are in shares at the sites)
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -73,7 +79,8 @@ pub use object::{
     SealedPart,
 };
 pub use portion::{
-    AliasRecord, Maker, PortionKeyRecord, PortionRecord, PortionState, RewrapRecord, RulesRecord, TenantKeyRecord,
+    AliasRecord, DyingRecord, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, ReceiptRecord,
+    RewrapRecord, RulesRecord, SharesRecord, SiteKeyRecord, TenantKeyRecord,
 };
 pub use release::{
     ApprovalRecord, DenialReason, DenialRecord, Matter, ReleasePolicyRecord, ReleasedRecord, SpentRecord,
@@ -94,9 +101,10 @@ pub mod key {
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::portion::{
-        alias_key, alias_of, aliases, closed_version_key, key_version_key, key_version_of, key_versions, portion_key,
+        alias_key, alias_of, aliases, closed_version_key, dying, dying_key, key_version_key, key_version_of,
+        key_versions, portion_key,
         portion_name_key, portion_name_value, portion_named, portion_names, portion_of, portion_rules_key, portions,
-        rewrap_key, rewraps, tenant_key_key,
+        receipt_key, receipts, rewrap_key, rewraps, site_signing_key, site_signing_keys, tenant_key_key,
     };
     pub use super::release::{
         after_account, approval_key, approvals, denial_key, denials, release_policies, release_policy_key, released,

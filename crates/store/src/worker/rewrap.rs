@@ -178,6 +178,10 @@ impl Store {
                 let shredded = match self.0.portions.shred(account, portion.id).await {
                     // Told where it happened, and tried again by the next pass: the rest must not wait for the audit log.
                     Err(PortionError::Unrecorded { .. }) => false,
+                    Err(error @ PortionError::SharesLeft { .. }) => {
+                        tracing::warn!(%error, "a shredding waits for sites");
+                        false
+                    }
                     shredded => shredded?,
                 };
                 if shredded {
