@@ -186,8 +186,7 @@ mod tests {
         struct Counting(std::sync::atomic::AtomicU8);
         impl base::Rng for Counting {
             fn fill(&self, out: &mut [u8]) {
-                out.iter_mut()
-                    .for_each(|byte| *byte = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+                out.iter_mut().for_each(|byte| *byte = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
             }
         }
         let key = Kek::from_bytes(std::array::from_fn(|i| i as u8));

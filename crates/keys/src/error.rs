@@ -60,7 +60,9 @@ pub enum PortionError {
         why: String,
     },
     /// Too few sites have destroyed their shares of what is to be shredded.
-    #[error("portion {name} is not shredded yet: {have} of the {need} sites that it takes have destroyed their shares ({why})")]
+    #[error(
+        "portion {name} is not shredded yet: {have} of the {need} sites that it takes have destroyed their shares ({why})"
+    )]
     SharesLeft {
         /// The portion.
         name: String,

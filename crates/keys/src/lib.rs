@@ -38,8 +38,8 @@ pub use kms::{EncryptionContext, Opened, key_of};
 pub use lease::{Answer, Approval, Ask, Caller, Denial, Holder, Lease, Refusal, Standing, Who};
 pub use meta::record::PortionClass;
 pub use portions::{
-    Alias, KeyVersion, NewPortion, Portion, Portions, Tended, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed,
-    parse_id,
+    Alias, KeyVersion, NewPortion, Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, Tended,
+    dashed, parse_id,
 };
 pub use root::{
     Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile, RootKey, Seal, SealError,

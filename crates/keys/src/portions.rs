@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{AccountId, Doors, PortionId};
-use meta::record::{
-    AliasRecord, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, Record, key,
-};
+use meta::record::{AliasRecord, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, Record, key};
 use meta::{Batch, Check, CommitError, Engine, Range, Version, Write, each_row};
 use release::{Language, NoLanguage};
 

@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base::Rng;
 use base::limits::COLUMNS;
 use envelope::{EnvelopeError, Joined, Kek, Point, deal, join};
@@ -135,7 +136,8 @@ impl Quorum {
         rng.fill(&mut set);
         let name = ShareName { key, set };
         let verifier = kek.verifier(&tenant.quorum_context(&name)).map_err(KeyError::from)?;
-        let points = deal(&kek, NEEDED as u8, COLUMNS as u8, rng).map_err(|_| KeyError::Wrong(EnvelopeError::Refused))?;
+        let points =
+            deal(&kek, NEEDED as u8, COLUMNS as u8, rng).map_err(|_| KeyError::Wrong(EnvelopeError::Refused))?;
         let mut running = FuturesUnordered::new();
         for (slot, point) in points.iter().enumerate() {
             let share = tenant.seal_share(&name, point, rng)?;
@@ -162,7 +164,7 @@ impl Quorum {
         Ok(SharesRecord { set, verifier })
     }
 
-    pub(crate) async fn put(&self, slot: usize, name: &ShareName, share: &[u8]) -> Result<(), HolderError> {
+    async fn put(&self, slot: usize, name: &ShareName, share: &[u8]) -> Result<(), HolderError> {
         let put = timeout(self.bounds.within, self.holders[slot].put(name, share)).await;
         put.unwrap_or_else(|_| Err(late()))
     }
@@ -236,12 +238,37 @@ impl Quorum {
         self.wake();
     }
 
-    pub(crate) fn suspects(&self) -> Vec<(usize, ShareName)> {
-        self.suspects.lock().iter().copied().collect()
+    /// Whether a site gave a false share.
+    pub(crate) fn suspects(&self, slot: usize, name: &ShareName) -> bool {
+        self.suspects.lock().contains(&(slot, *name))
     }
 
-    pub(crate) fn clear(&self, slot: usize, name: &ShareName) {
+    /// Sees to it that a site has a share, whose value others gave; whether it had to be put. One that is false makes
+    /// room first, which is safe since three others are true.
+    pub(crate) async fn replace(
+        &self,
+        slot: usize,
+        tenant: &TenantKey,
+        name: &ShareName,
+        point: &Point,
+        share: &[u8],
+    ) -> Result<bool, HolderError> {
+        match self.read(slot, tenant, name).await {
+            Ok(found) if verify_slices_are_equal(found.value(), point.value()).is_ok() => {
+                self.suspects.lock().remove(&(slot, *name));
+                return Ok(false);
+            }
+            Ok(_) | Err(HolderError::Damaged) => {
+                let is_it = |found: &ShareName| found == name;
+                let destroyed = self.holders[slot].destroy(name.drawer(), &is_it);
+                timeout(self.bounds.destroy, destroyed).await.unwrap_or_else(|_| Err(late()))?;
+            }
+            Err(HolderError::Absent) => {}
+            Err(error) => return Err(error),
+        }
+        self.put(slot, name, share).await?;
         self.suspects.lock().remove(&(slot, *name));
+        Ok(true)
     }
 }
 

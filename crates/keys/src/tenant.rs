@@ -84,7 +84,8 @@ impl TenantKey {
     /// What the verifier of a key in shares is for.
     pub(crate) fn quorum_context(&self, name: &ShareName) -> Vec<u8> {
         let (portion, version) = (name.key.portion, name.key.version);
-        [b"quorum/1".as_slice(), &self.account.to_bytes(), portion.as_bytes(), &version.to_be_bytes(), &name.set].concat()
+        [b"quorum/1".as_slice(), &self.account.to_bytes(), portion.as_bytes(), &version.to_be_bytes(), &name.set]
+            .concat()
     }
 
     fn portion_context(&self, name: KeyName) -> Vec<u8> {
@@ -117,5 +118,34 @@ mod tests {
         assert!(tenant.portion_key(KeyName { version: 2, ..name }, &wrapped).is_err());
         let (other, _) = ring.new_tenant_key(AccountId::DEFAULT, &rng).unwrap();
         assert!(other.portion_key(name, &wrapped).is_err());
+    }
+
+    /// The vector of `docs/spec/quorum.md`.
+    #[test]
+    fn the_verifier_is_the_specified_one() {
+        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::from_bytes([9; 32]) };
+        let portion = PortionId::from_bytes(std::array::from_fn(|i| 0x40 + i as u8));
+        let name = ShareName { key: KeyName { portion, version: 1 }, set: std::array::from_fn(|i| 0x50 + i as u8) };
+        let key = Kek::from_bytes(std::array::from_fn(|i| i as u8));
+        let verifier = key.verifier(&tenant.quorum_context(&name)).unwrap();
+        assert_eq!(hex::encode(verifier), "c39c6af9149366cf9605b84938e5f88135e23c172ce5bca6d1e9e784d915e803");
+    }
+
+    #[test]
+    fn a_share_opens_in_its_place_only() {
+        let rng = SeededRng::new(4);
+        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::generate(&rng) };
+        let key = KeyName { portion: PortionId::random(&rng), version: 1 };
+        let name = ShareName { key, set: [1; 16] };
+        let point = Point::new(2, Zeroizing::new([7; 32]));
+        let sealed = tenant.seal_share(&name, &point, &rng).unwrap();
+        assert_eq!(sealed.len(), crate::quorum::SHARE_LEN);
+        assert_eq!(tenant.open_share(&name, 2, &sealed).unwrap().value(), &[7; 32]);
+        let other = TenantKey { account: AccountId::random(&rng), kek: Kek::generate(&rng) };
+        assert!(other.open_share(&name, 2, &sealed).is_err());
+        assert!(tenant.open_share(&name, 3, &sealed).is_err());
+        assert!(tenant.open_share(&ShareName { set: [2; 16], ..name }, 2, &sealed).is_err());
+        let next = ShareName { key: KeyName { version: 2, ..key }, ..name };
+        assert!(tenant.open_share(&next, 2, &sealed).is_err());
     }
 }

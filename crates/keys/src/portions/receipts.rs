@@ -1,8 +1,8 @@
 //! Shares of shredded portions: destroyed at the sites, and what those sign for it.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base::{AccountId, PortionId};
 use base::limits::COLUMNS;
+use base::{AccountId, PortionId};
 use futures::future::join_all;
 use meta::record::{DyingRecord, PortionKeyRecord, ReceiptRecord, Record, SiteKeyRecord, key};
 use meta::{Batch, Check, CommitError, Version, Write, each_row};
@@ -20,8 +20,8 @@ impl Portions {
         Ok(versions.filter(|version| version.class == PortionClass::Sealed).map(|version| version.version).collect())
     }
 
-    /// Destroys the shares of a portion that is being shredded, at three sites at least; whether others have still to. `version` is
-    /// that of the portion's row.
+    /// Destroys the shares of a portion that is being shredded, at three sites at least; whether there are any. `version`
+    /// is that of the portion's row.
     pub(crate) async fn destroy_shares(
         &self,
         account: AccountId,
@@ -47,7 +47,12 @@ impl Portions {
             let why: Vec<String> = failed.iter().map(|(site, error)| format!("{site} {error}")).collect();
             return Err(PortionError::SharesLeft { name: name.to_owned(), have, need: NEEDED, why: why.join("; ") });
         }
-        Ok(!left.is_empty())
+        Ok(true)
+    }
+
+    /// Whether sites have begun, or are about, to destroy shares of a portion.
+    pub(crate) async fn is_dying(&self, account: AccountId, id: PortionId) -> Result<bool, PortionError> {
+        Ok(self.record::<DyingRecord>(key::dying_key(account, id)).await?.is_some())
     }
 
     /// Destroys a portion's shares at all sites that have still to, and keeps their receipts. Returns the slots that are left,
@@ -128,7 +133,8 @@ impl Portions {
 
     async fn tell_receipt(&self, account: AccountId, id: PortionId, name: &str, receipt: &Receipt, note: &str) {
         let hash = hex::encode(digest(&SHA256, note.as_bytes()));
-        let event = self.event_of(account, "portion:receipt", id, name).with("site", &receipt.site).with("sha256", hash);
+        let event =
+            self.event_of(account, "portion:receipt", id, name).with("site", &receipt.site).with("sha256", hash);
         let attests = format!("{:?}", receipt.attests).to_lowercase();
         self.tell(event.with("attests", attests).with("versions", &receipt.versions)).await;
     }
@@ -147,7 +153,8 @@ impl Portions {
         .await?;
         let site_keys = self.site_keys().await?.into_iter().map(|key| key.verifier).collect();
         let waiting = self.record::<DyingRecord>(key::dying_key(account, id)).await?;
-        let site = |slot: &u8| self.quorum.as_ref().map_or_else(|| slot.to_string(), |all| all.site(usize::from(*slot)));
+        let site =
+            |slot: &u8| self.quorum.as_ref().map_or_else(|| slot.to_string(), |all| all.site(usize::from(*slot)));
         let waiting_for = waiting.iter().flat_map(|(dying, _)| dying.slots.iter().map(site)).collect();
         Ok(ReceiptFile { portion: dashed(id), name: record.name, receipts, site_keys, waiting_for })
     }

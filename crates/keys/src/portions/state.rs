@@ -97,10 +97,13 @@ impl Portions {
             _ => return Ok(false),
         }
         let event = |action| self.event_of(account, action, id, &record.name);
-        self.announce(event("portion:shredding")).await?;
+        // Once, however often sites must be waited for.
+        if !self.is_dying(account, id).await? {
+            self.announce(event("portion:shredding")).await?;
+        }
         let told = event("portion:shredded").with("versions", record.version);
         let sealed = self.sealed_versions(id).await?;
-        let dying = self.destroy_shares(account, id, &record.name, version).await?;
+        let in_shares = self.destroy_shares(account, id, &record.name, version).await?;
         // The key rows first, in steps, since there may be many; the state last, so that a crash
         // half-way is a portion that is still to be shredded.
         loop {
@@ -125,7 +128,7 @@ impl Portions {
             ],
         };
         self.commit_once(batch).await?;
-        if let Some(quorum) = self.quorum.as_ref().filter(|_| dying) {
+        if let Some(quorum) = self.quorum.as_ref().filter(|_| in_shares) {
             quorum.wake();
         }
         self.caches.forget(id);

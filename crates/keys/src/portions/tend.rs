@@ -11,8 +11,8 @@ use meta::record::{DyingRecord, PortionKeyRecord, PortionRecord, PortionState, R
 use meta::{Batch, Check, Write, each_row};
 use tokio::time::timeout;
 
-use super::receipts::has_set;
 use super::Portions;
+use super::receipts::has_set;
 use crate::error::PortionError;
 use crate::quorum::{Quorum, ShareName};
 
@@ -126,7 +126,7 @@ impl Portions {
                 Ok::<_, PortionError>(())
             })
             .await?;
-            if versions.is_empty() || self.record::<DyingRecord>(key::dying_key(account, id)).await?.is_some() {
+            if versions.is_empty() || self.is_dying(account, id).await? {
                 continue;
             }
             for (version, shares) in versions {
@@ -159,25 +159,20 @@ impl Portions {
                 None => tended.unknown += 1,
             }
         }
-        let suspects = quorum.suspects();
-        for slot in 0..COLUMNS {
-            let Some(has) = &mut listed[slot] else { continue };
-            // A false share makes room for a true one.
-            let of_slot = |name: &ShareName| dead.contains(name) || suspects.contains(&(slot, *name));
-            if !has.iter().any(of_slot) {
+        for (slot, told) in listed.iter_mut().enumerate() {
+            if told.as_ref().is_none_or(|has| has.is_disjoint(&dead)) {
                 continue;
             }
-            match timeout(quorum.bounds.destroy, quorum.holders[slot].destroy(drawer, &of_slot)).await {
+            let is_dead = |name: &ShareName| dead.contains(name);
+            match timeout(quorum.bounds.destroy, quorum.holders[slot].destroy(drawer, &is_dead)).await {
                 Ok(Ok(done)) => {
                     tended.destroyed += done.names.len() as u64;
-                    has.retain(|name| !of_slot(name));
-                    let here = |(at, name): &&(usize, ShareName)| *at == slot && name.drawer() == drawer;
-                    suspects.iter().filter(here).for_each(|(_, name)| quorum.clear(slot, name));
+                    told.iter_mut().for_each(|has| has.retain(|name| !dead.contains(name)));
                 }
-                told => {
-                    tracing::warn!(site = %quorum.site(slot), ?told, "dead shares stay at a site for now");
+                failed => {
+                    tracing::warn!(site = %quorum.site(slot), ?failed, "dead shares stay at a site for now");
                     tended.waiting += 1;
-                    listed[slot] = None;
+                    *told = None;
                 }
             }
         }
@@ -205,7 +200,7 @@ impl Portions {
         Ok(None)
     }
 
-    /// Makes the shares of a version that sites lack.
+    /// Makes the shares of a version that sites lack, or have false.
     async fn complete(
         &self,
         quorum: &Quorum,
@@ -214,31 +209,32 @@ impl Portions {
         tended: &mut Tended,
     ) -> Result<(), PortionError> {
         let Wanted { account, portion, name, shares } = version;
-        let lacks = |slot: &usize| listed[*slot].as_ref().is_some_and(|has| !has.contains(name));
-        let missing: Vec<usize> = (0..COLUMNS).filter(lacks).collect();
-        let silent = listed.iter().filter(|has| has.is_none()).count();
-        if missing.is_empty() {
-            tended.lacking += u64::from(silent > 0);
-            return Ok(());
-        }
-        let tenant = self.tenant_key(*account).await?;
-        let joined = match quorum.gather(&tenant, name.key, portion, shares).await {
-            Ok(joined) => joined,
-            Err(PortionError::KeyUnavailable { why, .. }) => {
-                tracing::error!(%portion, version = name.key.version, %why, "a key has fewer than three shares within reach");
-                (tended.lacking, tended.unavailable) = (tended.lacking + 1, tended.unavailable + 1);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let mut lacking = silent > 0;
-        for slot in missing {
-            let share = tenant.seal_share(name, &joined.point(slot as u8 + 1), self.doors.rng.as_ref())?;
-            match quorum.put(slot, name, &share).await {
-                Ok(()) => tended.made += 1,
-                Err(error) => {
-                    tracing::warn!(site = %quorum.site(slot), %portion, %error, "a share cannot be made anew now");
-                    lacking = true;
+        let told = (0..COLUMNS).filter_map(|slot| listed[slot].as_ref().map(|has| (slot, has.contains(name))));
+        let (has, lacks): (Vec<_>, Vec<_>) = told.partition(|(_, has)| *has);
+        let suspects: Vec<usize> =
+            has.iter().map(|(slot, _)| *slot).filter(|slot| quorum.suspects(*slot, name)).collect();
+        let mut lacking = has.len() + lacks.len() < COLUMNS;
+        if !lacks.is_empty() || !suspects.is_empty() {
+            let tenant = self.tenant_key(*account).await?;
+            let joined = match quorum.gather(&tenant, name.key, portion, shares).await {
+                Ok(joined) => joined,
+                Err(PortionError::KeyUnavailable { why, .. }) => {
+                    let version = name.key.version;
+                    tracing::error!(%portion, version, %why, "a key has fewer than three shares within reach");
+                    (tended.lacking, tended.unavailable) = (tended.lacking + 1, tended.unavailable + 1);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            for slot in suspects.into_iter().chain(lacks.into_iter().map(|(slot, _)| slot)) {
+                let point = joined.point(slot as u8 + 1);
+                let share = tenant.seal_share(name, &point, self.doors.rng.as_ref())?;
+                match quorum.replace(slot, &tenant, name, &point, &share).await {
+                    Ok(made) => tended.made += u64::from(made),
+                    Err(error) => {
+                        tracing::warn!(site = %quorum.site(slot), %portion, %error, "a share cannot be made anew now");
+                        lacking = true;
+                    }
                 }
             }
         }

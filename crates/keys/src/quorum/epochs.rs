@@ -321,7 +321,8 @@ mod tests {
         }
         assert_eq!(keys(&epochs).len(), 3);
         epochs.change(|content| drop(content.drawers.remove(&7))).unwrap();
-        let names: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["dc3"], "nothing stays aside");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let seed = |epochs: &Epochs| epochs.with(|content| *content.seed).unwrap();

@@ -55,6 +55,11 @@ impl MemoryShares {
         held.epochs.clear();
     }
 
+    /// Flips a bit of each share.
+    pub fn spoil(&self) {
+        self.held.lock().shares.values_mut().filter_map(|share| share.last_mut()).for_each(|byte| *byte ^= 1);
+    }
+
     /// What it has.
     pub fn names(&self) -> Vec<ShareName> {
         self.held.lock().shares.keys().copied().collect()

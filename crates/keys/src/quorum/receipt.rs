@@ -74,7 +74,8 @@ impl Receipt {
         let mut found: Vec<u32> = done.names.iter().map(|name| name.key.version).collect();
         found.sort_unstable();
         found.dedup();
-        let epoch = |epoch: Option<super::holder::EpochId>| epoch.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let epoch =
+            |epoch: Option<super::holder::EpochId>| epoch.map_or_else(|| "none".to_owned(), |id| id.to_string());
         Self {
             attests: Attested::Shares,
             destroyed: ranges(&found),
@@ -265,8 +266,11 @@ pub fn verify(file: &ReceiptFile, keys: &[VerifierKey]) -> Result<Proof, Unprove
         }
     }
     // By name, which the key has: a slot is only what the site says.
-    let shares: BTreeSet<&str> =
-        read.iter().filter(|receipt| receipt.attests == Attested::Shares).map(|receipt| receipt.site.as_str()).collect();
+    let shares: BTreeSet<&str> = read
+        .iter()
+        .filter(|receipt| receipt.attests == Attested::Shares)
+        .map(|receipt| receipt.site.as_str())
+        .collect();
     if versions.contains_key("shares") && shares.len() < RECEIPTS_NEEDED {
         return Err(Unproved::TooFew { sites: shares.len() });
     }
@@ -331,7 +335,9 @@ mod tests {
         let receipt = Receipt::parse(TEXT).unwrap();
         assert_eq!(receipt.text(), TEXT);
         assert_eq!(Receipt::of_note(&signer(1).sign(TEXT)), Some(receipt));
-        for bad in [&TEXT[1..], &TEXT[..TEXT.len() - 1], &format!("{TEXT}more\n"), &TEXT.replace("slot 1", "slot 01"), ""] {
+        for bad in
+            [&TEXT[1..], &TEXT[..TEXT.len() - 1], &format!("{TEXT}more\n"), &TEXT.replace("slot 1", "slot 01"), ""]
+        {
             assert_eq!(Receipt::parse(bad), None, "{bad}");
         }
         let key = "holdfast/00112233445566778899aabbccddeeff/dc2";
@@ -364,7 +370,10 @@ mod tests {
         assert_eq!(with(1, &|receipt| receipt.portion.replace_range(..1, "f")), another("portion"));
         assert_eq!(with(1, &|receipt| receipt.slot = 0), Unproved::Signature { receipt: 2, site: "dc3".to_owned() });
         assert_eq!(with(1, &|receipt| *receipt = super::tests::receipt(0)), Unproved::TooFew { sites: 2 });
-        assert_eq!(with(0, &|receipt| receipt.cluster = "x".to_owned()), Unproved::NoKey { receipt: 1, site: "dc1".to_owned() });
+        assert_eq!(
+            with(0, &|receipt| receipt.cluster = "x".to_owned()),
+            Unproved::NoKey { receipt: 1, site: "dc1".to_owned() }
+        );
         assert_eq!(verify(&file(&three[..2]), &keys()), Err(Unproved::TooFew { sites: 2 }));
         assert_eq!(verify(&file(&[]), &keys()), Err(Unproved::Count(0)));
         assert_eq!(verify(&file(&three), &keys()[1..]), Err(Unproved::NoKey { receipt: 1, site: "dc1".to_owned() }));

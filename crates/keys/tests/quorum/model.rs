@@ -24,7 +24,7 @@ enum Op {
     Lose(usize),
     Return(usize),
     Copy(usize),
-    Restore(usize, usize),
+    Restore(usize),
     Tend,
     Restart,
 }
@@ -38,8 +38,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => portion.prop_map(Op::Shred),
         3 => site.clone().prop_map(Op::Lose),
         3 => site.clone().prop_map(Op::Return),
-        3 => site.clone().prop_map(Op::Copy),
-        3 => (site, 0..8usize).prop_map(|(site, copy)| Op::Restore(site, copy)),
+        3 => site.prop_map(Op::Copy),
+        3 => (0..8usize).prop_map(Op::Restore),
         3 => Just(Op::Tend),
         1 => Just(Op::Restart),
     ]
@@ -151,7 +151,7 @@ impl Model {
                 let has = self.known.iter().filter(|(_, known)| known.at.contains(&site)).map(|(name, _)| *name);
                 self.copies.push((site, self.sites.copy(site).await, has.collect()));
             }
-            Op::Restore(_, copy) => self.restore(copy).await,
+            Op::Restore(copy) => self.restore(copy).await,
             Op::Tend => self.tend().await,
             Op::Restart => self.sites.restart().await,
             _ => {}
@@ -207,7 +207,11 @@ impl Model {
         let Some((site, copy, has)) = self.copies.get(copy).cloned() else { return };
         let mut known = self.known.clone();
         for (name, known) in &mut known {
-            if has.contains(name) { known.at.insert(site) } else { known.at.remove(&site) };
+            if has.contains(name) {
+                known.at.insert(site)
+            } else {
+                known.at.remove(&site)
+            };
             let gone = self.shredded.contains(&name.portion) || self.dying.contains(&name.portion);
             if gone && known.at.len() > 2 || !gone && known.lives && known.at.len() < 3 {
                 return;
@@ -264,7 +268,18 @@ async fn copied(meta: &Memory) -> Memory {
     for some in writes.chunks(50) {
         copy.commit(Batch { checks: vec![], writes: some.to_vec() }).await.unwrap();
     }
-    assert!(!copy.range(meta::Range { from: key::tenant_key_key(HOME), to: meta::after(&key::tenant_key_key(HOME)), limit: 1 }).await.unwrap().rows.is_empty());
+    assert!(
+        !copy
+            .range(meta::Range {
+                from: key::tenant_key_key(HOME),
+                to: meta::after(&key::tenant_key_key(HOME)),
+                limit: 1
+            })
+            .await
+            .unwrap()
+            .rows
+            .is_empty()
+    );
     copy
 }
 

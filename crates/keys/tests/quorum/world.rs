@@ -120,7 +120,7 @@ impl Sites {
 
     pub async fn restore(&mut self, slot: usize, copy: &Copy) {
         let disk = &self.disks[slot].blobs;
-        disk.names().iter().for_each(|name| drop(disk.remove(name)));
+        assert!(disk.names().iter().all(|name| disk.remove(name)));
         for (name, body) in &copy.blobs {
             disk.put(name, std::slice::from_ref(body)).await.unwrap();
         }
@@ -129,11 +129,7 @@ impl Sites {
     }
 }
 
-async fn process(
-    pool: &Arc<Pool>,
-    epochs: &[EpochMemory; 5],
-    doors: &Doors,
-) -> ([Arc<SiteShares>; 5], Arc<Quorum>) {
+async fn process(pool: &Arc<Pool>, epochs: &[EpochMemory; 5], doors: &Doors) -> ([Arc<SiteShares>; 5], Arc<Quorum>) {
     let holders: [Arc<SiteShares>; 5] = std::array::from_fn(|slot| {
         let place = EpochPlace::Memory(epochs[slot].clone());
         Arc::new(SiteShares::new(pool.clone(), slot as u8, place, doors.rng.clone()))

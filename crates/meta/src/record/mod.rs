@@ -102,9 +102,9 @@ pub mod key {
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::portion::{
         alias_key, alias_of, aliases, closed_version_key, dying, dying_key, key_version_key, key_version_of,
-        key_versions, portion_key,
-        portion_name_key, portion_name_value, portion_named, portion_names, portion_of, portion_rules_key, portions,
-        receipt_key, receipts, rewrap_key, rewraps, site_signing_key, site_signing_keys, tenant_key_key,
+        key_versions, portion_key, portion_name_key, portion_name_value, portion_named, portion_names, portion_of,
+        portion_rules_key, portions, receipt_key, receipts, rewrap_key, rewraps, site_signing_key, site_signing_keys,
+        tenant_key_key,
     };
     pub use super::release::{
         after_account, approval_key, approvals, denial_key, denials, release_policies, release_policy_key, released,
