@@ -10,7 +10,7 @@ use super::{
 use crate::error::PortionError;
 
 impl Portions {
-    /// Changes what is recorded of a portion, but neither its state nor its version.
+    /// Changes what is recorded of a portion, but neither its state nor its version and class.
     ///
     /// # Errors
     /// [`PortionError::NoSuchPortion`], what `change` returns, or a metadata error.
@@ -21,9 +21,9 @@ impl Portions {
         change: impl Fn(&mut PortionRecord) -> Result<(), PortionError>,
     ) -> Result<Portion, PortionError> {
         let described = self.update(account, id, |record| {
-            let (state, version) = (record.state, record.version);
+            let (state, version, class) = (record.state, record.version, record.class);
             change(record)?;
-            (record.state, record.version) = (state, version);
+            (record.state, record.version, record.class) = (state, version, class);
             check_description(&record.description)?;
             check_tags(&record.tags)?;
             if record.rotation_days > ROTATION_DAYS_MAX {

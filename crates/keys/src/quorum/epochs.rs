@@ -124,7 +124,7 @@ impl EpochPlace {
         }
     }
 
-    /// From then on the text counts, and the one before is there no more by its name.
+    /// From then on the text counts; durably so after [`Self::finish`].
     fn switch(&self, text: Zeroizing<String>) -> Result<(), String> {
         match self {
             Self::Memory(memory) => {
@@ -135,7 +135,7 @@ impl EpochPlace {
         }
     }
 
-    /// Destroys what does not count.
+    /// Makes that durable, and destroys what does not count.
     fn finish(&self) -> Result<(), String> {
         match self {
             Self::Memory(_) => Ok(()),
@@ -258,13 +258,18 @@ fn switch(path: &Path, text: &str) -> std::io::Result<()> {
         Err(error) if error.kind() != Io::NotFound => return Err(error),
         _ => {}
     }
-    std::fs::rename(&next, path)?;
-    File::open(folder(path))?.sync_all()
+    std::fs::rename(&next, path)
 }
 
-/// Overwrites and removes the files aside. One that is the very file that counts, under its second name, only loses
-/// that name.
+/// Makes durable which file counts, then overwrites and removes those aside. One that is the very file that counts, under its
+/// second name, only loses that name.
 fn finish(path: &Path) -> std::io::Result<()> {
+    let folder = match File::open(folder(path)) {
+        // It is made with the first file.
+        Err(error) if error.kind() == Io::NotFound => return Ok(()),
+        folder => folder?,
+    };
+    folder.sync_all()?;
     let mut removed = false;
     for aside in [beside(path, "next"), beside(path, "old")] {
         let file = match OpenOptions::new().write(true).open(&aside) {
@@ -281,7 +286,7 @@ fn finish(path: &Path) -> std::io::Result<()> {
         std::fs::remove_file(&aside)?;
         removed = true;
     }
-    if removed { File::open(folder(path))?.sync_all() } else { Ok(()) }
+    if removed { folder.sync_all() } else { Ok(()) }
 }
 
 fn overwrite(mut file: File, len: u64) -> std::io::Result<()> {
