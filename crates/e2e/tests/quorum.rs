@@ -91,7 +91,7 @@ fn waits_for(server: &Server, what: &str, good: impl Fn() -> bool) {
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
-fn two_sites_may_go_and_their_shares_are_made_anew() {
+fn what_two_sites_take_with_them_is_made_anew() {
     let server = server();
     put(&server, "secret/a");
     put(&server, "open/a");
