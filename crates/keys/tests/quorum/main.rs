@@ -162,10 +162,8 @@ async fn a_false_share_is_found_out_and_made_anew() {
     assert_eq!(w.tend().await, Tended::default());
     for slot in [1, 3] {
         w.holders[slot].spoil();
-        w.mood(&[0], Mood::Away);
         w.opens(id, 1).await.unwrap();
         w.opens(other, 1).await.unwrap();
-        w.mood(&[0], Mood::Honest);
     }
     assert_eq!(w.tend().await.made, 4);
     w.mood(&[0, 4], Mood::Away);
