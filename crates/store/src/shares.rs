@@ -7,6 +7,8 @@ use std::time::Duration;
 use base::limits::COLUMNS;
 use keys::Tended;
 use keys::quorum::{EpochPlace, SiteIdentity, SiteShares};
+use meta::each_row;
+use meta::record::key;
 use sites::{Marker, Pool, SiteState};
 use tokio::time::Instant;
 
@@ -47,7 +49,13 @@ impl Store {
     /// # Errors
     /// A metadata or key error.
     pub async fn tend_shares(&self) -> Result<Tended, Error> {
-        let accounts: Vec<_> = self.each_tenant().await?.iter().map(Self::account).collect();
+        let mut accounts: Vec<_> = self.each_tenant().await?.iter().map(Self::account).collect();
+        // Tenants that were deleted have shares until all sites destroyed them.
+        each_row(self.0.meta.as_ref(), key::departed(), |row_key, _| {
+            accounts.extend(key::departed_of(row_key));
+            Ok::<_, Error>(())
+        })
+        .await?;
         let done = self.0.portions.tend(&accounts).await;
         self.0.workers.report("shares", |report| {
             report.state = "idle".to_owned();

@@ -41,14 +41,11 @@ pub struct Options {
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
     pub events: EventOptions,
-<<<<<<< HEAD
     /// What release policies are written in.
     pub language: Arc<dyn Language>,
-=======
     /// Files of the sites' epoch keys, in the order of their slots; without them they live in memory only, and with them the
     /// portions of class quorum.
     pub epochs: Option<[PathBuf; COLUMNS]>,
->>>>>>> b2937b6 (keys: portions whose keys are in shares at the sites)
     /// Whom changes of portions are told.
     pub auditor: Option<Arc<dyn keys::Auditor>>,
     /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
@@ -65,11 +62,8 @@ impl Options {
             buffer_bytes: 112 << 20,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
-<<<<<<< HEAD
             language: Arc::new(NoLanguage),
-=======
             epochs: None,
->>>>>>> b2937b6 (keys: portions whose keys are in shares at the sites)
             auditor: None,
             background: true,
         }
@@ -132,15 +126,12 @@ impl Store {
         let quorum = Arc::new(Quorum::new(holders, Bounds::default()));
         let portions = Portions::new(meta.clone(), keys.clone(), options.doors.clone());
         let inner = Inner {
-<<<<<<< HEAD
-            portions: Portions::new(meta.clone(), keys.clone(), options.doors.clone())
+            portions: portions
                 .audited(options.auditor.clone())
-                .speaking(options.language.clone()),
-=======
-            portions: portions.audited(options.auditor.clone()).with_quorum(quorum.clone()),
+                .speaking(options.language.clone())
+                .with_quorum(quorum.clone()),
             shares,
             quorum,
->>>>>>> b2937b6 (keys: portions whose keys are in shares at the sites)
             meta,
             outbox,
             pool,

@@ -36,13 +36,10 @@
 //! | `A/<account><request id>` | [`ApprovalRecord`]: what people decide | 30 days after it was asked |
 //! | `L/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
 //! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
-<<<<<<< HEAD
 //! | `X/<account>` | [`DepartedRecord`]: a deleted tenant | until its keys are destroyed |
-=======
-//! | `E/<account><portion id>` | [`DyingRecord`]: sites that have still to destroy shares | until they did |
-//! | `C/<portion id><time><slot><what>` | [`ReceiptRecord`]: a site's word about a shredding | for ever |
+//! | `D/<account><portion id>` | [`DyingRecord`]: sites that have still to destroy shares | until they did |
+//! | `R/<portion id><time><slot><what>` | [`ReceiptRecord`]: a site's word about a shredding | for ever |
 //! | `S/<slot><hash>` | [`SiteKeyRecord`]: what a site signs receipts with | for ever |
->>>>>>> b2937b6 (keys: portions whose keys are in shares at the sites)
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.

@@ -3,7 +3,7 @@
 //! `h/<account><portion id>` holds a portion, `H/<account><name>` its id by name, `j/<portion id><version>` a
 //! version of its key. `l/<account><alias>` names a portion for the KMS API, `m/<account>` holds the rules that choose
 //! portions, `K/<account>` the tenant's key, `z/<account><portion id>` work that moves parts to other keys.
-//! `E/<account><portion id>` says which sites have still to destroy shares of a shredded portion, `C/<portion id><time><slot><what>` holds
+//! `D/<account><portion id>` says which sites have still to destroy shares of a shredded portion, `R/<portion id><time><slot><what>` holds
 //! a site's receipt, `S/<slot><public key>` a key that such receipts are signed with.
 
 use std::collections::BTreeMap;
@@ -222,24 +222,24 @@ impl Record for SiteKeyRecord {
     const NAME: &'static str = "site key";
 }
 
-/// `E/<account><portion id>`.
+/// `D/<account><portion id>`.
 pub fn dying_key(account: AccountId, portion: PortionId) -> Bytes {
-    join(b"E/", &[&account.to_bytes(), portion.as_bytes()])
+    join(b"D/", &[&account.to_bytes(), portion.as_bytes()])
 }
 
 /// All portions of an account with shares to destroy; [`portion_of`] reads the keys.
 pub fn dying(account: AccountId) -> (Bytes, Bytes) {
-    under(join(b"E/", &[&account.to_bytes()]))
+    under(join(b"D/", &[&account.to_bytes()]))
 }
 
-/// `C/<portion id><time><slot><what>`: milliseconds since the Unix epoch, big endian; 0 for shares, 1 for rows.
+/// `R/<portion id><time><slot><what>`: milliseconds since the Unix epoch, big endian; 0 for shares, 1 for rows.
 pub fn receipt_key(portion: PortionId, at_ms: u64, slot: u8, is_of_rows: bool) -> Bytes {
-    join(b"C/", &[portion.as_bytes(), &at_ms.to_be_bytes(), &[slot, u8::from(is_of_rows)]])
+    join(b"R/", &[portion.as_bytes(), &at_ms.to_be_bytes(), &[slot, u8::from(is_of_rows)]])
 }
 
 /// All receipts of a portion, oldest first.
 pub fn receipts(portion: PortionId) -> (Bytes, Bytes) {
-    under(join(b"C/", &[portion.as_bytes()]))
+    under(join(b"R/", &[portion.as_bytes()]))
 }
 
 /// `S/<slot><public key>`: its hash, 32 bytes.

@@ -1,5 +1,7 @@
 //! Takes deleted tenants apart: their keys are destroyed as by a shredding, and recorded, then their rows go.
 
+use base::limits::COLUMNS;
+use keys::quorum::NEEDED;
 use keys::{PortionError, Switch};
 use meta::record::{DepartedRecord, PortionState, Record, key};
 use meta::{Batch, Range, Write};
@@ -56,6 +58,15 @@ impl Store {
             if after.is_none() {
                 break;
             }
+        }
+        // Sites that were away have still to destroy shares; what those are of lies in the tenant's rows.
+        if self.count(key::dying(account)).await? > 0 {
+            return Err(Error::Portion(PortionError::SharesLeft {
+                name: format!("of tenant {account}"),
+                have: NEEDED,
+                need: COLUMNS,
+                why: "the others were away".to_owned(),
+            }));
         }
         for range in key::of_tenant(account) {
             self.delete_rows(range).await?;
