@@ -38,6 +38,8 @@ use tokio_util::sync::CancellationToken;
 pub use approvals::{ApprovalRequest, Ruling};
 pub use error::Problem;
 pub use groups::{Group, GroupList, NewGroup};
+pub use keys::PortionClass;
+pub use keys::quorum::receipt::ReceiptFile;
 pub use keys::rules::Choice;
 pub use portions::{
     ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rotate, RulesDocument,
@@ -48,7 +50,7 @@ pub use releases::{
     ReleaseVia, Simulate, Simulated, Simulation, TestRelease,
 };
 pub use sigv4;
-pub use sites::{Done, Site, SiteList};
+pub use sites::{Done, Site, SiteKey, SiteList};
 pub use tenants::{NewTenant, SecretTenant, Tenant, TenantList};
 pub use users::{Document, Judgement, May, NewKey, NewUser, SecretKey, SetGrant, SetKey, User, UserList};
 
@@ -125,6 +127,7 @@ fn router(app: App) -> Router {
         .route("/v1/portions/{name}", get(portions::get))
         .route("/v1/portions/{name}/state", put(portions::set))
         .route("/v1/portions/{name}/rotate", post(portions::rotate))
+        .route("/v1/portions/{name}/receipts", get(portions::receipts))
         .route("/v1/portions/{name}/exposure", get(portions::exposure))
         .route("/v1/portion-rules", get(portions::rules).put(portions::put_rules))
         .route("/v1/portion-rules/test", post(portions::test_rules))
@@ -142,6 +145,7 @@ fn router(app: App) -> Router {
         .route("/v1/tenants", get(tenants::list).post(tenants::create))
         .route("/v1/tenants/{name}", delete(tenants::delete))
         .route("/v1/sites", get(sites::list))
+        .route("/v1/site-keys", get(sites::keys))
         .route("/v1/sites/{name}/replace", post(sites::replace))
         .fallback(error::no_such_path)
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::require_root));

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Query};
+use keys::quorum::receipt::ReceiptFile;
 use keys::rules::{Choice, Rules, Subject};
-use keys::{BUCKET_KEYS, KeyVersion, NewPortion, PortionError, Switch, dashed};
+use keys::{BUCKET_KEYS, KeyVersion, NewPortion, PortionClass, PortionError, Switch, dashed};
 use meta::record::{Maker, PortionState};
 use serde::{Deserialize, Serialize};
 use store::{Error, Store};
@@ -37,6 +38,8 @@ pub struct Portion {
     pub version: u32,
     /// Days after which the key gets a new version in any case.
     pub rotation_days: u32,
+    /// `sealed` or `quorum`: what the next versions of its key are like.
+    pub class: PortionClass,
     /// Whether a rule made it.
     pub by_rule: bool,
     /// What its maker says of it.
@@ -78,6 +81,10 @@ pub struct Version {
     pub bytes: u64,
     /// Whether something under it is kept by callers of the KMS API.
     pub given_out: bool,
+    /// `sealed` or `quorum`.
+    pub class: PortionClass,
+    /// Of a version in shares: how many sites have one, of those that tell.
+    pub shares: Option<usize>,
 }
 
 /// A portion to make.
@@ -89,6 +96,9 @@ pub struct MakePortion {
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// Where its key is kept.
+    #[serde(default)]
+    pub class: PortionClass,
 }
 
 /// A change of state.
@@ -111,6 +121,9 @@ pub enum SetPortion {
 pub struct Rotate {
     /// Whether parts under older versions move to the new one.
     pub rewrap: bool,
+    /// What the new version, and those after it, are like.
+    #[serde(default)]
+    pub class: Option<PortionClass>,
 }
 
 /// A part that a key opens.
@@ -189,6 +202,7 @@ fn told(portion: keys::Portion) -> Portion {
         created_ms: record.created_ms,
         version: record.version,
         rotation_days: record.rotation_days,
+        class: record.class,
         by_rule: record.made_by == Maker::Rule,
         description: record.description,
         tags: record.tags,
@@ -217,7 +231,8 @@ pub(crate) async fn list(Home(store): Home, Query(page): Query<Page>) -> Answer<
 }
 
 pub(crate) async fn create(Home(store): Home, Json(new): Json<MakePortion>) -> Answer<Portion> {
-    let new = NewPortion { name: Some(new.name), description: new.description, ..NewPortion::default() };
+    let new =
+        NewPortion { name: Some(new.name), description: new.description, class: new.class, ..NewPortion::default() };
     let made = named(&store).create(store.account(), new, Maker::Customer).await.map_err(failed)?;
     Ok(Json(told(made)))
 }
@@ -227,9 +242,13 @@ pub(crate) async fn get(Home(store): Home, Path(name): Path<String>) -> Answer<P
     let versions = store.portions().versions(portion.id).await.map_err(failed)?;
     let rewraps = store.portions().rewraps(store.account()).await.map_err(failed)?;
     let rewrapping = rewraps.iter().any(|(id, work)| *id == portion.id && !work.is_clean);
+    let in_shares = versions.iter().any(|version| version.class == PortionClass::Quorum);
+    let held =
+        if in_shares { store.portions().shares_held(portion.id).await.map_err(failed)? } else { BTreeMap::new() };
     let version = |version: KeyVersion| {
-        let KeyVersion { version, created_ms, parts, bytes, given_out, .. } = version;
-        Version { version, created_ms, parts, bytes, given_out }
+        let KeyVersion { version, created_ms, parts, bytes, given_out, class, .. } = version;
+        let shares = (class == PortionClass::Quorum).then(|| held.get(&version).copied().unwrap_or_default());
+        Version { version, created_ms, parts, bytes, given_out, class, shares }
     };
     let versions = versions.into_iter().map(version).collect();
     Ok(Json(PortionDetail { portion: told(portion), versions, rewrapping }))
@@ -256,11 +275,16 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
 
 pub(crate) async fn rotate(Home(store): Home, Path(name): Path<String>, Json(rotate): Json<Rotate>) -> Answer<Portion> {
     let id = find(&store, &name).await?.id;
-    let rotated = named(&store).rotate(store.account(), id, rotate.rewrap).await.map_err(failed)?;
+    let rotated = named(&store).rotate_as(store.account(), id, rotate.rewrap, rotate.class).await.map_err(failed)?;
     if rotate.rewrap {
         store.wake_rewrap();
     }
     Ok(Json(told(rotated)))
+}
+
+pub(crate) async fn receipts(Home(store): Home, Path(name): Path<String>) -> Answer<ReceiptFile> {
+    let id = find(&store, &name).await?.id;
+    Ok(Json(store.portions().receipts(store.account(), id).await.map_err(failed)?))
 }
 
 #[derive(Deserialize)]

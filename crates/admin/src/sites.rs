@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use meta::record::SiteKeyRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::App;
@@ -24,6 +25,23 @@ pub struct Done {}
 
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<SiteList>, Failure> {
     Ok(Json(app.store.status().await?.sites))
+}
+
+/// A key that a site signs receipts with, or did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SiteKey {
+    /// The site's name.
+    pub site: String,
+    /// As signed notes have it: `name+id+key`.
+    pub key: String,
+    /// Milliseconds since the Unix epoch when it was first seen.
+    pub since_ms: u64,
+}
+
+pub(crate) async fn keys(State(app): State<App>) -> Result<Json<Vec<SiteKey>>, Failure> {
+    let keys = app.store.portions().site_keys().await.map_err(store::Error::Portion)?;
+    let told = |record: SiteKeyRecord| SiteKey { site: record.site, key: record.verifier, since_ms: record.since_ms };
+    Ok(Json(keys.into_iter().map(told).collect()))
 }
 
 pub(crate) async fn replace(

@@ -49,8 +49,8 @@ impl Signer {
         &self.verifier
     }
 
-    /// The note of a text that ends with a newline.
-    pub(crate) fn sign(&self, text: &str) -> String {
+    /// The note of a text that ends with a newline and has no other control characters.
+    pub fn sign(&self, text: &str) -> String {
         let signature = self.key.sign(text.as_bytes());
         let signature = STANDARD.encode([&self.verifier.id(), signature.as_ref()].concat());
         format!("{text}\n{SIGNATURE}{} {signature}\n", self.verifier.name)
@@ -85,7 +85,10 @@ impl VerifierKey {
 
     /// The text of a note that this key signed. Signatures of others are left alone; one that claims to be of this
     /// key and is not makes the note worthless.
-    pub(crate) fn open<'a>(&self, note: &'a str) -> Result<&'a str, AuditError> {
+    ///
+    /// # Errors
+    /// [`AuditError::BadCheckpoint`] for what is no note, [`AuditError::Signature`] where this key's is missing or false.
+    pub fn open<'a>(&self, note: &'a str) -> Result<&'a str, AuditError> {
         let (text, signatures) = split(note)?;
         let mut signed = false;
         for line in signatures.lines() {

@@ -51,6 +51,10 @@ impl Kek {
         Self(Zeroizing::new(bytes))
     }
 
+    pub(crate) fn bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+
     /// Wraps a data encryption key for a context: it unwraps under the same context only.
     ///
     /// # Errors

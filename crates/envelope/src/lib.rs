@@ -4,7 +4,7 @@
 //! * Bodies: C2SP chunked-encryption (<https://c2sp.org/chunked-encryption>) with HKDF-SHA-512 and
 //!   AES-256-GCM: 16 KiB chunks, 32-byte key commitment, random access. See [`Sealer`], [`Opener`].
 //! * Keys: AES-256-KWP (RFC 5649) under a key derived for the one context. See [`Kek`].
-//! * Shares: a key cut so that some of many people give it back. See [`split`], [`combine`].
+//! * Shares: a key cut so that some of many people give it back. See [`split`], [`combine`]; for machines [`deal`], [`join`].
 //!
 //! Pure: no I/O, no clock; randomness comes in through [`base::Rng`]. The formats are specified in
 //! `docs/spec/part.md`, `docs/spec/wrap.md` and `docs/spec/root.md`.
@@ -12,6 +12,7 @@
 mod body;
 mod error;
 mod key;
+mod points;
 mod shamir;
 mod small;
 mod text;
@@ -21,5 +22,6 @@ mod vectors;
 pub use body::{BodyHeader, HEADER_LEN, Opener, SALT_LEN, Sealer, chunk_count, plain_len, sealed_len};
 pub use error::{EnvelopeError, ShareError};
 pub use key::{Dek, Kek, WrappedKey};
+pub use points::{Joined, Point, deal, join};
 pub use shamir::{SHARES_MAX, SetId, Share, THRESHOLD_MIN, combine, split};
 pub use small::{open_small, seal_small};

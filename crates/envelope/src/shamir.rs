@@ -9,6 +9,7 @@ use base::Rng;
 use zeroize::Zeroizing;
 
 use crate::key::KEY_LEN;
+use crate::points::{at, choices, draw, value_at};
 use crate::text::{self, Fields};
 use crate::{Kek, ShareError};
 
@@ -88,7 +89,7 @@ impl Share {
     }
 }
 
-fn possible(threshold: u8, count: u8) -> Result<(), ShareError> {
+pub(crate) fn possible(threshold: u8, count: u8) -> Result<(), ShareError> {
     if (THRESHOLD_MIN..=count).contains(&threshold) && count <= SHARES_MAX {
         Ok(())
     } else {
@@ -105,17 +106,10 @@ pub fn split(key: &[u8; KEY_LEN], threshold: u8, count: u8, rng: &dyn Rng) -> Re
     possible(threshold, count)?;
     let mut set = SetId([0; SET_LEN]);
     rng.fill(&mut set.0);
-    // The highest coefficient may be zero: if it never were, fewer shares would rule values out.
-    let mut coefficients = Zeroizing::new(vec![[0; KEY_LEN]; usize::from(threshold)]);
-    coefficients[0] = *key;
-    coefficients[1..].iter_mut().for_each(|coefficient| rng.fill(coefficient));
+    let coefficients = draw(key, threshold, rng);
     let commitment = commitment(key, set, threshold, count)?;
     let share = |number| {
-        let mut value = Zeroizing::new([0; KEY_LEN]);
-        for coefficient in coefficients.iter().rev() {
-            scale(&mut value, number);
-            add(&mut value, coefficient);
-        }
+        let value = at(&coefficients, number);
         Share(Fields { set, threshold, count, number, commitment, value })
     };
     Ok((1..=count).map(share).collect())
@@ -142,7 +136,7 @@ pub fn combine(shares: &[Share]) -> Result<Zeroizing<[u8; KEY_LEN]>, ShareError>
         return Err(ShareError::TooFew { have: shares.len() as u8, need: first.threshold() });
     }
     for chosen in choices(shares.len(), need) {
-        let chosen: Vec<&Share> = chosen.iter().map(|at| &shares[*at]).collect();
+        let chosen: Vec<_> = chosen.iter().map(|at| (shares[*at].number(), &*shares[*at].0.value)).collect();
         let key = value_at(&chosen, 0);
         let found = commitment(&key, first.set(), first.threshold(), first.count())?;
         if verify_slices_are_equal(&found, &first.0.commitment).is_err() {
@@ -165,69 +159,6 @@ fn commitment(key: &[u8; KEY_LEN], set: SetId, threshold: u8, count: u8) -> Resu
     let mut commitment = [0; COMMITMENT_LEN];
     commitment.copy_from_slice(&verifier[..COMMITMENT_LEN]);
     Ok(commitment)
-}
-
-/// All ways to choose `need` of `have` positions, the first ones first.
-fn choices(have: usize, need: usize) -> impl Iterator<Item = Vec<usize>> {
-    let mut next = Some((0..need).collect::<Vec<_>>());
-    std::iter::from_fn(move || {
-        let chosen = next.take()?;
-        // The last position that can still move does, and those after it follow it closely.
-        next = (0..need).rev().find(|at| chosen[*at] < have - need + at).map(|at| {
-            let moved = (at..need).map(|later| chosen[at] + 1 + later - at);
-            chosen[..at].iter().copied().chain(moved).collect()
-        });
-        Some(chosen)
-    })
-}
-
-/// The value at `x` of the polynomial through the shares (Lagrange). Which shares they are is no
-/// secret, their values are.
-fn value_at(shares: &[&Share], x: u8) -> Zeroizing<[u8; KEY_LEN]> {
-    let mut sum = Zeroizing::new([0; KEY_LEN]);
-    for share in shares {
-        let mut weight = 1;
-        for other in shares.iter().filter(|other| other.number() != share.number()) {
-            weight = multiply(weight, x ^ other.number());
-            weight = multiply(weight, invert(share.number() ^ other.number()));
-        }
-        let mut term = share.0.value.clone();
-        scale(&mut term, weight);
-        add(&mut sum, &term);
-    }
-    sum
-}
-
-fn scale(value: &mut [u8; KEY_LEN], by: u8) {
-    value.iter_mut().for_each(|byte| *byte = multiply(*byte, by));
-}
-
-fn add(sum: &mut [u8; KEY_LEN], term: &[u8; KEY_LEN]) {
-    sum.iter_mut().zip(term).for_each(|(byte, more)| *byte ^= more);
-}
-
-/// Multiplies in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1, in the same steps for all values: no table
-/// and no branch depends on them.
-const fn multiply(a: u8, b: u8) -> u8 {
-    let (mut a, mut product, mut bit) = (a, 0, 0);
-    while bit < 8 {
-        // All ones where the bit is set, else zero.
-        product ^= a & ((b >> bit) & 1).wrapping_neg();
-        a = (a << 1) ^ (0x1b & (a >> 7).wrapping_neg());
-        bit += 1;
-    }
-    product
-}
-
-/// The inverse, as the 254th power; 0 of 0.
-const fn invert(a: u8) -> u8 {
-    let (mut power, mut square, mut bit) = (1, a, 0);
-    while bit < 7 {
-        square = multiply(square, square);
-        power = multiply(power, square);
-        bit += 1;
-    }
-    power
 }
 
 #[cfg(test)]

@@ -316,6 +316,9 @@ pub(crate) enum PortionCommand {
         /// What it is for.
         #[arg(long)]
         description: Option<String>,
+        /// Where its key is kept.
+        #[arg(long, value_enum, default_value_t = Class::Sealed)]
+        class: Class,
     },
     /// The rules that choose portions for what is written.
     #[command(subcommand)]
@@ -328,6 +331,9 @@ pub(crate) enum PortionCommand {
         /// Leave the parts under the versions that they are under.
         #[arg(long)]
         no_rewrap: bool,
+        /// Keep the new version, and those after it, there [default: as before].
+        #[arg(long, value_enum)]
+        class: Option<Class>,
     },
     /// Open nothing with the key, until it is enabled again.
     Disable { name: String },
@@ -348,12 +354,44 @@ pub(crate) enum PortionCommand {
     },
     /// Do not shred it; its key stays disabled.
     Keep { name: String },
+    /// What the sites signed when the portion was shredded; --json prints the file for `verify-receipts`.
+    Receipts {
+        /// Its name while it is being shredded, its key's id ever after.
+        name: String,
+    },
+    /// Check receipts, whether a server runs or not: 0 if they prove a shredding, 1 if not.
+    VerifyReceipts {
+        /// What `receipts --json` printed; - reads it from stdin.
+        file: PathBuf,
+        /// A site's key, from `holdfast site keys` at a time when you trusted it; again for each site. Without any, the
+        /// keys in the file count.
+        #[arg(long, value_name = "KEY")]
+        key: Vec<String>,
+    },
     /// Move what was written before there were portions from its bucket's key to portions.
     Migrate {
         /// Only tell whether that is under way.
         #[arg(long)]
         status: bool,
     },
+}
+
+/// Where the versions of a portion's key are kept.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Class {
+    /// In the metadata, under the tenant's key.
+    Sealed,
+    /// In five shares, one at each site; three give the key, and once three are destroyed no backup does.
+    Quorum,
+}
+
+impl From<Class> for admin::PortionClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Sealed => Self::Sealed,
+            Class::Quorum => Self::Quorum,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -411,6 +449,8 @@ pub(crate) enum Right {
 pub(crate) enum SiteCommand {
     /// State, since when, latency.
     List,
+    /// What the sites sign receipts with, of all times: keep it where the server cannot change it.
+    Keys,
     /// Give the slot of a lost site to the empty one that now stands at its place, and refill it.
     Replace {
         name: String,

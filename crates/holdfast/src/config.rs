@@ -20,6 +20,8 @@ use crate::passphrase;
 const DEFAULT_DATA_DIR: &str = "./holdfast-data";
 /// Names of the sites that `serve` makes without a configuration.
 const DEFAULT_SITES: [&str; COLUMNS] = ["dc1", "dc2", "dc3", "dc4", "dc5"];
+/// Where the epoch keys of sites lie that say no other place: below the data directory.
+const EPOCHS_DIR: &str = "epochs";
 /// An option that ends in this names a file that holds the value.
 const FROM_FILE: &str = "_file";
 
@@ -55,6 +57,7 @@ struct RawSite {
     url: String,
     #[serde(default)]
     options: BTreeMap<String, String>,
+    epochs: Option<PathBuf>,
 }
 
 /// The configuration as it counts.
@@ -89,6 +92,8 @@ pub(crate) struct SiteConfig {
     pub(crate) name: String,
     pub(crate) url: String,
     pub(crate) options: BTreeMap<String, String>,
+    /// The file of the site's epoch keys.
+    pub(crate) epochs: PathBuf,
 }
 
 /// Everything that is wrong with a configuration.
@@ -295,7 +300,8 @@ fn sites(raw: Vec<RawSite>, data_dir: &Path, mistakes: &mut Vec<String>) -> Opti
         if let Err(error) = sites_open(&site) {
             mistakes.push(error);
         }
-        checked.push(SiteConfig { name: site.name, url: site.url, options: site.options });
+        let epochs = site.epochs.unwrap_or_else(|| data_dir.join(EPOCHS_DIR)).join(&site.name);
+        checked.push(SiteConfig { name: site.name, url: site.url, options: site.options, epochs });
     }
     checked.try_into().ok()
 }
@@ -339,7 +345,8 @@ fn default_sites(data_dir: &Path, mistakes: &mut Vec<String>) -> Option<[SiteCon
     let root = std::path::absolute(data_dir).ok()?.join("sites");
     let sites = DEFAULT_SITES.map(|name| {
         let url = url::Url::from_file_path(root.join(name)).map(String::from).unwrap_or_default();
-        SiteConfig { name: name.to_owned(), url, options: BTreeMap::new() }
+        let epochs = data_dir.join(EPOCHS_DIR).join(name);
+        SiteConfig { name: name.to_owned(), url, options: BTreeMap::new(), epochs }
     });
     if sites.iter().any(|site| site.url.is_empty()) {
         mistakes.push(format!("data_dir: {} cannot be written as a file URL", data_dir.display()));

@@ -2,7 +2,7 @@
 
 pub(crate) mod release;
 
-use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, User};
+use admin::{ExposedPart, Group, Portion, PortionClass, PortionDetail, Site, Tenant, User};
 use store::api::{Grant, KeyEntry};
 use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
 
@@ -280,6 +280,13 @@ fn state_of(portion: &Portion, now_ms: u64) -> String {
     }
 }
 
+fn class(class: PortionClass) -> &'static str {
+    match class {
+        PortionClass::Sealed => "sealed",
+        PortionClass::Quorum => "quorum",
+    }
+}
+
 pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
     let rows: Vec<Vec<String>> = portions
         .iter()
@@ -289,6 +296,7 @@ pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
             vec![
                 clean(&portion.name),
                 state_of(portion, now_ms),
+                class(portion.class).to_owned(),
                 portion.version.to_string(),
                 age,
                 by.to_owned(),
@@ -296,16 +304,17 @@ pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
             ]
         })
         .collect();
-    table(&["PORTION", "STATE", "KEY VERSION", "AGE", "MADE BY", "KEY ID"], &rows)
+    table(&["PORTION", "STATE", "CLASS", "KEY VERSION", "AGE", "MADE BY", "KEY ID"], &rows)
 }
 
 pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
     let portion = &found.portion;
     let mut text = format!(
-        "portion   {}\nkey id    {}\nstate     {}\n",
+        "portion   {}\nkey id    {}\nstate     {}\nclass     {}\n",
         clean(&portion.name),
         portion.id,
-        state_of(portion, now_ms)
+        state_of(portion, now_ms),
+        class(portion.class)
     );
     if !portion.description.is_empty() {
         text.push_str(&format!("about     {}\n", clean(&portion.description)));
@@ -323,10 +332,21 @@ pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
         .map(|version| {
             let kms = if version.given_out { "yes" } else { "no" };
             let age = ago(version.created_ms, now_ms);
-            vec![version.version.to_string(), age, version.parts.to_string(), bytes(version.bytes), kms.to_owned()]
+            let shares = version.shares.map_or_else(|| "-".to_owned(), |shares| format!("{shares} of 5"));
+            let number = version.version.to_string();
+            vec![
+                number,
+                age,
+                class(version.class).to_owned(),
+                shares,
+                version.parts.to_string(),
+                bytes(version.bytes),
+                kms.to_owned(),
+            ]
         })
         .collect();
-    text + "\n" + &table(&["VERSION", "AGE", "PARTS, AT MOST", "BYTES, AT MOST", "USED BY KMS API"], &rows)
+    text + "\n"
+        + &table(&["VERSION", "AGE", "CLASS", "SHARES", "PARTS, AT MOST", "BYTES, AT MOST", "USED BY KMS API"], &rows)
 }
 
 pub(crate) fn exposed(part: &ExposedPart) -> String {

@@ -131,6 +131,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     let options = Options {
         language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
+        epochs: Some(config.sites.each_ref().map(|site| site.epochs.clone())),
         gc_grace_ms: config.collect_after_ms,
         lifecycle_day: config.lifecycle_day,
         buffer_bytes: config.body_memory,

@@ -49,7 +49,7 @@ pub struct AuditEvent {
     pub actor: String,
     /// Like `portion:rotate`.
     pub action: &'static str,
-    /// `portion/NAME`, `alias/NAME`, `portion-rules`, `release-policy/NAME`, `approval/ID`, or `user/NAME`.
+    /// `portion/NAME`, `alias/NAME`, `portion-rules`, `release-policy/NAME`, `approval/ID`, `user/NAME`, or `site/NAME`.
     pub resource: String,
     /// How it went.
     pub outcome: AuditOutcome,

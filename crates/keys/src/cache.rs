@@ -160,8 +160,13 @@ impl Caches {
         inner.keys.get(&(account, name)).filter(|(_, at)| fresh(*at, now_ms)).map(|(key, _)| key.clone())
     }
 
-    pub(crate) fn remember_key(&self, account: AccountId, key: PortionKey, at_ms: u64, seen: u64) -> Arc<PortionKey> {
-        let key = Arc::new(key);
+    pub(crate) fn remember_key(
+        &self,
+        account: AccountId,
+        key: Arc<PortionKey>,
+        at_ms: u64,
+        seen: u64,
+    ) -> Arc<PortionKey> {
         let mut inner = self.0.lock();
         if inner.generation == seen {
             insert(&mut inner.keys, (account, key.name()), (key.clone(), at_ms));

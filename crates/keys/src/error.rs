@@ -50,6 +50,35 @@ pub enum PortionError {
     /// A bound on grants is reached.
     #[error("{0}; retire or revoke some")]
     TooManyGrants(&'static str),
+    /// The key is in shares, and too few of them are within reach.
+    #[error(
+        "the key of portion {name} is not to be had now: of the {need} shares that it takes, {have} came ({why}); \
+         `holdfast site list` tells which sites are away"
+    )]
+    KeyUnavailable {
+        /// The portion.
+        name: String,
+        /// Shares that came.
+        have: usize,
+        /// Shares that it takes.
+        need: usize,
+        /// What became of the others.
+        why: String,
+    },
+    /// Too few sites have destroyed their shares of what is to be shredded.
+    #[error(
+        "portion {name} is not shredded yet: {have} of the {need} sites that it takes have destroyed their shares ({why})"
+    )]
+    SharesLeft {
+        /// The portion.
+        name: String,
+        /// Sites that did.
+        have: usize,
+        /// Sites that it takes.
+        need: usize,
+        /// What became of the others.
+        why: String,
+    },
     /// Something asked for is not valid.
     #[error("{0}")]
     Invalid(&'static str),
@@ -116,7 +145,7 @@ impl Classify for PortionError {
             Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::Contended => ErrorKind::Conflict,
             Self::Disabled(_) | Self::PendingShred { .. } | Self::Shredded(_) | Self::OtherKey => ErrorKind::Denied,
             Self::Invalid(_) | Self::Ciphertext | Self::Rules(_) => ErrorKind::Invalid,
-            Self::Unrecorded { .. } => ErrorKind::Unavailable,
+            Self::Unrecorded { .. } | Self::KeyUnavailable { .. } | Self::SharesLeft { .. } => ErrorKind::Unavailable,
             Self::Key(error) => error.kind(),
             Self::Meta(error) => error.kind(),
             Self::Commit(error) => error.kind(),

@@ -104,6 +104,10 @@ impl Portions {
             && left >= bytes
             && now < until_ms
         {
+            // Who holds shares is asked again with every lease.
+            if newest.shares.is_some() {
+                self.to_open(account, name).await?;
+            }
             self.caches.renew(name, now, until_ms, seen);
             return Ok(());
         }
@@ -115,13 +119,13 @@ impl Portions {
         let taken = (block * BLOCK_BYTES).max(bytes).min(room.1);
         newest.parts += parts;
         newest.bytes += taken;
+        let key = self.opened(account, name, &record.name, &newest).await?;
         let batch = Batch {
             // The portion's row as well: none is sealed under a key that was disabled meanwhile.
             checks: vec![Check::Is(row_key.clone(), newest_version), Check::Is(key::portion_key(account, id), version)],
             writes: vec![Write::Put(row_key, newest.encode())],
         };
         self.commit_once(batch).await?;
-        let key = Arc::new(self.tenant_key(account).await?.portion_key(name, &newest.wrapped)?);
         let slot = Slot { key, parts, bytes: taken, block, at_ms: now, until_ms };
         self.caches.remember_room(id, slot, seen);
         Ok(())
@@ -160,8 +164,26 @@ impl Portions {
         open_state(&portion)?;
         let gone = || PortionError::NoSuchVersion { name: portion.name.clone(), version: name.version };
         let stored = PortionKeyRecord::decode(&version.ok_or_else(gone)?.value)?;
-        let key = self.tenant_key(account).await?.portion_key(name, &stored.wrapped)?;
+        let key = self.opened(account, name, &portion.name, &stored).await?;
         Ok(self.caches.remember_key(account, key, now, seen))
+    }
+
+    /// A version of a portion's key from its record and, where it is in shares, from the sites.
+    async fn opened(
+        &self,
+        account: AccountId,
+        name: KeyName,
+        portion: &str,
+        stored: &PortionKeyRecord,
+    ) -> Result<Arc<PortionKey>, PortionError> {
+        let tenant = self.tenant_key(account).await?;
+        let Some(shares) = &stored.shares else { return Ok(Arc::new(tenant.portion_key(name, &stored.wrapped)?)) };
+        let quorum = self.quorum()?;
+        let _one_at_a_time = quorum.queue(name, portion).await?;
+        if let Some(key) = self.caches.key(account, name, self.now_ms()) {
+            return Ok(key);
+        }
+        Ok(Arc::new(quorum.open(&tenant, name, portion, shares).await?))
     }
 
     /// The newest version of a portion's key, marked as one that seals what others keep.

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use base::{AccountId, PortionId};
 use bytes::Bytes;
 use meta::record::{
-    DenialReason, DenialRecord, Matter, PortionRecord, Record, ReleasedRecord, SpentRecord, TenantRecord, key,
+    DenialReason, DenialRecord, Matter, PortionClass, PortionRecord, Record, ReleasedRecord, SpentRecord, TenantRecord,
+    key,
 };
 use meta::{Batch, Check, Row, Write};
 use release::{Action, Circumstances, Decision, Outcome, Policies, Portion as Asked, Question, Terms};
@@ -290,7 +291,8 @@ impl Portions {
             Some(address) => event.with("address", address),
             None => event,
         };
-        if terms.record_first {
+        // What is in shares is what nobody may have unrecorded.
+        if terms.record_first || read.portion.class == PortionClass::Quorum {
             self.announce(event).await?;
             return self.commit_once(batch).await;
         }
@@ -355,8 +357,11 @@ fn put(batch: &mut Batch, row_key: meta::Key, version: Option<meta::Version>, va
 }
 
 /// How policies know a portion's class.
-pub(crate) fn class_of(_: &PortionRecord) -> &'static str {
-    "sealed"
+fn class_of(record: &PortionRecord) -> &'static str {
+    match record.class {
+        PortionClass::Sealed => "sealed",
+        PortionClass::Quorum => "quorum",
+    }
 }
 
 fn why(decision: &Decision) -> String {

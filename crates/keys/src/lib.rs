@@ -12,6 +12,7 @@ mod keep;
 mod kms;
 mod lease;
 mod portions;
+pub mod quorum;
 mod root;
 pub mod rules;
 mod tenant;
@@ -35,9 +36,10 @@ pub use error::PortionError;
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
 pub use lease::{Answer, Approval, Ask, Caller, Denial, Holder, Lease, Refusal, Standing, Who};
+pub use meta::record::PortionClass;
 pub use portions::{
     Alias, Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, KeyVersion, NewGrant, NewPortion,
-    Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, dashed, parse_id,
+    Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, Tended, dashed, parse_id,
 };
 pub use root::{
     Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile, RootKey, Seal, SealError,

@@ -3,14 +3,18 @@
 mod alias;
 mod chosen;
 mod grant;
+mod receipts;
 mod rewrap;
 mod state;
+mod tend;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{AccountId, Doors, PortionId};
-use meta::record::{AliasRecord, Begun, Maker, PortionKeyRecord, PortionRecord, PortionState, Record, key};
+use meta::record::{
+    AliasRecord, Begun, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, Record, key,
+};
 use meta::{Batch, Check, CommitError, Engine, Range, Version, Write, each_row};
 use release::{Language, NoLanguage};
 
@@ -18,11 +22,13 @@ use crate::Keyring;
 use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
+use crate::quorum::Quorum;
 use crate::rules::PORTION_NAME_MAX;
 use crate::wrap::KeyName;
 
 pub use grant::{Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, NewGrant};
 pub(crate) use state::open_state;
+pub use tend::Tended;
 
 /// Days after which a key gets a new version though no cap is reached.
 pub const ROTATION_DAYS: u32 = 30;
@@ -48,6 +54,8 @@ pub struct Portions {
     pub(crate) ring: Arc<Keyring>,
     pub(crate) caches: Arc<Caches>,
     pub(crate) auditor: Option<Arc<dyn Auditor>>,
+    /// The sites, where they hold shares of keys.
+    pub(crate) quorum: Option<Arc<Quorum>>,
     /// In whose name changes are made; the server's own where none is known.
     pub(crate) actor: Option<Arc<str>>,
     /// What release policies are written in.
@@ -81,6 +89,8 @@ pub struct NewPortion {
     pub description: String,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// Where the versions of its key are kept.
+    pub class: PortionClass,
 }
 
 /// A version of a portion's key, as it stands.
@@ -98,6 +108,8 @@ pub struct KeyVersion {
     pub given_out: bool,
     /// What made it.
     pub begun: Begun,
+    /// Where it is kept.
+    pub class: PortionClass,
 }
 
 /// A name for a portion's key.
@@ -134,6 +146,7 @@ impl Portions {
             ring,
             caches: Arc::default(),
             auditor: None,
+            quorum: None,
             actor: None,
             caller: None,
             language: Arc::new(NoLanguage),
@@ -144,6 +157,20 @@ impl Portions {
     #[must_use]
     pub fn speaking(self, language: Arc<dyn Language>) -> Self {
         Self { language, ..self }
+    }
+
+    /// The same, with sites that hold shares: keys of class quorum can be had.
+    #[must_use]
+    pub fn with_quorum(self, quorum: Arc<Quorum>) -> Self {
+        Self { quorum: Some(quorum), ..self }
+    }
+
+    /// The sites that hold shares.
+    ///
+    /// # Errors
+    /// [`PortionError::Invalid`] where none do.
+    pub(crate) fn quorum(&self) -> Result<&Arc<Quorum>, PortionError> {
+        self.quorum.as_ref().ok_or(PortionError::Invalid("there are no sites here that hold shares of keys"))
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -176,8 +203,10 @@ impl Portions {
             description: new.description,
             tags: new.tags,
             rotation_days: ROTATION_DAYS,
+            class: new.class,
         };
-        let first = self.fresh_key(account, KeyName { portion: id, version: 1 }, Begun::First).await?;
+        let name = KeyName { portion: id, version: 1 };
+        let first = self.fresh_key(account, name, &record, Begun::First).await?;
         let name_key = key::portion_name_key(account, &record.name);
         let batch = Batch {
             checks: vec![Check::Absent(name_key.clone())],
@@ -191,7 +220,8 @@ impl Portions {
             Ok(()) => {
                 let made_by = if record.made_by == Maker::Rule { "rule" } else { "customer" };
                 let event = self.event_of(account, "portion:create", id, &record.name);
-                self.tell(event.with("made_by", made_by)).await;
+                let event = event.with("made_by", made_by);
+                self.tell(if new.class == PortionClass::Quorum { event.with("class", "quorum") } else { event }).await;
                 Ok(Portion { id, record })
             }
             Err(CommitError::Failed { .. }) => Err(PortionError::Exists(record.name)),
@@ -204,18 +234,37 @@ impl Portions {
         &self,
         account: AccountId,
         name: KeyName,
+        of: &PortionRecord,
         begun: Begun,
     ) -> Result<PortionKeyRecord, PortionError> {
         let tenant = self.tenant_key(account).await?;
-        let (_, wrapped) = tenant.new_portion_key(name, self.doors.rng.as_ref())?;
-        Ok(PortionKeyRecord { created_ms: self.now_ms(), wrapped, parts: 0, bytes: 0, given_out: false, begun })
+        let rng = self.doors.rng.as_ref();
+        let (wrapped, shares) = match of.class {
+            PortionClass::Sealed => (tenant.new_portion_key(name, rng)?.1, None),
+            PortionClass::Quorum => (Vec::new(), Some(self.quorum()?.make(&tenant, name, &of.name, rng).await?)),
+        };
+        let created_ms = self.now_ms();
+        Ok(PortionKeyRecord { created_ms, wrapped, parts: 0, bytes: 0, given_out: false, begun, shares })
     }
 
-    /// The portion of this name, made if there is none.
+    /// The portion of this name, made with a key of class sealed if there is none.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn named(&self, account: AccountId, name: &str) -> Result<PortionId, PortionError> {
+        self.named_as(account, name, PortionClass::Sealed).await
+    }
+
+    /// The portion of this name, made with a key of this class if there is none.
+    ///
+    /// # Errors
+    /// [`PortionError::KeyUnavailable`], or a metadata error.
+    pub async fn named_as(
+        &self,
+        account: AccountId,
+        name: &str,
+        class: PortionClass,
+    ) -> Result<PortionId, PortionError> {
         if let Some(id) = self.caches.named(account, name) {
             return Ok(id);
         }
@@ -223,7 +272,7 @@ impl Portions {
         let id = match self.find_name(account, name).await? {
             Some(id) => id,
             None => {
-                let new = NewPortion { name: Some(name.to_owned()), ..NewPortion::default() };
+                let new = NewPortion { name: Some(name.to_owned()), class, ..NewPortion::default() };
                 match self.create(account, new, Maker::Rule).await {
                     Ok(portion) => portion.id,
                     Err(PortionError::Exists(_)) => {
@@ -326,9 +375,10 @@ impl Portions {
         let mut versions = Vec::new();
         each_row(self.meta.as_ref(), key::key_versions(id), |row_key, row| {
             let Some(version) = key::key_version_of(row_key) else { return Ok(()) };
-            let PortionKeyRecord { created_ms, parts, bytes, given_out, begun, .. } =
+            let PortionKeyRecord { created_ms, parts, bytes, given_out, begun, shares, .. } =
                 PortionKeyRecord::decode(&row.value)?;
-            versions.push(KeyVersion { version, created_ms, parts, bytes, given_out, begun });
+            let class = if shares.is_some() { PortionClass::Quorum } else { PortionClass::Sealed };
+            versions.push(KeyVersion { version, created_ms, parts, bytes, given_out, begun, class });
             Ok::<_, PortionError>(())
         })
         .await?;

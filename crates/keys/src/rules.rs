@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
+use meta::record::PortionClass;
 use serde::{Deserialize, Serialize};
 
 use crate::portions::is_reserved;
@@ -55,6 +56,9 @@ pub struct Choice {
     pub portion: String,
     /// The rule that matched, from 1; `None`: none did.
     pub rule: Option<usize>,
+    /// What the portion's key is like if the portion is made now.
+    #[serde(default)]
+    pub class: PortionClass,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +77,8 @@ struct RawRule {
     tags: BTreeMap<String, String>,
     content_type: Option<String>,
     portion: String,
+    #[serde(default)]
+    class: PortionClass,
 }
 
 /// Rules in their order.
@@ -86,6 +92,7 @@ struct Rule {
     tags: BTreeMap<String, String>,
     content_type: Option<String>,
     portion: Vec<Piece>,
+    class: PortionClass,
 }
 
 /// Of a prefix: text, or a name for what stands there up to the next `/`. Of a portion's name:
@@ -98,7 +105,7 @@ enum Piece {
 
 impl Rules {
     /// Reads a document: `{"rules": [{"bucket": "app-*", "prefix": "users/{id}/", "tags": {"class": "secret"},
-    /// "content_type": "image/*", "portion": "users/{id}"}]}`. `*` stands for any text in `bucket`, `content_type` and
+    /// "content_type": "image/*", "portion": "users/{id}", "class": "quorum"}]}`. `*` stands for any text in `bucket`, `content_type` and
     /// the values of `tags`.
     ///
     /// # Errors
@@ -122,9 +129,11 @@ impl Rules {
     /// The portion of an object that is written.
     pub fn choose(&self, subject: &Subject<'_>) -> Choice {
         let found = self.0.iter().enumerate().find_map(|(index, rule)| {
-            Some(Choice { portion: bounded(rule.portion_of(subject)?), rule: Some(index + 1) })
+            let portion = bounded(rule.portion_of(subject)?);
+            Some(Choice { portion, rule: Some(index + 1), class: rule.class })
         });
-        found.unwrap_or_else(|| Choice { portion: DEFAULT_PORTION.replace("{bucket}", subject.bucket), rule: None })
+        let default = || DEFAULT_PORTION.replace("{bucket}", subject.bucket);
+        found.unwrap_or_else(|| Choice { portion: default(), rule: None, class: PortionClass::Sealed })
     }
 }
 
@@ -177,7 +186,7 @@ fn compile(raw: RawRule) -> Result<Rule, String> {
     if portion.is_empty() || raw.portion.len() > PORTION_NAME_MAX {
         return Err(format!("the portion's name has 1 to {PORTION_NAME_MAX} bytes"));
     }
-    Ok(Rule { bucket: raw.bucket, prefix, tags: raw.tags, content_type: raw.content_type, portion })
+    Ok(Rule { bucket: raw.bucket, prefix, tags: raw.tags, content_type: raw.content_type, portion, class: raw.class })
 }
 
 fn pieces(source: &str) -> Result<Vec<Piece>, String> {
@@ -323,6 +332,7 @@ mod tests {
             (r#"{"rules": [{"prefix": "{a b}/", "portion": "x"}]}"#, "rule 1: a name in braces"),
             (r#"{"rules": [{"portion": ""}]}"#, "rule 1: the portion's name has"),
             (r#"{"rules": [{"portion": "x", "prefixes": "y"}]}"#, "unknown field"),
+            (r#"{"rules": [{"portion": "x", "class": "open"}]}"#, "unknown variant"),
             (r#"{"rules": {}}"#, "the rules are not valid"),
             ("", "the rules are not valid"),
         ];

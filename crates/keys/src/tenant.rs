@@ -1,8 +1,10 @@
 //! A tenant's key, which wraps the keys of its portions, and is wrapped by the root key.
 
 use base::{AccountId, Rng};
-use envelope::Kek;
+use envelope::{Kek, Point, open_small, seal_small};
+use zeroize::Zeroizing;
 
+use crate::quorum::ShareName;
 use crate::wrap::{KeyName, PortionKey};
 use crate::{KeyError, Keyring, wrapped_key};
 
@@ -53,6 +55,39 @@ impl TenantKey {
         Ok(PortionKey::new(name, kek))
     }
 
+    /// Seals a share of a version of a portion's key for the site with the point's number.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub(crate) fn seal_share(&self, name: &ShareName, point: &Point, rng: &dyn Rng) -> Result<Vec<u8>, KeyError> {
+        Ok(seal_small(&self.kek, &self.share_context(name, point.number()), point.value(), rng)?)
+    }
+
+    /// Opens what [`Self::seal_share`] sealed.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] for a share of another key, set or site, or one that is damaged.
+    pub(crate) fn open_share(&self, name: &ShareName, number: u8, sealed: &[u8]) -> Result<Point, KeyError> {
+        let plain = open_small(&self.kek, &self.share_context(name, number), sealed)?;
+        let mut value = Zeroizing::new([0; 32]);
+        if plain.len() != value.len() {
+            return Err(KeyError::Wrong(envelope::EnvelopeError::Refused));
+        }
+        value.copy_from_slice(&plain);
+        Ok(Point::new(number, value))
+    }
+
+    fn share_context(&self, name: &ShareName, number: u8) -> Vec<u8> {
+        [b"share/1".as_slice(), &self.quorum_context(name)[8..], &[number]].concat()
+    }
+
+    /// What the verifier of a key in shares is for.
+    pub(crate) fn quorum_context(&self, name: &ShareName) -> Vec<u8> {
+        let (portion, version) = (name.key.portion, name.key.version);
+        [b"quorum/1".as_slice(), &self.account.to_bytes(), portion.as_bytes(), &version.to_be_bytes(), &name.set]
+            .concat()
+    }
+
     fn portion_context(&self, name: KeyName) -> Vec<u8> {
         [b"portion/1".as_slice(), &self.account.to_bytes(), name.portion.as_bytes(), &name.version.to_be_bytes()]
             .concat()
@@ -83,5 +118,34 @@ mod tests {
         assert!(tenant.portion_key(KeyName { version: 2, ..name }, &wrapped).is_err());
         let (other, _) = ring.new_tenant_key(AccountId::DEFAULT, &rng).unwrap();
         assert!(other.portion_key(name, &wrapped).is_err());
+    }
+
+    /// The vector of `docs/spec/quorum.md`.
+    #[test]
+    fn the_verifier_is_the_specified_one() {
+        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::from_bytes([9; 32]) };
+        let portion = PortionId::from_bytes(std::array::from_fn(|i| 0x40 + i as u8));
+        let name = ShareName { key: KeyName { portion, version: 1 }, set: std::array::from_fn(|i| 0x50 + i as u8) };
+        let key = Kek::from_bytes(std::array::from_fn(|i| i as u8));
+        let verifier = key.verifier(&tenant.quorum_context(&name)).unwrap();
+        assert_eq!(hex::encode(verifier), "c39c6af9149366cf9605b84938e5f88135e23c172ce5bca6d1e9e784d915e803");
+    }
+
+    #[test]
+    fn a_share_opens_in_its_place_only() {
+        let rng = SeededRng::new(4);
+        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::generate(&rng) };
+        let key = KeyName { portion: PortionId::random(&rng), version: 1 };
+        let name = ShareName { key, set: [1; 16] };
+        let point = Point::new(2, Zeroizing::new([7; 32]));
+        let sealed = tenant.seal_share(&name, &point, &rng).unwrap();
+        assert_eq!(sealed.len(), crate::quorum::SHARE_LEN);
+        assert_eq!(tenant.open_share(&name, 2, &sealed).unwrap().value(), &[7; 32]);
+        let other = TenantKey { account: AccountId::random(&rng), kek: Kek::generate(&rng) };
+        assert!(other.open_share(&name, 2, &sealed).is_err());
+        assert!(tenant.open_share(&name, 3, &sealed).is_err());
+        assert!(tenant.open_share(&ShareName { set: [2; 16], ..name }, 2, &sealed).is_err());
+        let next = ShareName { key: KeyName { version: 2, ..key }, ..name };
+        assert!(tenant.open_share(&next, 2, &sealed).is_err());
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::health::{Health, P95, ProbeResult, SiteState};
-use crate::{MARKER, Marker, Memory, Site, SiteError, read_marker};
+use crate::{Entry, MARKER, Marker, Memory, Site, SiteError, read_marker};
 
 /// Columns of one stripe that one site may hold. Two, so that with two sites down (2+2+1) the
 /// loss of a third still leaves three columns.
@@ -287,6 +287,21 @@ impl Pool {
     pub async fn delete(&self, slot: u8, name: &str) -> Result<(), SiteError> {
         self.require_readable(slot)?;
         self.bounded(slot, self.member(slot).spec.site.delete(name)).await
+    }
+
+    /// Names at one site, as [`Site::list`] tells them, within the deadline.
+    ///
+    /// # Errors
+    /// [`SiteError`]; the site's health is told.
+    pub async fn list(
+        &self,
+        slot: u8,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, SiteError> {
+        self.require_readable(slot)?;
+        self.bounded(slot, self.member(slot).spec.site.list(prefix, after, limit)).await
     }
 
     fn require_readable(&self, slot: u8) -> Result<(), SiteError> {

@@ -120,7 +120,7 @@ impl Store {
         let content_type = headers.get("content-type").map_or("", String::as_str);
         let rules = self.0.portions.chosen_by(self.account()).await?;
         let choice = rules.choose(&Subject { bucket: place.name, key: place.key, tags, content_type });
-        Ok(Under::Portion(self.0.portions.named(self.account(), &choice.portion).await?))
+        Ok(Under::Portion(self.0.portions.named_as(self.account(), &choice.portion, choice.class).await?))
     }
 
     async fn state_of(&self, bucket: &BucketRecord) -> Result<BucketState, Error> {

@@ -31,6 +31,7 @@ mod put;
 mod read;
 mod sealed;
 mod session;
+mod shares;
 mod status;
 mod store;
 mod tenant;

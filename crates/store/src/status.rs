@@ -340,7 +340,10 @@ impl Store {
             })
             .await?;
         write_marker(site.as_ref(), &marker).await?;
-        self.0.pool.expect(slot, marker);
+        self.0.pool.expect(slot, marker.clone());
+        self.settle_shares(marker).await;
+        self.0.portions.record_site_keys().await?;
+        self.0.quorum.wake();
         *self.0.workers.repair.resync_total.lock() = self.count(key::blobs()).await?;
         self.0.pool.probe_all().await;
         self.0.workers.wake_repair.notify_one();

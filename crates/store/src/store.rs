@@ -1,10 +1,12 @@
 //! The store itself: what it holds, how it starts and stops.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::limits::COLUMNS;
 use base::{AccountId, BucketId, Doors};
+use keys::quorum::{Bounds, Quorum, ShareHolder, SiteShares};
 use keys::{Keyring, Portions};
 use meta::record::{Record, SiteRecord, key};
 use meta::{Batch, Check, Engine, Row, Version, Write};
@@ -23,6 +25,7 @@ use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
 use crate::pin::Pins;
 use crate::principal::{Identity, Principal};
+use crate::shares;
 use crate::worker::Workers;
 
 /// How the store behaves.
@@ -40,6 +43,9 @@ pub struct Options {
     pub events: EventOptions,
     /// What release policies are written in.
     pub language: Arc<dyn Language>,
+    /// Files of the sites' epoch keys, in the order of their slots; without them they live in memory only, and with them the
+    /// portions of class quorum.
+    pub epochs: Option<[PathBuf; COLUMNS]>,
     /// Whom changes of portions are told.
     pub auditor: Option<Arc<dyn keys::Auditor>>,
     /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
@@ -57,6 +63,7 @@ impl Options {
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
             language: Arc::new(NoLanguage),
+            epochs: None,
             auditor: None,
             background: true,
         }
@@ -73,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) portions: Portions,
+    pub(crate) shares: [Arc<SiteShares>; COLUMNS],
+    pub(crate) quorum: Arc<Quorum>,
     pub(crate) root: (String, String),
     pub(crate) root_principal: Principal,
     pub(crate) options: Options,
@@ -112,10 +121,17 @@ impl Store {
         outbox.restore(meta.as_ref()).await?;
         let meta: Arc<dyn Engine> = Arc::new(Watched { engine: meta, outbox: outbox.clone() });
         let keys = Arc::new(keys);
+        let shares = shares::holders(&pool, &options);
+        let holders = shares.each_ref().map(|holder| holder.clone() as Arc<dyn ShareHolder>);
+        let quorum = Arc::new(Quorum::new(holders, Bounds::default()));
+        let portions = Portions::new(meta.clone(), keys.clone(), options.doors.clone());
         let inner = Inner {
-            portions: Portions::new(meta.clone(), keys.clone(), options.doors.clone())
+            portions: portions
                 .audited(options.auditor.clone())
-                .speaking(options.language.clone()),
+                .speaking(options.language.clone())
+                .with_quorum(quorum.clone()),
+            shares,
+            quorum,
             meta,
             outbox,
             pool,
@@ -137,6 +153,7 @@ impl Store {
         let store = Self(Arc::new(inner), Arc::new(Origin::itself(Cause::Request)), AccountId::DEFAULT);
         store.check_markers().await?;
         store.0.pool.probe_all().await;
+        store.0.portions.record_site_keys().await?;
         if store.0.options.background {
             store.spawn_workers();
         }
@@ -185,7 +202,8 @@ impl Store {
                 Some((record, _)) => self.marker(slot, &record),
                 None => self.adopt_site(slot).await?,
             };
-            self.0.pool.expect(slot, marker);
+            self.0.pool.expect(slot, marker.clone());
+            self.settle_shares(marker).await;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use base::{Rng, SeededRng};
 use proptest::prelude::*;
 
 use super::*;
+use crate::points::{invert, multiply};
 
 /// Gives the bytes that it was made with, in order.
 struct Drawn(Mutex<Vec<u8>>);

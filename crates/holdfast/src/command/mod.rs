@@ -7,6 +7,7 @@ pub(crate) mod group;
 pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod portion;
+pub(crate) mod receipts;
 pub(crate) mod release;
 pub(crate) mod release_policy;
 pub(crate) mod root;

@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use admin::client::Client;
 use admin::{
-    Done, ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rotate,
-    RulesDocument, SetPortion, TestRules,
+    Done, ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionClass, PortionDetail, PortionPage,
+    ReceiptFile, Rotate, RulesDocument, SetPortion, TestRules,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{AdminArgs, ExposureArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
-use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, release, say};
+use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, receipts, release, say};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
 pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Result<Exit, Failure> {
+    if let PortionCommand::VerifyReceipts { file, key } = &args.command {
+        // Needs no server, and no credentials.
+        return receipts::verify(file, key, json);
+    }
     let client = client(admin)?;
     let tenant = &args.tenant;
     let at = |name: &str, what: &str| path(tenant, &["portions", name, what]);
@@ -24,8 +28,8 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
             let portions = all(&client, tenant).await?;
             print(&portions, json, |portions| render::portions(portions, now_ms()))?;
         }
-        PortionCommand::Create { name, description } => {
-            let new = MakePortion { name, description: description.unwrap_or_default() };
+        PortionCommand::Create { name, description, class } => {
+            let new = MakePortion { name, description: description.unwrap_or_default(), class: class.into() };
             let made: Portion = client.call("POST", &path(tenant, &["portions"]), Some(&new)).await?;
             print(&made, json, one)?;
         }
@@ -48,16 +52,27 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
                     render::clean(&name)
                 )));
             }
+            let found: PortionDetail = client.call("GET", &path(tenant, &["portions", &name]), NOTHING).await?;
             set(&client, &at(&name, "state"), SetPortion::Shred(days), json).await?;
-            eprintln!("a backup of meta/ from before, with the root key, brings the key back: end those backups too");
+            if found.versions.iter().any(|version| version.class == PortionClass::Sealed) {
+                eprintln!(
+                    "a backup of meta/ from before, with the root key, brings the key back: end those backups too"
+                );
+            }
+            eprintln!("`holdfast portion receipts {}` proves it once it is done", found.portion.id);
         }
-        PortionCommand::Rotate { name, no_rewrap } => {
-            let rotate = Rotate { rewrap: !no_rewrap };
+        PortionCommand::Rotate { name, no_rewrap, class } => {
+            let rotate = Rotate { rewrap: !no_rewrap, class: class.map(Into::into) };
             let rotated: Portion = client.call("POST", &at(&name, "rotate"), Some(&rotate)).await?;
             print(&rotated, json, one)?;
         }
         PortionCommand::Exposure(args) => exposures(&client, tenant, args, json).await?,
         PortionCommand::Rules(command) => return rules(&client, tenant, command, json).await,
+        PortionCommand::Receipts { name } => {
+            let file: ReceiptFile = client.call("GET", &at(&name, "receipts"), NOTHING).await?;
+            print(&file, json, receipts::text)?;
+        }
+        PortionCommand::VerifyReceipts { .. } => {}
         PortionCommand::Migrate { status } => {
             let method = if status { "GET" } else { "POST" };
             let told: Migration = client.call(method, &path(tenant, &["portion-migration"]), NOTHING).await?;

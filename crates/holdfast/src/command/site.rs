@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use admin::client::Client;
-use admin::{Done, SiteList};
+use admin::{Done, SiteKey, SiteList};
 
 use crate::cli::{AdminArgs, SiteCommand};
 use crate::command::{NOTHING, bar, client, now_ms, print, segment};
@@ -16,6 +16,11 @@ pub(crate) async fn run(admin: &AdminArgs, command: SiteCommand, json: bool) -> 
         SiteCommand::List => {
             let sites: SiteList = client.call("GET", "/v1/sites", NOTHING).await?;
             print(&sites, json, |sites| render::sites(sites, now_ms()))?;
+        }
+        SiteCommand::Keys => {
+            let keys: Vec<SiteKey> = client.call("GET", "/v1/site-keys", NOTHING).await?;
+            let text = |keys: &Vec<SiteKey>| keys.iter().map(|key| format!("{}\n", key.key)).collect();
+            print(&keys, json, text)?;
         }
         SiteCommand::Replace { name, force, no_wait } => {
             let path = format!("/v1/sites/{}/replace?force={force}", segment(&name));

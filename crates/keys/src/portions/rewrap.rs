@@ -1,7 +1,7 @@
 //! Versions of a portion's key: begun, emptied by re-wrapping, closed, ended.
 
 use base::{AccountId, PortionId};
-use meta::record::{Begun, PortionKeyRecord, PortionRecord, Record, RewrapRecord, key};
+use meta::record::{Begun, PortionClass, PortionKeyRecord, PortionRecord, Record, RewrapRecord, key};
 use meta::{Batch, Check, CommitError, Range, Version, Write};
 
 use super::state::open_state;
@@ -16,9 +16,24 @@ impl Portions {
     /// # Errors
     /// [`PortionError::NoSuchPortion`], the state that forbids it, or a metadata error.
     pub async fn rotate(&self, account: AccountId, id: PortionId, rewrap: bool) -> Result<Portion, PortionError> {
+        self.rotate_as(account, id, rewrap, None).await
+    }
+
+    /// The same, with versions of another class from the new one on.
+    ///
+    /// # Errors
+    /// As [`Self::rotate`]; [`PortionError::KeyUnavailable`].
+    pub async fn rotate_as(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        rewrap: bool,
+        class: Option<PortionClass>,
+    ) -> Result<Portion, PortionError> {
         for _ in 0..ATTEMPTS {
-            let (record, version) = self.row(account, id).await?;
+            let (mut record, version) = self.row(account, id).await?;
             open_state(&record)?;
+            record.class = class.unwrap_or(record.class);
             let (record, mut batch) = self.next_version(account, id, record, version, Begun::OnDemand).await?;
             if rewrap {
                 let work = RewrapRecord { below: record.version, since_ms: self.now_ms(), is_clean: false };
@@ -28,7 +43,13 @@ impl Portions {
                 Ok(()) => {
                     self.caches.forget(id);
                     let event = self.event_of(account, "portion:rotate", id, &record.name);
-                    self.tell(event.with("version", record.version).with("rewrap", rewrap)).await;
+                    let event = event.with("version", record.version).with("rewrap", rewrap);
+                    let word = match class {
+                        Some(PortionClass::Quorum) => Some("quorum"),
+                        Some(PortionClass::Sealed) => Some("sealed"),
+                        None => None,
+                    };
+                    self.tell(word.map_or(event.clone(), |word| event.with("class", word))).await;
                     return Ok(Portion { id, record });
                 }
                 Err(CommitError::Failed { .. }) => {}
@@ -49,7 +70,8 @@ impl Portions {
     ) -> Result<(PortionRecord, Batch), PortionError> {
         let next = record.version.checked_add(1).ok_or(KeyError::Wrong(envelope::EnvelopeError::Refused))?;
         let record = PortionRecord { version: next, ..record };
-        let fresh = self.fresh_key(account, KeyName { portion: id, version: next }, begun).await?;
+        let name = KeyName { portion: id, version: next };
+        let fresh = self.fresh_key(account, name, &record, begun).await?;
         let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, next));
         let batch = Batch {
             checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
@@ -152,6 +174,10 @@ impl Portions {
                     Err(error) => return Err(error),
                 }
             }
+        }
+        // Shares of what is gone are to go as well.
+        if let Some(quorum) = &self.quorum {
+            quorum.wake();
         }
         // Last: what a crash left undone before it is taken up again.
         let row_key = key::rewrap_key(account, id);

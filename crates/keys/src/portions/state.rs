@@ -10,7 +10,7 @@ use super::{
 use crate::error::PortionError;
 
 impl Portions {
-    /// Changes what is recorded of a portion, but neither its state nor its version.
+    /// Changes what is recorded of a portion, but neither its state nor its version and class.
     ///
     /// # Errors
     /// [`PortionError::NoSuchPortion`], what `change` returns, or a metadata error.
@@ -21,9 +21,9 @@ impl Portions {
         change: impl Fn(&mut PortionRecord) -> Result<(), PortionError>,
     ) -> Result<Portion, PortionError> {
         let described = self.update(account, id, |record| {
-            let (state, version) = (record.state, record.version);
+            let (state, version, class) = (record.state, record.version, record.class);
             change(record)?;
-            (record.state, record.version) = (state, version);
+            (record.state, record.version, record.class) = (state, version, class);
             check_description(&record.description)?;
             check_tags(&record.tags)?;
             if record.rotation_days > ROTATION_DAYS_MAX {
@@ -88,7 +88,7 @@ impl Portions {
     /// Destroys the keys of a portion whose time has come; `false` when it has not.
     ///
     /// # Errors
-    /// [`PortionError::Unrecorded`] before anything is destroyed, or a metadata error.
+    /// [`PortionError::Unrecorded`] before anything is destroyed, [`PortionError::SharesLeft`], or a metadata error.
     pub async fn shred(&self, account: AccountId, id: PortionId) -> Result<bool, PortionError> {
         let now = self.now_ms();
         let (record, version) = self.row(account, id).await?;
@@ -97,8 +97,13 @@ impl Portions {
             _ => return Ok(false),
         }
         let event = |action| self.event_of(account, action, id, &record.name);
-        self.announce(event("portion:shredding")).await?;
+        // Once, however often sites must be waited for.
+        if !self.is_dying(account, id).await? {
+            self.announce(event("portion:shredding")).await?;
+        }
         let told = event("portion:shredded").with("versions", record.version);
+        let sealed = self.sealed_versions(id).await?;
+        let in_shares = self.destroy_shares(account, id, &record.name, version).await?;
         // The key rows first, then grants and aliases, in steps, since there may be many; the state last, so that a
         // crash half-way is a portion that is still to be shredded.
         loop {
@@ -113,6 +118,7 @@ impl Portions {
         }
         self.shred_grants(account, id, version).await?;
         self.shred_aliases(account, id, version).await?;
+        let record_name = record.name.clone();
         let shredded = PortionRecord { state: PortionState::Shredded(now), ..record };
         let row_key = key::portion_key(account, id);
         let batch = Batch {
@@ -124,9 +130,15 @@ impl Portions {
             ],
         };
         self.commit_once(batch).await?;
+        if let Some(quorum) = self.quorum.as_ref().filter(|_| in_shares) {
+            quorum.wake();
+        }
         self.caches.forget(id);
         self.caches.forget_names();
         self.tell(told).await;
+        if !sealed.is_empty() {
+            self.attest_rows(account, id, &record_name, &sealed, now).await?;
+        }
         Ok(true)
     }
 

@@ -91,7 +91,7 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     if !tags.is_empty() {
         call.may("kms:TagResource", "*", &values)?;
     }
-    let new = NewPortion { name: None, description: input.description, tags };
+    let new = NewPortion { description: input.description, tags, ..NewPortion::default() };
     let made = call.portions().create(call.account(), new, Maker::Customer).await?;
     let key = Key { arn: call.place.key(made.id), id: made.id, record: made.record };
     Ok(Output { key_metadata: KeyMetadata::of(call, key) })

@@ -40,6 +40,9 @@
 //! | `L/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
 //! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
 //! | `X/<account>` | [`DepartedRecord`]: a deleted tenant | until its keys are destroyed |
+//! | `D/<account><portion id>` | [`DyingRecord`]: sites that have still to destroy shares | until they did |
+//! | `R/<portion id><time><slot><what>` | [`ReceiptRecord`]: a site's word about a shredding | for ever |
+//! | `S/<slot><hash>` | [`SiteKeyRecord`]: what a site signs receipts with | for ever |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -78,8 +81,8 @@ pub use object::{
     SealedPart,
 };
 pub use portion::{
-    AliasRecord, Begun, Maker, PortionKeyRecord, PortionRecord, PortionState, RewrapRecord, RulesRecord,
-    TenantKeyRecord,
+    AliasRecord, Begun, DyingRecord, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, ReceiptRecord,
+    RewrapRecord, RulesRecord, SharesRecord, SiteKeyRecord, TenantKeyRecord,
 };
 pub use release::{
     ApprovalRecord, DenialReason, DenialRecord, Matter, ReleasePolicyRecord, ReleasedRecord, SpentRecord,
@@ -104,9 +107,10 @@ pub mod key {
     };
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::portion::{
-        alias_key, alias_of, aliases, closed_version_key, key_version_key, key_version_of, key_versions, portion_key,
-        portion_name_key, portion_name_value, portion_named, portion_names, portion_of, portion_rules_key, portions,
-        rewrap_key, rewraps, tenant_key_key,
+        alias_key, alias_of, aliases, closed_version_key, dying, dying_key, key_version_key, key_version_of,
+        key_versions, portion_key, portion_name_key, portion_name_value, portion_named, portion_names, portion_of,
+        portion_rules_key, portions, receipt_key, receipts, rewrap_key, rewraps, site_signing_key, site_signing_keys,
+        tenant_key_key,
     };
     pub use super::release::{
         after_account, approval_key, approvals, denial_key, denials, release_policies, release_policy_key, released,

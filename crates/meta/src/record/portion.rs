@@ -3,6 +3,8 @@
 //! `h/<account><portion id>` holds a portion, `H/<account><name>` its id by name, `j/<portion id><version>` a
 //! version of its key. `l/<account><alias>` names a portion for the KMS API, `m/<account>` holds the rules that choose
 //! portions, `K/<account>` the tenant's key, `z/<account><portion id>` work that moves parts to other keys.
+//! `D/<account><portion id>` says which sites have still to destroy shares of a shredded portion, `R/<portion id><time><slot><what>` holds
+//! a site's receipt, `S/<slot><public key>` a key that such receipts are signed with.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +33,19 @@ pub struct PortionRecord {
     pub tags: BTreeMap<String, String>,
     /// Days after which the key gets a new version though no cap is reached; 0: never by age.
     pub rotation_days: u32,
+    /// What the next versions of its key are like.
+    pub class: PortionClass,
+}
+
+/// Where a version of a portion's key is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortionClass {
+    /// In the metadata, under the tenant's key.
+    #[default]
+    Sealed,
+    /// In five shares, one at each site; three give the key.
+    Quorum,
 }
 
 /// Whether a portion's key opens anything.
@@ -57,6 +72,11 @@ pub enum Maker {
 
 impl Record for PortionRecord {
     const NAME: &'static str = "portion";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// A version of a portion's key.
@@ -64,7 +84,7 @@ impl Record for PortionRecord {
 pub struct PortionKeyRecord {
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// Under the tenant's key (AES-256-KWP, 40 bytes).
+    /// Under the tenant's key (AES-256-KWP, 40 bytes); empty where the key is in shares.
     pub wrapped: Vec<u8>,
     /// Parts for which room was reserved under it: at least as many as were sealed.
     pub parts: u64,
@@ -74,6 +94,8 @@ pub struct PortionKeyRecord {
     pub given_out: bool,
     /// What made it.
     pub begun: Begun,
+    /// Where the key is in shares at the sites: how to know them.
+    pub shares: Option<SharesRecord>,
 }
 
 /// What began a version of a key.
@@ -90,6 +112,15 @@ pub enum Begun {
     OnDemand,
 }
 
+/// What the metadata keep of a key that is in shares: nothing that helps to make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharesRecord {
+    /// Random: shares of one set were made at once.
+    pub set: [u8; 16],
+    /// Tells the key from others.
+    pub verifier: [u8; 32],
+}
+
 impl std::fmt::Debug for PortionKeyRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PortionKeyRecord")
@@ -104,7 +135,11 @@ impl Record for PortionKeyRecord {
     const VERSION: u8 = 2;
 
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0])
+        grown(version, body, &[0, 0])
+    }
+
+    fn is_sound(&self) -> bool {
+        self.wrapped.is_empty() == self.shares.is_some()
     }
 }
 
@@ -162,6 +197,75 @@ pub struct RewrapRecord {
 
 impl Record for RewrapRecord {
     const NAME: &'static str = "rewrap";
+}
+
+/// A shredded portion whose shares some sites have still to destroy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DyingRecord {
+    /// The sites' slots.
+    pub slots: Vec<u8>,
+    /// The versions that were in shares, as receipts tell them.
+    pub versions: String,
+}
+
+impl Record for DyingRecord {
+    const NAME: &'static str = "dying shares";
+}
+
+/// A site's signed word about a shredding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRecord {
+    /// A signed note: `docs/spec/quorum.md`.
+    pub note: String,
+}
+
+impl Record for ReceiptRecord {
+    const NAME: &'static str = "receipt";
+}
+
+/// A key that a site signs receipts with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteKeyRecord {
+    /// The site's name.
+    pub site: String,
+    /// The public key, as signed notes have it.
+    pub verifier: String,
+    /// Milliseconds since the Unix epoch when it was first seen.
+    pub since_ms: u64,
+}
+
+impl Record for SiteKeyRecord {
+    const NAME: &'static str = "site key";
+}
+
+/// `D/<account><portion id>`.
+pub fn dying_key(account: AccountId, portion: PortionId) -> Bytes {
+    join(b"D/", &[&account.to_bytes(), portion.as_bytes()])
+}
+
+/// All portions of an account with shares to destroy; [`portion_of`] reads the keys.
+pub fn dying(account: AccountId) -> (Bytes, Bytes) {
+    under(join(b"D/", &[&account.to_bytes()]))
+}
+
+/// `R/<portion id><time><slot><what>`: milliseconds since the Unix epoch, big endian; 0 for shares, 1 for rows.
+pub fn receipt_key(portion: PortionId, at_ms: u64, slot: u8, is_of_rows: bool) -> Bytes {
+    join(b"R/", &[portion.as_bytes(), &at_ms.to_be_bytes(), &[slot, u8::from(is_of_rows)]])
+}
+
+/// All receipts of a portion, oldest first.
+pub fn receipts(portion: PortionId) -> (Bytes, Bytes) {
+    under(join(b"R/", &[portion.as_bytes()]))
+}
+
+/// `S/<slot><public key>`: its hash, 32 bytes.
+pub fn site_signing_key(slot: u8, hash: &[u8]) -> Bytes {
+    join(b"S/", &[&[slot], hash])
+}
+
+/// All keys that sites ever signed receipts with, by slot.
+pub fn site_signing_keys() -> (Bytes, Bytes) {
+    under(join(b"S/", &[]))
 }
 
 /// `h/<account><portion id>`.

@@ -194,6 +194,7 @@ fn portion_keys_of_version_1_stay_readable() {
         bytes: 32,
         given_out: true,
         begun: Begun::Unknown,
+        shares: None,
     };
     assert_eq!(old, expected);
     let new = PortionKeyRecord { begun: Begun::OnDemand, ..expected };

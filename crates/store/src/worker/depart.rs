@@ -1,5 +1,7 @@
 //! Takes deleted tenants apart: their keys are destroyed as by a shredding, and recorded, then their rows go.
 
+use base::limits::COLUMNS;
+use keys::quorum::NEEDED;
 use keys::{PortionError, Switch};
 use meta::record::{DepartedRecord, PortionState, Record, key};
 use meta::{Batch, Range, Write};
@@ -57,8 +59,22 @@ impl Store {
                 break;
             }
         }
+        // Sites that were away have still to destroy shares; what those are of lies in the tenant's rows.
+        if self.count(key::dying(account)).await? > 0 {
+            return Err(Error::Portion(PortionError::SharesLeft {
+                name: format!("of tenant {account}"),
+                have: NEEDED,
+                need: COLUMNS,
+                why: "the others were away".to_owned(),
+            }));
+        }
         for range in key::of_tenant(account) {
             self.delete_rows(range).await?;
+        }
+        // Its row stays until the last site has destroyed the last share: what looks after shares goes by it.
+        let (from, to) = key::dying(account);
+        if !self.0.meta.range(Range { from, to, limit: 1 }).await?.rows.is_empty() {
+            return Ok(());
         }
         let writes = vec![Write::Delete(key::departed_key(account))];
         Ok(self.0.meta.commit(Batch { checks: vec![], writes }).await?)

@@ -95,6 +95,7 @@ impl Store {
             }
             done
         });
+        self.spawn_loop("shares", |store| async move { store.tend_and_wait().await });
         self.spawn_loop("sweep", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;
             let done = store.sweep(sweep::ORPHAN_AGE_MS).await.map(drop);

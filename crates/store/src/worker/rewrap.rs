@@ -70,7 +70,14 @@ impl Store {
             if ripe && portion != BUCKET_KEYS {
                 self.0.portions.close(portion, &work).await?;
             }
-            self.rewrap_portion(portion, &work, done).await?;
+            match self.rewrap_portion(portion, &work, done).await {
+                // Its shares are out of reach: for the next pass, and no reason that others wait.
+                Err(Error::Portion(error @ PortionError::KeyUnavailable { .. })) => {
+                    tracing::warn!(%portion, %error, "parts cannot be moved to another key now");
+                    done.shut += 1;
+                }
+                moved => moved?,
+            }
             let clean = before == (done.moved, done.lost, done.unreadable, done.shut);
             if clean && ripe {
                 self.0.portions.rewrapped(account, portion, &work).await?;
@@ -102,7 +109,11 @@ impl Store {
                             done.shut += 1;
                             None
                         }
-                        Err(error @ (Error::Meta(_) | Error::Commit(_))) => return Err(error),
+                        Err(
+                            error @ (Error::Meta(_)
+                            | Error::Commit(_)
+                            | Error::Portion(PortionError::KeyUnavailable { .. })),
+                        ) => return Err(error),
                         Err(error) => {
                             tracing::error!(bucket = %name, key = %sealed.of.name.escape_debug(), %error, "a part cannot be moved to another key");
                             done.unreadable += 1;
@@ -178,6 +189,10 @@ impl Store {
                 let shredded = match self.0.portions.shred(account, portion.id).await {
                     // Told where it happened, and tried again by the next pass: the rest must not wait for the audit log.
                     Err(PortionError::Unrecorded { .. }) => false,
+                    Err(error @ PortionError::SharesLeft { .. }) => {
+                        tracing::warn!(%error, "a shredding waits for sites");
+                        false
+                    }
                     shredded => shredded?,
                 };
                 if shredded {

@@ -1,0 +1,213 @@
+//! Shares of shredded portions: destroyed at the sites, and what those sign for it.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base::limits::COLUMNS;
+use base::{AccountId, PortionId};
+use futures::future::join_all;
+use meta::record::{DyingRecord, PortionKeyRecord, ReceiptRecord, Record, SiteKeyRecord, key};
+use meta::{Batch, Check, CommitError, Version, Write, each_row};
+use tokio::time::timeout;
+
+use super::{PortionClass, Portions, dashed};
+use crate::error::PortionError;
+use crate::quorum::receipt::{Receipt, ReceiptFile, ranges};
+use crate::quorum::{Destroyed, HolderError, NEEDED, Quorum, drawer_of};
+
+impl Portions {
+    /// Versions of a portion's key whose rows hold it.
+    pub(crate) async fn sealed_versions(&self, id: PortionId) -> Result<Vec<u32>, PortionError> {
+        let versions = self.versions(id).await?.into_iter();
+        Ok(versions.filter(|version| version.class == PortionClass::Sealed).map(|version| version.version).collect())
+    }
+
+    /// Destroys the shares of a portion that is being shredded, at three sites at least; whether there are any. `version`
+    /// is that of the portion's row.
+    pub(crate) async fn destroy_shares(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        name: &str,
+        version: Version,
+    ) -> Result<bool, PortionError> {
+        let row_key = key::dying_key(account, id);
+        if self.record::<DyingRecord>(row_key.clone()).await?.is_none() {
+            let versions = self.versions(id).await?.into_iter();
+            let quorum = versions.filter(|version| version.class == PortionClass::Quorum);
+            let numbers: Vec<u32> = quorum.map(|version| version.version).collect();
+            if numbers.is_empty() {
+                return Ok(false);
+            }
+            let dying = DyingRecord { slots: (0..COLUMNS as u8).collect(), versions: ranges(&numbers) };
+            let checks = vec![Check::Is(key::portion_key(account, id), version), Check::Absent(row_key.clone())];
+            self.commit_once(Batch { checks, writes: vec![Write::Put(row_key.clone(), dying.encode())] }).await?;
+        }
+        let (left, failed) = self.destroy_at(account, id, name).await?;
+        let have = COLUMNS - left.len();
+        if have < NEEDED {
+            let why: Vec<String> = failed.iter().map(|(site, error)| format!("{site} {error}")).collect();
+            return Err(PortionError::SharesLeft { name: name.to_owned(), have, need: NEEDED, why: why.join("; ") });
+        }
+        Ok(true)
+    }
+
+    /// Whether sites have begun, or are about, to destroy shares of a portion.
+    pub(crate) async fn is_dying(&self, account: AccountId, id: PortionId) -> Result<bool, PortionError> {
+        Ok(self.record::<DyingRecord>(key::dying_key(account, id)).await?.is_some())
+    }
+
+    /// Destroys a portion's shares at all sites that have still to, and keeps their receipts. Returns the slots that are left,
+    /// and what kept them.
+    pub(crate) async fn destroy_at(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        name: &str,
+    ) -> Result<(Vec<u8>, Vec<(String, HolderError)>), PortionError> {
+        let quorum = self.quorum()?.clone();
+        let _upkeep = quorum.upkeep.lock().await;
+        let row_key = key::dying_key(account, id);
+        let Some((mut dying, mut row_version)) = self.record::<DyingRecord>(row_key.clone()).await? else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        let at_sites = dying.slots.iter().map(|slot| destroy(&quorum, *slot, id));
+        let mut failed = Vec::new();
+        for (slot, done) in dying.slots.clone().into_iter().zip(join_all(at_sites).await) {
+            let receipt = done.and_then(|done| self.signed(&quorum, slot, (account, id), &dying.versions, &done));
+            let (receipt, note) = match receipt {
+                Ok(signed) => signed,
+                Err(error) => {
+                    failed.push((quorum.site(usize::from(slot)), error));
+                    continue;
+                }
+            };
+            dying.slots.retain(|left| *left != slot);
+            let receipt_key = key::receipt_key(id, receipt.time_ms, slot, false);
+            let writes = vec![
+                Write::Put(receipt_key, ReceiptRecord { note: note.clone() }.encode()),
+                Write::Put(row_key.clone(), dying.encode()),
+            ];
+            self.commit_once(Batch { checks: vec![Check::Is(row_key.clone(), row_version)], writes }).await?;
+            let found = self.record::<DyingRecord>(row_key.clone()).await?;
+            row_version = found.ok_or(PortionError::Contended)?.1;
+            self.tell_receipt(account, id, name, &receipt, &note).await;
+        }
+        Ok((dying.slots, failed))
+    }
+
+    fn signed(
+        &self,
+        quorum: &Quorum,
+        slot: u8,
+        of: (AccountId, PortionId),
+        versions: &str,
+        done: &Destroyed,
+    ) -> Result<(Receipt, String), HolderError> {
+        let holder = &quorum.holders[usize::from(slot) % COLUMNS];
+        let receipt = Receipt::of_shares(holder.identity()?, of, versions, done, self.now_ms());
+        let note = holder.sign(&receipt.text())?;
+        Ok((receipt, note))
+    }
+
+    /// The rows of keys of class sealed are gone: the sites attest that much.
+    pub(crate) async fn attest_rows(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        name: &str,
+        versions: &[u32],
+        now_ms: u64,
+    ) -> Result<(), PortionError> {
+        let Some(quorum) = &self.quorum else { return Ok(()) };
+        for holder in &quorum.holders {
+            let Ok(site) = holder.identity() else { continue };
+            let slot = site.slot;
+            let receipt = Receipt::of_rows(site, (account, id), &ranges(versions), now_ms);
+            let Ok(note) = holder.sign(&receipt.text()) else { continue };
+            let row = ReceiptRecord { note: note.clone() }.encode();
+            let writes = vec![Write::Put(key::receipt_key(id, now_ms, slot, true), row)];
+            self.commit_once(Batch { checks: vec![], writes }).await?;
+            self.tell_receipt(account, id, name, &receipt, &note).await;
+        }
+        Ok(())
+    }
+
+    async fn tell_receipt(&self, account: AccountId, id: PortionId, name: &str, receipt: &Receipt, note: &str) {
+        let hash = hex::encode(digest(&SHA256, note.as_bytes()));
+        let event =
+            self.event_of(account, "portion:receipt", id, name).with("site", &receipt.site).with("sha256", hash);
+        let attests = format!("{:?}", receipt.attests).to_lowercase();
+        self.tell(event.with("attests", attests).with("versions", &receipt.versions)).await;
+    }
+
+    /// What proves that a portion was shredded, as far as it was.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], or a metadata error.
+    pub async fn receipts(&self, account: AccountId, id: PortionId) -> Result<ReceiptFile, PortionError> {
+        let (record, _) = self.row(account, id).await?;
+        let mut receipts = Vec::new();
+        each_row(self.meta.as_ref(), key::receipts(id), |_, row| {
+            receipts.push(ReceiptRecord::decode(&row.value)?.note);
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        let site_keys = self.site_keys().await?.into_iter().map(|key| key.verifier).collect();
+        let waiting = self.record::<DyingRecord>(key::dying_key(account, id)).await?;
+        let site =
+            |slot: &u8| self.quorum.as_ref().map_or_else(|| slot.to_string(), |all| all.site(usize::from(*slot)));
+        let waiting_for = waiting.iter().flat_map(|(dying, _)| dying.slots.iter().map(site)).collect();
+        Ok(ReceiptFile { portion: dashed(id), name: record.name, receipts, site_keys, waiting_for })
+    }
+
+    /// All keys that sites ever signed with, by slot.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn site_keys(&self) -> Result<Vec<SiteKeyRecord>, PortionError> {
+        let mut keys = Vec::new();
+        each_row(self.meta.as_ref(), key::site_signing_keys(), |_, row| {
+            keys.push(SiteKeyRecord::decode(&row.value)?);
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        Ok(keys)
+    }
+
+    /// Keeps the keys that the sites sign with now, where they are not known yet.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn record_site_keys(&self) -> Result<(), PortionError> {
+        let Some(quorum) = &self.quorum else { return Ok(()) };
+        for holder in &quorum.holders {
+            let (Ok(site), Ok(verifier)) = (holder.identity(), holder.verifier()) else { continue };
+            let verifier = verifier.to_string();
+            let row_key = key::site_signing_key(site.slot, digest(&SHA256, verifier.as_bytes()).as_ref());
+            let record = SiteKeyRecord { site: site.name.clone(), verifier: verifier.clone(), since_ms: self.now_ms() };
+            let batch = Batch {
+                checks: vec![Check::Absent(row_key.clone())],
+                writes: vec![Write::Put(row_key, record.encode())],
+            };
+            match self.meta.commit(batch).await {
+                Ok(()) => {
+                    let event = self.event(AccountId::DEFAULT, "site:key", format!("site/{}", site.name));
+                    self.tell(event.with("key", verifier)).await;
+                }
+                Err(CommitError::Failed { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn destroy(quorum: &Quorum, slot: u8, id: PortionId) -> Result<Destroyed, HolderError> {
+    let holder = &quorum.holders[usize::from(slot) % COLUMNS];
+    let done = timeout(quorum.bounds.destroy, holder.destroy(drawer_of(id), &|name| name.key.portion == id)).await;
+    done.unwrap_or_else(|_| Err(HolderError::Away("it did not answer in time".to_owned())))
+}
+
+/// Whether a row holds shares of this set.
+pub(super) fn has_set(row: &PortionKeyRecord, set: [u8; 16]) -> bool {
+    row.shares.is_some_and(|shares| shares.set == set)
+}

@@ -1,0 +1,284 @@
+//! Shares at a site: blobs under names that are never used twice, and epoch keys apart from them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use audit::{Signer, VerifierKey};
+use base::{PortionId, Rng};
+use bytes::Bytes;
+use envelope::{open_small, seal_small};
+use futures::{StreamExt, TryStreamExt};
+use sites::{Pool, SiteError};
+use zeroize::Zeroizing;
+
+use super::epochs::{Epoch, EpochPlace, Epochs};
+use super::holder::{Destroyed, EpochId, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity};
+use crate::wrap::KeyName;
+
+/// Bytes of a share as the site has it.
+const BLOB_LEN: u64 = SHARE_LEN as u64 + 72;
+/// Names read at a time.
+const PAGE: usize = 1_000;
+/// Shares that are sealed anew at once.
+const AT_ONCE: usize = 16;
+
+/// The shares at one site of a pool.
+pub struct SiteShares {
+    pool: Arc<Pool>,
+    slot: u8,
+    epochs: Arc<Epochs>,
+    rng: Arc<dyn Rng>,
+    /// Held by who writes: nothing is put under an epoch while it ends.
+    turning: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl SiteShares {
+    /// The shares in a slot. Until [`Self::settle`] it has no epoch keys and does nothing.
+    pub fn new(pool: Arc<Pool>, slot: u8, place: EpochPlace, rng: Arc<dyn Rng>) -> Self {
+        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning: Arc::default() }
+    }
+
+    /// Says which site is in the slot. Its epoch keys are opened, or made; those of one that was there before it are destroyed.
+    ///
+    /// # Errors
+    /// [`HolderError::Custody`]: the site holds no shares until that is put right.
+    pub async fn settle(&self, identity: SiteIdentity) -> Result<(), HolderError> {
+        let turn = self.turning.clone().lock_owned().await;
+        let rng = self.rng.clone();
+        self.disk(move |epochs| {
+            let _turn = turn;
+            epochs.settle(&identity, rng.as_ref())
+        })
+        .await
+    }
+
+    /// Waits for the disk off the runtime's threads. What is begun is ended also where nobody waits any more.
+    async fn disk(
+        &self,
+        work: impl FnOnce(&Epochs) -> Result<(), HolderError> + Send + 'static,
+    ) -> Result<(), HolderError> {
+        let epochs = self.epochs.clone();
+        if epochs.is_in_memory() {
+            return work(&epochs);
+        }
+        let task = tokio::task::spawn_blocking(move || work(&epochs));
+        task.await.unwrap_or_else(|error| Err(HolderError::Custody(format!("stopped: {error}"))))
+    }
+
+    fn epoch(&self, drawer: u8) -> Result<Option<Epoch>, HolderError> {
+        self.epochs.with(|content| content.drawers.get(&drawer).cloned())
+    }
+
+    fn context(&self, name: &ShareName, epoch: EpochId) -> Result<Vec<u8>, HolderError> {
+        let SiteIdentity { cluster, slot, since_ms, .. } = self.identity()?;
+        let KeyName { portion, version } = name.key;
+        let fixed: [&[u8]; 7] = [
+            b"epoch/1",
+            &[slot],
+            &since_ms.to_be_bytes(),
+            &epoch.0,
+            portion.as_bytes(),
+            &version.to_be_bytes(),
+            &name.set,
+        ];
+        Ok([fixed.concat(), cluster.into_bytes()].concat())
+    }
+
+    async fn put_under(&self, epoch: &Epoch, name: &ShareName, share: &[u8]) -> Result<(), HolderError> {
+        if !self.pool.state(self.slot).writable() {
+            return Err(HolderError::Away(format!("it is {}", self.pool.state(self.slot).word())));
+        }
+        let context = self.context(name, epoch.id)?;
+        let blob = seal_small(&epoch.kek(), &context, share, self.rng.as_ref()).map_err(|_| HolderError::Damaged)?;
+        self.pool.put(self.slot, &blob_name(name, epoch.id), &[Bytes::from(blob)]).await.map_err(away)
+    }
+
+    async fn get_under(&self, epoch: &Epoch, name: &ShareName) -> Result<Zeroizing<Vec<u8>>, HolderError> {
+        let context = self.context(name, epoch.id)?;
+        let blob = self.pool.get(self.slot, &blob_name(name, epoch.id), 0..BLOB_LEN).await.map_err(away)?;
+        open_small(&epoch.kek(), &context, &blob).map_err(|_| HolderError::Damaged)
+    }
+
+    /// All blobs of a drawer, also those of epochs that ended.
+    async fn blobs(&self, drawer: u8) -> Result<Vec<String>, HolderError> {
+        let prefix = format!("shares/{drawer:02x}/");
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            let after = names.last().cloned();
+            let page = self.pool.list(self.slot, &prefix, after.as_deref(), PAGE).await.map_err(away)?;
+            if page.is_empty() {
+                return Ok(names);
+            }
+            names.extend(page.into_iter().map(|entry| entry.name));
+        }
+    }
+}
+
+fn away(error: SiteError) -> HolderError {
+    match error {
+        SiteError::NotFound { .. } => HolderError::Absent,
+        SiteError::Short { .. } => HolderError::Damaged,
+        error => HolderError::Away(error.to_string()),
+    }
+}
+
+fn blob_name(name: &ShareName, epoch: EpochId) -> String {
+    let KeyName { portion, version } = name.key;
+    format!("shares/{:02x}/{portion}.{version:08x}.{}.{epoch}", name.drawer(), hex::encode(name.set))
+}
+
+fn parse_blob_name(text: &str) -> Option<(ShareName, EpochId)> {
+    let mut fields = text.rsplit_once('/')?.1.split('.');
+    let portion: PortionId = fields.next()?.parse().ok()?;
+    let version = fields.next()?;
+    let (mut number, mut set, mut epoch) = ([0; 4], [0; 16], [0; 8]);
+    hex::decode_to_slice(version, &mut number).ok()?;
+    hex::decode_to_slice(fields.next()?, &mut set).ok()?;
+    hex::decode_to_slice(fields.next()?, &mut epoch).ok()?;
+    let name = ShareName { key: KeyName { portion, version: u32::from_be_bytes(number) }, set };
+    (blob_name(&name, EpochId(epoch)) == text).then_some((name, EpochId(epoch)))
+}
+
+#[async_trait]
+impl ShareHolder for SiteShares {
+    fn identity(&self) -> Result<SiteIdentity, HolderError> {
+        self.epochs.with(|content| content.identity.clone())
+    }
+
+    fn verifier(&self) -> Result<VerifierKey, HolderError> {
+        Ok(self.signer()?.verifier().clone())
+    }
+
+    fn sign(&self, text: &str) -> Result<String, HolderError> {
+        Ok(self.signer()?.sign(text))
+    }
+
+    async fn put(&self, name: &ShareName, share: &[u8]) -> Result<(), HolderError> {
+        if share.len() != SHARE_LEN {
+            return Err(HolderError::Damaged);
+        }
+        let _turn = self.turning.lock().await;
+        let drawer = name.drawer();
+        let epoch = match self.epoch(drawer)? {
+            Some(epoch) => epoch,
+            None => {
+                // One that was begun by who did not wait for it counts as well.
+                let first = Epoch::draw(self.rng.as_ref());
+                let begin = move |epochs: &Epochs| {
+                    epochs.change(|content| {
+                        content.drawers.entry(drawer).or_insert(first);
+                    })
+                };
+                self.disk(begin).await?;
+                self.epoch(drawer)?.ok_or(HolderError::Absent)?
+            }
+        };
+        self.put_under(&epoch, name, share).await
+    }
+
+    async fn get(&self, name: &ShareName) -> Result<Zeroizing<Vec<u8>>, HolderError> {
+        let epoch = self.epoch(name.drawer())?.ok_or(HolderError::Absent)?;
+        match self.get_under(&epoch, name).await {
+            // The epoch may have ended meanwhile.
+            Err(HolderError::Absent) => match self.epoch(name.drawer())? {
+                Some(later) if later.id != epoch.id => self.get_under(&later, name).await,
+                _ => Err(HolderError::Absent),
+            },
+            found => found,
+        }
+    }
+
+    fn drawers(&self) -> Vec<u8> {
+        self.epochs.with(|content| content.drawers.keys().copied().collect()).unwrap_or_default()
+    }
+
+    async fn list(&self, drawer: u8) -> Result<Vec<ShareName>, HolderError> {
+        // What is put or ends while it is listed must not look absent.
+        let _turn = self.turning.lock().await;
+        let Some(epoch) = self.epoch(drawer)? else { return Ok(Vec::new()) };
+        let blobs = self.blobs(drawer).await?;
+        let current = blobs.iter().filter_map(|blob| parse_blob_name(blob)).filter(|(_, of)| *of == epoch.id);
+        Ok(current.map(|(name, _)| name).collect())
+    }
+
+    /// In this order: others under the next epoch, the next epoch's key, the end of the old one's, the old blobs. What a crash
+    /// leaves is blobs that no key opens.
+    async fn destroy(
+        &self,
+        drawer: u8,
+        is_dead: &(dyn for<'a> Fn(&'a ShareName) -> bool + Send + Sync),
+    ) -> Result<Destroyed, HolderError> {
+        let turn = self.turning.clone().lock_owned().await;
+        let before = self.epoch(drawer)?;
+        let blobs = self.blobs(drawer).await?;
+        let (mut dead, mut others) = (Vec::new(), Vec::new());
+        for (name, epoch) in blobs.iter().filter_map(|blob| parse_blob_name(blob)) {
+            if before.as_ref().is_some_and(|before| before.id == epoch) {
+                if is_dead(&name) { &mut dead } else { &mut others }.push(name);
+            }
+        }
+        let mut begun = None;
+        if let Some(before) = &before {
+            let next = Epoch::draw(self.rng.as_ref());
+            let moving = futures::stream::iter(others).map(|name| self.move_share(before, &next, name));
+            let moved: usize = moving.buffer_unordered(AT_ONCE).try_fold(0, async |sum, one| Ok(sum + one)).await?;
+            begun = (moved > 0).then_some(next.id);
+            self.disk(move |epochs| {
+                let _turn = turn;
+                epochs.change(|content| {
+                    content.drawers.remove(&drawer);
+                    if moved > 0 {
+                        content.drawers.insert(drawer, next);
+                    }
+                })
+            })
+            .await?;
+        }
+        // Nothing opens them any more: that some stay does no harm.
+        for blob in &blobs {
+            if let Err(error) = self.pool.delete(self.slot, blob).await {
+                tracing::warn!(%blob, %error, "a share that nothing opens any more stays at its site");
+            }
+        }
+        Ok(Destroyed { names: dead, ended: before.map(|before| before.id), begun })
+    }
+}
+
+impl SiteShares {
+    fn signer(&self) -> Result<Signer, HolderError> {
+        let made = self.epochs.with(|content| {
+            let SiteIdentity { cluster, name, .. } = &content.identity;
+            Signer::from_seed(&format!("holdfast/{cluster}/{name}"), &content.seed)
+        })?;
+        made.map_err(|error| HolderError::Custody(error.to_string()))
+    }
+
+    /// Seals a share under the next epoch as well; how many were. One that is damaged is none: it is made anew from others.
+    async fn move_share(&self, before: &Epoch, next: &Epoch, name: ShareName) -> Result<usize, HolderError> {
+        match self.get_under(before, &name).await {
+            Ok(share) => self.put_under(next, &name, &share).await.map(|()| 1),
+            Err(HolderError::Damaged | HolderError::Absent) => {
+                tracing::warn!(portion = %name.key.portion, version = name.key.version, slot = self.slot, "a share was damaged");
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::SeededRng;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let rng = SeededRng::new(1);
+        let name = ShareName { key: KeyName { portion: PortionId::random(&rng), version: 0x0102_0304 }, set: [7; 16] };
+        let text = blob_name(&name, EpochId([9; 8]));
+        assert_eq!(parse_blob_name(&text), Some((name, EpochId([9; 8]))));
+        for bad in [&text[1..], &text[..text.len() - 1], &text.to_uppercase(), "shares/00/x", ""] {
+            assert_eq!(parse_blob_name(bad), None, "{bad}");
+        }
+    }
+}

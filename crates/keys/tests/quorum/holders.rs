@@ -1,0 +1,97 @@
+//! Holders at sites: the suite over each kind of site, and crashes at every step.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base::{PortionId, SeededRng, SystemClock};
+use keys::KeyName;
+use keys::quorum::{EpochPlace, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity, SiteShares, conformance};
+use sites::{Folder, Memory, Object, Pool, PoolOptions, Site, SiteSpec};
+
+use crate::world::Sites;
+
+fn share_name(portion: u8, version: u32) -> ShareName {
+    let mut id = [portion; 16];
+    id[15] = 7;
+    ShareName { key: KeyName { portion: PortionId::from_bytes(id), version }, set: [1; 16] }
+}
+
+async fn over(site: Arc<dyn Site>, epochs: &Path) -> SiteShares {
+    let mut first = Some(site);
+    let specs = std::array::from_fn(|slot| SiteSpec {
+        name: format!("dc{slot}"),
+        url: "test://".to_owned(),
+        site: first.take().unwrap_or_else(|| Arc::new(Memory::new())),
+    });
+    let pool = Arc::new(Pool::new(specs, Arc::new(SystemClock), PoolOptions::default()));
+    let place = EpochPlace::File(epochs.to_owned());
+    let holder = SiteShares::new(pool, 0, place, Arc::new(SeededRng::new(3)));
+    let identity = SiteIdentity { cluster: "c".to_owned(), slot: 0, name: "dc0".to_owned(), since_ms: 1 };
+    holder.settle(identity).await.unwrap();
+    holder
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_site_passes_the_suite() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("site")).unwrap();
+    let kinds: [(&str, Arc<dyn Site>); 3] = [
+        ("memory", Arc::new(Memory::new())),
+        ("folder", Arc::new(Folder::open(dir.path().join("site")).unwrap())),
+        ("object", Arc::new(Object::new(Arc::new(object_store::memory::InMemory::new()), "prefix"))),
+    ];
+    for (kind, site) in kinds {
+        let epochs = dir.path().join("epochs").join(kind);
+        conformance::suite(&over(site.clone(), &epochs).await).await;
+        // What was put is there for the next process, and for none without the epoch keys.
+        let holder = over(site.clone(), &epochs).await;
+        let name = share_name(1, 1);
+        holder.put(&name, &[5; SHARE_LEN]).await.unwrap();
+        assert_eq!(over(site.clone(), &epochs).await.get(&name).await.unwrap().as_slice(), [5; SHARE_LEN], "{kind}");
+        std::fs::remove_file(&epochs).unwrap();
+        let bare = over(site, &epochs).await;
+        assert!(matches!(bare.get(&name).await, Err(HolderError::Absent)), "{kind}");
+    }
+}
+
+/// The site stops working at any operation of a destruction: the dead one is dead or alive, the others live.
+#[tokio::test]
+async fn a_destruction_that_is_cut_short_loses_no_other_share() {
+    let mut finished = false;
+    for more in 0..60 {
+        let mut sites = Sites::new(more).await;
+        let names: Vec<ShareName> = (0..6).map(|portion| share_name(portion, 1)).collect();
+        for name in &names {
+            sites.holders[0].put(name, &[name.key.portion.as_bytes()[0]; SHARE_LEN]).await.unwrap();
+        }
+        let before = sites.copy(0).await;
+        sites.disks[0].fails_after(more);
+        let done = sites.holders[0].destroy(7, &|name| *name == names[2]).await;
+        sites.disks[0].fails_after(u64::MAX);
+        sites.pool.probe_all().await;
+        for _ in 0..2 {
+            let holder = &sites.holders[0];
+            for (at, name) in names.iter().enumerate() {
+                let found = holder.get(name).await;
+                match (at, &done) {
+                    (2, Ok(_)) => assert_eq!(found.map(drop), Err(HolderError::Absent), "after {more}"),
+                    (2, Err(_)) => {}
+                    _ => assert_eq!(found.unwrap().as_slice(), [at as u8; SHARE_LEN], "{at} after {more}"),
+                }
+            }
+            sites.restart().await;
+        }
+        // Done is done for copies of the blobs, too, under the epoch keys of today.
+        if done.is_ok() {
+            sites.restore_blobs(0, &before).await;
+            assert_eq!(sites.holders[0].get(&names[2]).await.map(drop), Err(HolderError::Absent));
+            finished = true;
+        }
+        // And it can be done again.
+        if done.is_err() {
+            let again = sites.holders[0].destroy(7, &|name| *name == names[2]).await.unwrap();
+            assert_eq!(again.names, [names[2]], "after {more}");
+        }
+    }
+    assert!(finished, "no destruction came to its end");
+}
