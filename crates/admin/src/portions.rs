@@ -287,6 +287,13 @@ pub(crate) async fn receipts(Home(store): Home, Path(name): Path<String>) -> Ans
     Ok(Json(store.portions().receipts(store.account(), id).await.map_err(failed)?))
 }
 
+pub(crate) async fn rekey(Home(store): Home, Path(name): Path<String>) -> Answer<Portion> {
+    let id = find(&store, &name).await?.id;
+    let rekeyed = named(&store).rekey(store.account(), id).await.map_err(failed)?;
+    store.wake_rewrap();
+    Ok(Json(told(rekeyed)))
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Exposure {
     version: Option<u32>,

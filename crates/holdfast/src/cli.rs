@@ -335,6 +335,13 @@ pub(crate) enum PortionCommand {
         #[arg(long, value_enum)]
         class: Option<Class>,
     },
+    /// After a leak: give the key a new version, and seal all parts anew under fresh DEKs; their bytes are written again.
+    Rekey {
+        name: String,
+        /// Only count what would be written again.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Open nothing with the key, until it is enabled again.
     Disable { name: String },
     /// Let the key open again.

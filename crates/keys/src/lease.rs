@@ -348,7 +348,7 @@ fn versioned<R: Record>(row: Option<Row>) -> Result<Option<(R, meta::Version)>, 
 }
 
 /// Writes a row that still is what was read.
-fn put(batch: &mut Batch, row_key: meta::Key, version: Option<meta::Version>, value: Bytes) {
+pub(crate) fn put(batch: &mut Batch, row_key: meta::Key, version: Option<meta::Version>, value: Bytes) {
     batch.checks.push(match version {
         Some(version) => Check::Is(row_key.clone(), version),
         None => Check::Absent(row_key.clone()),

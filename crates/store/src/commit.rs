@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use base::{AccountId, BodyId, PartId, UploadId};
+use bytes::Bytes;
 use meta::record::{
     Body, BucketRecord, DataRecord, DropRecord, GarbageRecord, ObjectRecord, PartRecord, Record, SealedPart,
     UploadRecord, Versioning, key,
 };
-use meta::{Batch, Check, CommitError, Version, Write};
+use meta::{Batch, Check, CommitError, Key, Version, Write};
 use notify::EventName;
 
 use crate::api::{Encrypt, VersionId, WriteCondition};
@@ -26,6 +27,8 @@ pub(crate) enum Goal {
     Object(Box<ObjectGoal>),
     /// A part of an upload.
     Part(Box<PartGoal>),
+    /// Other bytes for a part that is there.
+    Reseal(Box<ResealGoal>),
 }
 
 /// The object that a goal made, as it is written; `None` for a part.
@@ -53,6 +56,19 @@ pub(crate) struct PartGoal {
     pub(crate) upload: UploadId,
     pub(crate) number: u16,
     pub(crate) part: PartRecord,
+}
+
+/// A part, of an object or an upload, that was sealed anew.
+pub(crate) struct ResealGoal {
+    pub(crate) row_key: Key,
+    /// The row as it was when the part was read: what is another one since then stays.
+    pub(crate) row_version: Version,
+    /// The row with the new part in it.
+    pub(crate) row: Bytes,
+    /// The new part's.
+    pub(crate) wrapped_dek: Vec<u8>,
+    /// What it replaces.
+    pub(crate) old: SealedPart,
 }
 
 /// A batch, and what it makes.
@@ -86,6 +102,10 @@ impl Store {
                 self.prepare_part(goal, &mut batch).await?;
                 None
             }
+            Goal::Reseal(goal) => {
+                self.prepare_reseal(goal, &mut batch).await?;
+                None
+            }
         };
         Ok(Prepared { batch, object })
     }
@@ -117,6 +137,17 @@ impl Store {
         };
         self.of(goal.account).tell(&happened, batch).await?;
         Ok(object)
+    }
+
+    async fn prepare_reseal(&self, goal: &ResealGoal, batch: &mut Batch) -> Result<(), Error> {
+        if self.row(goal.row_key.clone()).await?.is_none_or(|row| row.version != goal.row_version) {
+            return Err(Error::Contended);
+        }
+        batch.checks.push(Check::Is(goal.row_key.clone(), goal.row_version));
+        batch.checks.extend(key_lives(&goal.wrapped_dek));
+        self.release_part(&goal.old, batch).await?;
+        batch.writes.push(Write::Put(goal.row_key.clone(), goal.row.clone()));
+        Ok(())
     }
 
     async fn prepare_part(&self, goal: &PartGoal, batch: &mut Batch) -> Result<(), Error> {

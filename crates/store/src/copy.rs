@@ -185,11 +185,19 @@ impl Store {
                 let mut batch = Batch::default();
                 for &number in numbers {
                     let from = key::part_key(UploadId::from(old.place.body), number);
-                    let found = self.record::<PartRecord>(from).await?;
+                    let found = self.record::<PartRecord>(from.clone()).await?;
                     // The source was replaced and taken apart under us.
-                    let (mut part, _) = found.ok_or(Error::NoSuchKey)?;
+                    let (mut part, version) = found.ok_or(Error::NoSuchKey)?;
                     if let Some(sealed) = &part.sealed {
-                        let sealed = self.share_part(old, new, number, sealed, &mut batch).await?;
+                        let sealed = match self.share_part(old, new, number, sealed, &mut batch).await {
+                            // It was sealed anew under us: a batch that its check refuses, so that all of it is made anew.
+                            Err(Error::Corrupt(_))
+                                if self.row(from.clone()).await?.is_some_and(|row| row.version != version) =>
+                            {
+                                return Ok((Batch { checks: vec![is(from, version)], ..batch }, ()));
+                            }
+                            shared => shared?,
+                        };
                         batch.checks.extend(key_lives(&sealed.wrapped_dek));
                         part.sealed = Some(sealed);
                     }

@@ -196,12 +196,20 @@ impl ObjectReader {
     /// `objects`: how many this read counts for.
     async fn part(&self, number: u16, range: Range<u64>, objects: u64) -> Result<ReadStream, Error> {
         let gone = || Error::Corrupt(format!("part {number} of the object is gone"));
-        let upload = UploadId::from(self.info.body_id);
-        let found = self.store.record::<PartRecord>(key::part_key(upload, number)).await?;
-        let sealed = found.and_then(|(part, _)| part.sealed).ok_or_else(gone)?;
+        let row_key = key::part_key(UploadId::from(self.info.body_id), number);
         let place = Place { bucket: &self.bucket, name: &self.name, key: &self.info.key, body: self.info.body_id };
-        let opened = self.store.open_part(&place, &self.under, number, &sealed).await?;
-        opened.ok_or_else(gone)?.read(range, objects).await
+        for _ in 0..OPEN_ATTEMPTS {
+            let (part, version) = self.store.record::<PartRecord>(row_key.clone()).await?.ok_or_else(gone)?;
+            let sealed = part.sealed.ok_or_else(gone)?;
+            if let Some(part) = self.store.open_part(&place, &self.under, number, &sealed).await? {
+                return part.read(range, objects).await;
+            }
+            // Not sealed anew meanwhile: gone.
+            if self.store.row(row_key.clone()).await?.is_none_or(|row| row.version == version) {
+                break;
+            }
+        }
+        Err(gone())
     }
 }
 

@@ -87,18 +87,25 @@ impl Sealed {
     }
 
     /// The row with another wrap in it.
-    pub(crate) fn rewrapped(mut self, wrapped_dek: Vec<u8>) -> (Key, Version, bytes::Bytes) {
+    pub(crate) fn rewrapped(self, wrapped_dek: Vec<u8>) -> (Key, Version, bytes::Bytes) {
+        self.changed(|part| part.wrapped_dek = wrapped_dek)
+    }
+
+    /// The row with another part in it.
+    pub(crate) fn with_part(self, new: SealedPart) -> (Key, Version, bytes::Bytes) {
+        self.changed(|part| *part = new)
+    }
+
+    fn changed(mut self, change: impl FnOnce(&mut SealedPart)) -> (Key, Version, bytes::Bytes) {
         let row = match &mut self.holder {
             Holder::Object(record) => {
                 if let Body::Single(part) = &mut record.body {
-                    part.wrapped_dek = wrapped_dek;
+                    change(part);
                 }
                 record.encode()
             }
             Holder::Part(record) => {
-                if let Some(part) = &mut record.sealed {
-                    part.wrapped_dek = wrapped_dek;
-                }
+                record.sealed.as_mut().map(change);
                 record.encode()
             }
         };

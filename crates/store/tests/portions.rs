@@ -242,6 +242,122 @@ async fn nothing_lands_under_a_version_that_ended_meanwhile() {
     assert_eq!(w.get("slow").await.unwrap(), b"slow");
 }
 
+/// All that an attacker had before a rekey: the portion's key and the metadata, and with them each part's DEK. Afterwards he
+/// comes back to all five sites.
+#[tokio::test]
+async fn what_leaked_opens_nothing_that_is_kept_after_a_rekey() {
+    let w = World::new().await;
+    w.put("single").await;
+    w.put("shared").await;
+    let from = CopySource {
+        bucket: "app".to_owned(),
+        key: "shared".to_owned(),
+        version: None,
+        condition: Default::default(),
+        customer: None,
+        judged: None,
+    };
+    w.store.copy(&from, "app", "copy", &CopyChanges::default(), &WriteCondition::default()).await.unwrap();
+    let parts = [vec![1; 5 << 20], vec![2; 100]];
+    w.upload("many", &parts).await;
+    let large = vec![7; 3 << 20];
+    w.put_as("large", Encrypt::Default, &[("a", "b")], &large).await.unwrap();
+    let before = w.store.head("app", "many", None).await.unwrap();
+    let leaked = data_rows(&w).await;
+    assert_eq!(leaked.len(), 5, "a copy shares its part");
+
+    let account = w.store.account();
+    let id = w.store.portions().find(account, "bucket/app").await.unwrap().id;
+    w.store.portions().rekey(account, id).await.unwrap();
+    // A rotation in between takes nothing back.
+    w.store.portions().rotate(account, id, true).await.unwrap();
+    let done = w.store.rewrap().await.unwrap();
+    assert_eq!((done.moved, done.lost, done.unreadable), (6, 0, 0), "a copy has bytes of its own from then on");
+    let after = data_rows(&w).await;
+    assert!(after.iter().all(|part| !leaked.contains(part)), "no part is the one that it was");
+    assert_eq!(after.len(), 6);
+    for key in ["single", "shared"] {
+        assert_eq!(w.get(key).await.unwrap(), key.as_bytes());
+    }
+    assert_eq!(w.get("copy").await.unwrap(), b"shared");
+    assert_eq!(w.get("many").await.unwrap(), parts.concat());
+    assert_eq!(w.get("large").await.unwrap(), large);
+    let now = w.store.head("app", "many", None).await.unwrap();
+    assert_eq!((now.etag, now.modified_ms, now.body_id), (before.etag, before.modified_ms, before.body_id));
+
+    // The old bytes go, and a day later the old versions of the key.
+    w.clock.advance_ms(DAY_MS);
+    w.store.collect_garbage().await.unwrap();
+    w.store.collect_garbage().await.unwrap();
+    let (from, to) = key::garbage();
+    let garbage = w.meta.range(Range { from, to, limit: 1000 }).await.unwrap().rows.len();
+    assert_eq!(garbage, 0, "nothing of what leaked is kept at the sites");
+    assert_eq!(w.store.rewrap().await.unwrap().finished, 1);
+    let versions: Vec<u32> = w.store.portions().versions(id).await.unwrap().iter().map(|v| v.version).collect();
+    assert_eq!(versions, [3]);
+    assert_eq!(w.get("many").await.unwrap(), parts.concat());
+}
+
+/// Parts whose bytes are kept.
+async fn data_rows(w: &World) -> std::collections::BTreeSet<Vec<u8>> {
+    let (from, to) = (Bytes::from_static(b"d/"), Bytes::from_static(b"d0"));
+    let page = w.meta.range(Range { from, to, limit: 1000 }).await.unwrap();
+    page.rows.iter().map(|(row_key, _)| row_key.to_vec()).collect()
+}
+
+/// Objects are overwritten, copied, deleted and read while they are sealed anew.
+#[tokio::test]
+async fn a_rekey_among_other_requests_loses_nothing() {
+    let w = World::new().await;
+    let account = w.store.account();
+    let parts = |round: u8| [vec![round; 5 << 20], vec![round; 100]];
+    for number in 0..20 {
+        w.put(&format!("k{number}")).await;
+    }
+    w.upload("many", &parts(0)).await;
+    let id = w.store.portions().find(account, "bucket/app").await.unwrap().id;
+    for round in 1..4_u8 {
+        w.store.portions().rekey(account, id).await.unwrap();
+        let others = async {
+            for number in 0..20 {
+                match number % 4 {
+                    0 => w.put(&format!("k{number}")).await,
+                    1 => assert_eq!(w.get(&format!("k{number}")).await.unwrap(), format!("k{number}").as_bytes()),
+                    2 => assert_eq!(w.get("many").await.unwrap(), parts(round - 1).concat()),
+                    _ => {
+                        let from = CopySource {
+                            bucket: "app".to_owned(),
+                            key: "many".to_owned(),
+                            version: None,
+                            condition: Default::default(),
+                            customer: None,
+                            judged: None,
+                        };
+                        let to = format!("copy{number}");
+                        w.store
+                            .copy(&from, "app", &to, &CopyChanges::default(), &WriteCondition::default())
+                            .await
+                            .unwrap();
+                    }
+                }
+            }
+        };
+        let (done, ()) = futures::join!(w.store.rewrap(), others);
+        done.unwrap();
+        assert_eq!(w.get("copy3").await.unwrap(), parts(round - 1).concat());
+        w.upload("many", &parts(round)).await;
+        w.clock.advance_ms(DAY_MS);
+        w.store.collect_garbage().await.unwrap();
+        while w.store.rewrap().await.unwrap().moved > 0 {}
+        for number in 0..20 {
+            assert_eq!(w.get(&format!("k{number}")).await.unwrap(), format!("k{number}").as_bytes());
+        }
+        assert_eq!(w.get("many").await.unwrap(), parts(round).concat());
+        let newest = w.store.portions().get(account, id).await.unwrap().record.version;
+        assert!(w.exposed("bucket/app").await.values().flatten().all(|version| *version == newest));
+    }
+}
+
 /// The breach of April 2011, at a size that `HOLDFAST_BREACH_RECORDS` sets: many records, many portions, and
 /// an attacker who has one portion's key, all of the metadata and all sites. What opens is what was printed.
 #[tokio::test]
@@ -382,7 +498,8 @@ async fn no_sequence_loses_what_lives_or_revives_what_was_shredded() {
                     w.store.delete("app", &key, &Default::default()).await.unwrap();
                     model.objects.remove(&key);
                 }
-                7..9 => assert_eq!(portions.rotate(account, id, true).await.is_ok(), enabled, "{step}"),
+                7 => assert_eq!(portions.rotate(account, id, true).await.is_ok(), enabled, "{step}"),
+                8 => assert_eq!(portions.rekey(account, id).await.is_ok(), enabled, "{step}"),
                 9 => {
                     let switch = if enabled { Switch::Disable } else { Switch::Enable };
                     portions.switch(account, id, switch).await.unwrap();

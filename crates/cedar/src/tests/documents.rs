@@ -34,7 +34,7 @@ fn mistakes_are_named_with_their_place() {
         ),
     ];
     for (text, said) in rows {
-        let error = Known::parse(&[("doc", text)]).err().expect(text).to_string();
+        let error = Known::parse(&[("doc", text)]).expect_err(text).to_string();
         assert!(error.contains(said), "{text}: {error}");
     }
 }

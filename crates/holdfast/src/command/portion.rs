@@ -66,6 +66,18 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
             let rotated: Portion = client.call("POST", &at(&name, "rotate"), Some(&rotate)).await?;
             print(&rotated, json, one)?;
         }
+        PortionCommand::Rekey { name, dry_run } => {
+            if dry_run {
+                let told = summary(&client, tenant, &name, None).await?;
+                return print(&told, json, |told| render::exposed_summary(&name, told, "would be sealed anew"))
+                    .map(|()| Exit::Ok);
+            }
+            let rekeyed: Portion = client.call("POST", &at(&name, "rekey"), NOTHING).await?;
+            print(&rekeyed, json, one)?;
+            eprintln!(
+                "parts are being sealed anew; `holdfast worker list` counts them, `portion show` tells when it is done"
+            );
+        }
         PortionCommand::Exposure(args) => exposures(&client, tenant, args, json).await?,
         PortionCommand::Rules(command) => return rules(&client, tenant, command, json).await,
         PortionCommand::Receipts { name } => {

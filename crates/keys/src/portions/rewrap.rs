@@ -8,6 +8,7 @@ use super::state::open_state;
 use super::{ATTEMPTS, Portion, Portions};
 use crate::KeyError;
 use crate::error::PortionError;
+use crate::lease::put;
 use crate::wrap::{BUCKET_KEYS, KeyName};
 
 impl Portions {
@@ -17,6 +18,15 @@ impl Portions {
     /// [`PortionError::NoSuchPortion`], the state that forbids it, or a metadata error.
     pub async fn rotate(&self, account: AccountId, id: PortionId, rewrap: bool) -> Result<Portion, PortionError> {
         self.rotate_as(account, id, rewrap, None).await
+    }
+
+    /// As [`Self::rotate`], and all parts under older versions are sealed anew under fresh DEKs: what a leak of the old
+    /// versions gave away opens nothing of what is kept from then on.
+    ///
+    /// # Errors
+    /// As [`Self::rotate`].
+    pub async fn rekey(&self, account: AccountId, id: PortionId) -> Result<Portion, PortionError> {
+        self.begin(account, id, true, None, true).await
     }
 
     /// The same, with versions of another class from the new one on.
@@ -30,19 +40,36 @@ impl Portions {
         rewrap: bool,
         class: Option<PortionClass>,
     ) -> Result<Portion, PortionError> {
+        self.begin(account, id, rewrap, class, false).await
+    }
+
+    async fn begin(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        rewrap: bool,
+        class: Option<PortionClass>,
+        reseal: bool,
+    ) -> Result<Portion, PortionError> {
         for _ in 0..ATTEMPTS {
             let (mut record, version) = self.row(account, id).await?;
             open_state(&record)?;
             record.class = class.unwrap_or(record.class);
             let (record, mut batch) = self.next_version(account, id, record, version, Begun::OnDemand).await?;
             if rewrap {
-                let work = RewrapRecord { below: record.version, since_ms: self.now_ms(), is_clean: false };
-                batch.writes.push(Write::Put(key::rewrap_key(account, id), work.encode()));
+                let row_key = key::rewrap_key(account, id);
+                let found = self.record::<RewrapRecord>(row_key.clone()).await?;
+                // A rotation does not take back that bytes are to be sealed anew.
+                let reseal = reseal || found.as_ref().is_some_and(|(known, _)| known.reseal);
+                let (below, since_ms) = (record.version, self.now_ms());
+                let work = RewrapRecord { below, since_ms, is_clean: false, reseal };
+                put(&mut batch, row_key, found.map(|(_, version)| version), work.encode());
             }
             match self.meta.commit(batch).await {
                 Ok(()) => {
                     self.caches.forget(id);
-                    let event = self.event_of(account, "portion:rotate", id, &record.name);
+                    let action = if reseal { "portion:rekey" } else { "portion:rotate" };
+                    let event = self.event_of(account, action, id, &record.name);
                     let event = event.with("version", record.version).with("rewrap", rewrap);
                     let word = match class {
                         Some(PortionClass::Quorum) => Some("quorum"),
@@ -85,7 +112,7 @@ impl Portions {
     /// # Errors
     /// A metadata error.
     pub async fn migrate(&self, account: AccountId) -> Result<(), PortionError> {
-        let work = RewrapRecord { below: 0, since_ms: self.now_ms(), is_clean: false };
+        let work = RewrapRecord { below: 0, since_ms: self.now_ms(), is_clean: false, reseal: false };
         let writes = vec![Write::Put(key::rewrap_key(account, BUCKET_KEYS), work.encode())];
         self.commit_once(Batch { checks: vec![], writes }).await
     }
@@ -123,7 +150,12 @@ impl Portions {
         }
         let clean = RewrapRecord { is_clean: true, ..now };
         let checks = vec![Check::Is(row_key.clone(), version)];
-        self.commit_once(Batch { checks, writes: vec![Write::Put(row_key, clean.encode())] }).await
+        self.commit_once(Batch { checks, writes: vec![Write::Put(row_key, clean.encode())] }).await?;
+        if clean.reseal {
+            let name = self.row(account, id).await?.0.name;
+            self.tell(self.event_of(account, "portion:rekeyed", id, &name).with("below", clean.below)).await;
+        }
+        Ok(())
     }
 
     /// Lets nothing more become visible under the versions that `work` empties: what is found under none of them

@@ -193,10 +193,17 @@ pub struct RewrapRecord {
     pub since_ms: u64,
     /// Whether a pass has found nothing to move.
     pub is_clean: bool,
+    /// Whether their bytes are sealed anew under fresh DEKs, because the old ones may be known.
+    pub reseal: bool,
 }
 
 impl Record for RewrapRecord {
     const NAME: &'static str = "rewrap";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// A shredded portion whose shares some sites have still to destroy.

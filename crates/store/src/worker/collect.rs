@@ -83,15 +83,17 @@ impl Store {
     async fn take_apart(&self, body: BodyId, drop_key: Key, version: Version) -> Result<(), Error> {
         let (from, to) = key::parts(UploadId::from(body));
         loop {
-            let range = Range { from: from.clone(), to: to.clone(), limit: PARTS_PER_BATCH };
-            let page = self.0.meta.range(range).await?;
-            if page.rows.is_empty() {
-                break;
-            }
-            self.until_won(|| async {
+            let more = self.until_won(|| async {
+                let range = Range { from: from.clone(), to: to.clone(), limit: PARTS_PER_BATCH };
+                let page = self.0.meta.range(range).await?;
+                if page.rows.is_empty() {
+                    return Ok((Batch::default(), false));
+                }
                 // A staged copy that was committed meanwhile has lost its drop record.
                 let mut batch = Batch { checks: vec![is(drop_key.clone(), version)], writes: vec![] };
                 for (row_key, row) in &page.rows {
+                    // A part that is sealed anew meanwhile has other bytes to give up.
+                    batch.checks.push(is(row_key.clone(), row.version));
                     batch.writes.push(Write::Delete(row_key.clone()));
                     // What a damaged row referred to stays: space lost, and nothing else.
                     let part = readable::<PartRecord>(row_key, &row.value);
@@ -100,11 +102,13 @@ impl Store {
                     }
                 }
                 match self.row(drop_key.clone()).await? {
-                    Some(row) if row.version == version => Ok((batch, ())),
+                    Some(row) if row.version == version => Ok((batch, true)),
                     _ => Err(Error::Contended),
                 }
-            })
-            .await?;
+            });
+            if !more.await? {
+                break;
+            }
         }
         let last = Batch { checks: vec![is(drop_key.clone(), version)], writes: vec![Write::Delete(drop_key)] };
         Ok(self.0.meta.commit(last).await?)

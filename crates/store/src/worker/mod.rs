@@ -7,6 +7,7 @@ mod depart;
 mod expire;
 mod mend;
 mod repair;
+mod reseal;
 mod rewrap;
 mod scrub;
 mod sweep;

@@ -34,6 +34,27 @@ pub struct Rewrapped {
     pub finished: u64,
 }
 
+impl Rewrapped {
+    /// Counts what befell a part, named by bucket and key.
+    ///
+    /// # Errors
+    /// What befalls all parts alike.
+    pub(crate) fn failed(&mut self, (bucket, key): (&str, &str), error: Error) -> Result<(), Error> {
+        match error {
+            // A key that opens nothing now moves nothing; others must not wait for it.
+            Error::Portion(error) if error.kind() == ErrorKind::Denied => self.shut += 1,
+            Error::Meta(_) | Error::Commit(_) | Error::Portion(PortionError::KeyUnavailable { .. }) => {
+                return Err(error);
+            }
+            error => {
+                tracing::error!(bucket, key = %key.escape_debug(), %error, "a part cannot be moved to another key");
+                self.unreadable += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// One pass over the work of all tenants.
     ///
@@ -100,23 +121,17 @@ impl Store {
             let mut cursor = Some(Cursor::START);
             while let Some(at) = cursor {
                 let (found, next) = self.sealed_parts(&bucket, &at, Cursor::LAST, &mut done.unreadable).await?;
+                if work.reseal {
+                    self.reseal((&name, &bucket), found, portion, work, done).await?;
+                    cursor = next;
+                    continue;
+                }
                 let mut group = Vec::new();
                 for sealed in found {
                     let place = Place { bucket: &bucket, name: &name, key: &sealed.of.name, body: sealed.of.body };
                     let moved = match self.moved(&place, &sealed, portion, work).await {
-                        // A key that opens nothing now moves nothing; others must not wait for it.
-                        Err(Error::Portion(error)) if error.kind() == ErrorKind::Denied => {
-                            done.shut += 1;
-                            None
-                        }
-                        Err(
-                            error @ (Error::Meta(_)
-                            | Error::Commit(_)
-                            | Error::Portion(PortionError::KeyUnavailable { .. })),
-                        ) => return Err(error),
                         Err(error) => {
-                            tracing::error!(bucket = %name, key = %sealed.of.name.escape_debug(), %error, "a part cannot be moved to another key");
-                            done.unreadable += 1;
+                            done.failed((&name, &sealed.of.name), error)?;
                             None
                         }
                         Ok(moved) => moved,
