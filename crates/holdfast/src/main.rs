@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod credentials;
 mod exit;
+mod harden;
 mod passphrase;
 mod render;
 mod serve;
@@ -21,6 +22,7 @@ use crate::exit::{Exit, Failure};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    harden::process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

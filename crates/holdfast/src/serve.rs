@@ -24,6 +24,7 @@ use crate::cli::{LogFormat, ServeArgs};
 use crate::config::{self, Config, Mistakes};
 use crate::credentials::{self, Credentials, Source};
 use crate::exit::{Exit, Failure, chain};
+use crate::harden;
 
 /// Memory for cached metadata pages.
 const META_CACHE: usize = 64 << 20;
@@ -35,6 +36,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     log_to_stderr(args.log_format);
     raise_open_files();
+    harden::tell_keeping();
     let config = config::load(&args).map_err(mistaken)?;
     let doors = Doors::system();
     make_private_dir(&config.data_dir)?;
@@ -164,7 +166,10 @@ async fn keep_up(recorder: PrometheusHandle, stop: CancellationToken) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
     loop {
         tokio::select! {
-            _ = every.tick() => recorder.run_upkeep(),
+            _ = every.tick() => {
+                recorder.run_upkeep();
+                harden::gauge();
+            }
             () = stop.cancelled() => return,
         }
     }

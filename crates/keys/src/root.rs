@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base::{Classify, ErrorKind, Rng};
-use envelope::{Kek, Share, ShareError};
+use envelope::{Kek, Locked, Share, ShareError};
 use zeroize::Zeroizing;
 
 pub use seal::{Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, Seal, SealError};
@@ -23,14 +23,15 @@ const FILE_MAX: usize = 1024;
 /// Permission bits of others than the owner.
 const OTHERS: u32 = 0o077;
 
-/// The key that all others are under. Cannot be printed or copied by accident; zeroed when dropped.
-pub struct RootKey(Zeroizing<[u8; 32]>);
+/// The key that all others are under. Cannot be printed or copied by accident; lives in locked memory, zeroed when
+/// dropped.
+pub struct RootKey(Locked);
 
 impl RootKey {
     /// A fresh random key.
     pub fn generate(rng: &dyn Rng) -> Self {
-        let mut key = Zeroizing::new([0; 32]);
-        rng.fill(key.as_mut());
+        let mut key = Locked::zeros();
+        rng.fill(key.bytes_mut());
         Self(key)
     }
 
@@ -39,7 +40,7 @@ impl RootKey {
     /// # Errors
     /// [`ShareError::Impossible`] for other than 2 <= threshold <= count <= 16.
     pub fn split(&self, threshold: u8, count: u8, rng: &dyn Rng) -> Result<Vec<Share>, ShareError> {
-        envelope::split(&self.0, threshold, count, rng)
+        envelope::split(self.0.bytes(), threshold, count, rng)
     }
 
     /// The key of which these are shares.
@@ -47,16 +48,16 @@ impl RootKey {
     /// # Errors
     /// [`ShareError`] that names what is wrong with them.
     pub fn combine(shares: &[Share]) -> Result<Self, ShareError> {
-        envelope::combine(shares).map(Self)
+        envelope::combine(shares).map(|key| Self(Locked::copy_of(&key)))
     }
 
     /// Whether both are the same key.
     pub fn is(&self, other: &Self) -> bool {
-        verify_slices_are_equal(self.0.as_ref(), other.0.as_ref()).is_ok()
+        verify_slices_are_equal(self.0.bytes(), other.0.bytes()).is_ok()
     }
 
     pub(crate) fn kek(&self) -> Kek {
-        Kek::from_bytes(*self.0)
+        Kek::from_locked(Locked::copy_of(self.0.bytes()))
     }
 }
 

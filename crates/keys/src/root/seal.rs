@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base::{Classify, ErrorKind, Rng};
-use envelope::{EnvelopeError, Kek};
+use envelope::{EnvelopeError, Kek, Locked};
 use zeroize::Zeroizing;
 
 use super::RootKey;
@@ -116,10 +116,10 @@ pub struct PlainFile;
 
 impl Seal for PlainFile {
     fn seal(&self, key: &RootKey, _: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
-        let mut text = Zeroizing::new(String::with_capacity(PLAIN.len() + 2 * key.0.len() + 2));
+        let mut text = Zeroizing::new(String::with_capacity(PLAIN.len() + 2 * key.0.bytes().len() + 2));
         text.push_str(PLAIN);
         text.push('\n');
-        push_hex(&mut text, key.0.as_ref());
+        push_hex(&mut text, key.0.bytes());
         text.push('\n');
         Ok(text)
     }
@@ -128,8 +128,8 @@ impl Seal for PlainFile {
         let (magic, digits) = first_line(text)?;
         match magic {
             PLAIN => {
-                let mut key = Zeroizing::new([0; 32]);
-                read_hex(digits, key.as_mut())?;
+                let mut key = Locked::zeros();
+                read_hex(digits, key.bytes_mut())?;
                 Ok(RootKey(key))
             }
             SEALED => Err(SealError::Sealed),
@@ -227,12 +227,12 @@ impl Passphrase {
         let mut blocks = Zeroizing::new(Vec::new());
         blocks.try_reserve_exact(params.block_count()).map_err(|_| failed)?;
         blocks.resize(params.block_count(), Block::default());
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = Locked::zeros();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let phrase = self.phrase.as_bytes();
-        let done = argon2.hash_password_into_with_memory(phrase, salt, key.as_mut(), blocks.as_mut_slice());
+        let done = argon2.hash_password_into_with_memory(phrase, salt, key.bytes_mut(), blocks.as_mut_slice());
         done.map_err(|_| failed)?;
-        Ok(Kek::from_bytes(*key))
+        Ok(Kek::from_locked(key))
     }
 }
 
@@ -244,7 +244,7 @@ impl Seal for Passphrase {
         let mut salt = [0; SALT_LEN];
         rng.fill(&mut salt);
         let kek = self.kek(self.cost, &salt)?;
-        let sealed = envelope::seal_small(&kek, &self.cost.context(&salt), key.0.as_ref(), rng).map_err(refused)?;
+        let sealed = envelope::seal_small(&kek, &self.cost.context(&salt), key.0.bytes(), rng).map_err(refused)?;
         let Cost { memory, passes, lanes } = self.cost;
         let mut text = Zeroizing::new(String::with_capacity(512));
         // Writing to a string does not fail.
@@ -269,12 +269,8 @@ impl Seal for Passphrase {
         read_hex(digits, &mut sealed)?;
         let kek = self.kek(cost, &salt)?;
         let opened = envelope::open_small(&kek, &cost.context(&salt), &sealed).map_err(refused)?;
-        let mut key = Zeroizing::new([0; 32]);
-        if opened.len() != key.len() {
-            return Err(SealError::Refused);
-        }
-        key.copy_from_slice(&opened);
-        Ok(RootKey(key))
+        let opened: &[u8; 32] = opened.as_slice().try_into().map_err(|_| SealError::Refused)?;
+        Ok(RootKey(Locked::copy_of(opened)))
     }
 }
 

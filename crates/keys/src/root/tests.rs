@@ -72,7 +72,7 @@ fn both_seals_conform() {
 /// The vectors of `docs/spec/root.md`.
 #[test]
 fn files_are_the_specified_ones() {
-    let key = RootKey(Zeroizing::new(std::array::from_fn(|i| i as u8)));
+    let key = RootKey(Locked::copy_of(&std::array::from_fn(|i| i as u8)));
     let plain = "holdfast root key v1\n000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
     assert_eq!(*PlainFile.seal(&key, &SeededRng::new(1)).unwrap(), plain);
     assert!(PlainFile.open(plain).unwrap().is(&key));
