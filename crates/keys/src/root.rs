@@ -1,8 +1,9 @@
 //! The root key and the file it lies in (`docs/spec/root.md`).
 //!
-//! What the file says, a [`Seal`] decides: the key itself, or the key under a passphrase. This file
+//! What the file says, a [`Seal`] decides: the key itself, or the key under a passphrase or a token's. This file
 //! does the rest: who may read it, and that it is whole on disk before anything counts on it.
 
+mod keeper;
 mod seal;
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -15,11 +16,12 @@ use base::{Classify, ErrorKind, Rng};
 use envelope::{Kek, Locked, Share, ShareError};
 use zeroize::Zeroizing;
 
-pub use seal::{Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, Seal, SealError};
+pub use keeper::{Keeper, KeeperError, Kept};
+pub use seal::{Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, Seal, SealError, Sealing};
 
-/// Bytes of a root key file that are read: more than either version has. A bound, so that a wrong path to a
+/// Bytes of a root key file that are read: more than any version has. A bound, so that a wrong path to a
 /// huge file is an error and not a full memory.
-const FILE_MAX: usize = 1024;
+const FILE_MAX: usize = 4096;
 /// Permission bits of others than the owner.
 const OTHERS: u32 = 0o077;
 
@@ -136,6 +138,14 @@ impl RootFile {
         self.read()?.map(|text| seal.open(&text).map_err(|source| self.sealed(source))).transpose()
     }
 
+    /// What the file takes to open; nothing when there is no file.
+    ///
+    /// # Errors
+    /// [`RootError`] when the file is unreadable, readable by others, or no root key.
+    pub fn sealing(&self) -> Result<Option<Sealing>, RootError> {
+        self.read()?.map(|text| seal::sealing(&text).map_err(|source| self.sealed(source))).transpose()
+    }
+
     /// The key, which is made with its file (mode 0600, durable before it is used) when there is none.
     ///
     /// # Errors
@@ -173,6 +183,26 @@ impl RootFile {
         }
         let before = std::fs::metadata(&self.0).map_err(|source| self.failed(source))?;
         self.write(&text, Some(&before), true)
+    }
+
+    /// Writes a fresh key that shall follow that of `before`, whose owner its file gets.
+    ///
+    /// # Errors
+    /// [`RootError::Exists`] where a file is, whatever it holds.
+    pub fn make_after(&self, before: &Self, seal: &dyn Seal, rng: &dyn Rng) -> Result<RootKey, RootError> {
+        let owner = std::fs::metadata(&before.0).map_err(|source| before.failed(source))?;
+        let key = RootKey::generate(rng);
+        self.write(&self.text(&key, seal, rng)?, Some(&owner), false)?;
+        Ok(key)
+    }
+
+    /// Takes the place of `before`, of which nothing is left: in one step that a crash leaves done or not begun.
+    ///
+    /// # Errors
+    /// [`RootError::File`].
+    pub fn replace(self, before: &Self) -> Result<(), RootError> {
+        let synced = |()| File::open(before.folder())?.sync_all();
+        std::fs::rename(&self.0, &before.0).and_then(synced).map_err(|source| before.failed(source))
     }
 
     /// What the file shall say. Opened once before it is trusted: a text that does not open would be
