@@ -121,6 +121,11 @@ impl Server {
 
     /// The same, with more arguments.
     pub fn boot_with(&mut self, args: &[&str]) {
+        self.boot_in(args, &[]);
+    }
+
+    /// The same, with more in its environment.
+    pub fn boot_in(&mut self, args: &[&str], environment: &[(&str, &str)]) {
         let out = File::create(self.dir().join("out.txt")).expect("a log");
         let err = File::options().create(true).append(true).open(self.dir().join("err.txt")).expect("a log");
         let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
@@ -132,6 +137,7 @@ impl Server {
             .args(args)
             .env("HOLDFAST_ACCESS_KEY", ACCESS_KEY)
             .env("HOLDFAST_SECRET_KEY", SECRET_KEY)
+            .envs(environment.iter().copied())
             .stdout(out)
             .stderr(err);
         if let Some(config) = &self.config {

@@ -2,12 +2,14 @@
 //! ones are another type and can.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Prk, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Prk};
+use aws_lc_rs::hmac;
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
 use base::Rng;
 use zeroize::Zeroizing;
 
 use crate::EnvelopeError;
+use crate::arena::Locked;
 
 /// Bytes of every key.
 pub(crate) const KEY_LEN: usize = 32;
@@ -17,8 +19,8 @@ const WRAPPED_LEN: usize = KEY_LEN + 8;
 /// A data encryption key: seals one part. Zeroed when dropped.
 pub struct Dek(Zeroizing<[u8; KEY_LEN]>);
 
-/// A key encryption key: wraps other keys. Zeroed when dropped.
-pub struct Kek(Zeroizing<[u8; KEY_LEN]>);
+/// A key encryption key: wraps other keys. Lives in locked memory; zeroed when dropped.
+pub struct Kek(Locked);
 
 /// A key wrapped by a [`Kek`]; worthless without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,9 @@ pub struct WrappedKey(pub [u8; WRAPPED_LEN]);
 impl Dek {
     /// A fresh random key.
     pub fn generate(rng: &dyn Rng) -> Self {
-        Self(random_key(rng))
+        let mut bytes = Zeroizing::new([0; KEY_LEN]);
+        rng.fill(bytes.as_mut());
+        Self(bytes)
     }
 
     /// A key from bytes: for test vectors.
@@ -43,16 +47,23 @@ impl Dek {
 impl Kek {
     /// A fresh random key.
     pub fn generate(rng: &dyn Rng) -> Self {
-        Self(random_key(rng))
+        let mut bytes = Locked::zeros();
+        rng.fill(bytes.bytes_mut());
+        Self(bytes)
     }
 
     /// A key from bytes: for keys kept outside (the root key file) and test vectors.
     pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Locked::copy_of(&Zeroizing::new(bytes)))
+    }
+
+    /// A key from bytes that are kept as well as keys are.
+    pub fn from_locked(bytes: Locked) -> Self {
+        Self(bytes)
     }
 
     pub(crate) fn bytes(&self) -> &[u8; KEY_LEN] {
-        &self.0
+        self.0.bytes()
     }
 
     /// Wraps a data encryption key for a context: it unwraps under the same context only.
@@ -68,7 +79,9 @@ impl Kek {
     /// # Errors
     /// [`EnvelopeError::Refused`] under another key or context, or when bytes were changed.
     pub fn unwrap_dek(&self, context: &[u8], wrapped: &WrappedKey) -> Result<Dek, EnvelopeError> {
-        self.unwrap(context, wrapped).map(Dek)
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        self.unwrap(context, wrapped, &mut key)?;
+        Ok(Dek(key))
     }
 
     /// Wraps a key encryption key.
@@ -76,7 +89,7 @@ impl Kek {
     /// # Errors
     /// As [`Self::wrap_dek`].
     pub fn wrap_kek(&self, context: &[u8], kek: &Self) -> Result<WrappedKey, EnvelopeError> {
-        self.wrap(context, &kek.0)
+        self.wrap(context, kek.0.bytes())
     }
 
     /// Reverses [`Self::wrap_kek`].
@@ -84,7 +97,9 @@ impl Kek {
     /// # Errors
     /// As [`Self::unwrap_dek`].
     pub fn unwrap_kek(&self, context: &[u8], wrapped: &WrappedKey) -> Result<Self, EnvelopeError> {
-        self.unwrap(context, wrapped).map(Self)
+        let mut key = Locked::zeros();
+        self.unwrap(context, wrapped, key.bytes_mut())?;
+        Ok(Self(key))
     }
 
     /// A key that nobody can make who lacks either this one or `other` (HKDF-SHA-512, RFC 5869:
@@ -93,10 +108,12 @@ impl Kek {
     /// # Errors
     /// [`EnvelopeError::Refused`] never in practice.
     pub fn combined(&self, other: &[u8; KEY_LEN]) -> Result<Self, EnvelopeError> {
-        let both = Salt::new(HKDF_SHA512, self.0.as_ref()).extract(other);
-        let mut key = Zeroizing::new([0; KEY_LEN]);
+        // HKDF-Extract is HMAC; the library's own would keep the salt, this key, on the heap.
+        let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, self.0.bytes()), other);
+        let both = Prk::new_less_safe(HKDF_SHA512, extracted.as_ref());
+        let mut key = Locked::zeros();
         let okm = both.expand(&[b"holdfast/combined/v1"], Len(KEY_LEN)).map_err(|_| EnvelopeError::Refused)?;
-        okm.fill(key.as_mut()).map_err(|_| EnvelopeError::Refused)?;
+        okm.fill(key.bytes_mut()).map_err(|_| EnvelopeError::Refused)?;
         Ok(Self(key))
     }
 
@@ -127,7 +144,7 @@ impl Kek {
     pub(crate) fn derive(&self, purpose: &[u8], context: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, EnvelopeError> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         let len = (context.len() as u64).to_be_bytes();
-        expand(&self.0, &[purpose, &len, context], key.as_mut())?;
+        expand(self.bytes(), &[purpose, &len, context], key.as_mut())?;
         Ok(key)
     }
 
@@ -139,25 +156,18 @@ impl Kek {
         if written == WRAPPED_LEN { Ok(WrappedKey(wrapped)) } else { Err(EnvelopeError::Refused) }
     }
 
-    fn unwrap(&self, context: &[u8], wrapped: &WrappedKey) -> Result<Zeroizing<[u8; KEY_LEN]>, EnvelopeError> {
+    fn unwrap(&self, context: &[u8], wrapped: &WrappedKey, key: &mut [u8; KEY_LEN]) -> Result<(), EnvelopeError> {
         let wrapping = self.derive(b"holdfast/wrap/v1", context)?;
         let kek = AesKek::new(&AES_256, wrapping.as_ref()).map_err(|_| EnvelopeError::Refused)?;
         // The primitive wants room for the padded length.
         let mut room = Zeroizing::new([0; WRAPPED_LEN]);
         let plain = kek.unwrap_with_padding(&wrapped.0, room.as_mut()).map_err(|_| EnvelopeError::Refused)?;
-        let mut key = Zeroizing::new([0; KEY_LEN]);
         if plain.len() != KEY_LEN {
             return Err(EnvelopeError::Refused);
         }
         key.copy_from_slice(plain);
-        Ok(key)
+        Ok(())
     }
-}
-
-fn random_key(rng: &dyn Rng) -> Zeroizing<[u8; KEY_LEN]> {
-    let mut bytes = Zeroizing::new([0; KEY_LEN]);
-    rng.fill(bytes.as_mut());
-    bytes
 }
 
 struct Len(usize);
@@ -190,7 +200,7 @@ mod tests {
         let wrapped = kek.wrap_kek(&context, &Kek::from_bytes(key)).unwrap();
         let expected = "6cd7e88d04d00f166c7d341373ab467d7b6b26febdbe503b148f13418b9ddc7a0da2e6096db64cb1";
         assert_eq!(hex::encode(wrapped.0), expected);
-        assert_eq!(*kek.unwrap_kek(&context, &wrapped).unwrap().0, key);
+        assert_eq!(*kek.unwrap_kek(&context, &wrapped).unwrap().0.bytes(), key);
     }
 
     /// The vector of `docs/spec/wrap.md`.
@@ -199,14 +209,14 @@ mod tests {
         let kek = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
         let other: [u8; KEY_LEN] = std::array::from_fn(|i| 0xa0 + i as u8);
         let combined = kek.combined(&other).unwrap();
-        assert_eq!(hex::encode(*combined.0), "128e353e59da35953550923051332fc77864ffbe59348d0f2f8d082cee2d8a3d");
+        assert_eq!(hex::encode(combined.0.bytes()), "128e353e59da35953550923051332fc77864ffbe59348d0f2f8d082cee2d8a3d");
         assert_eq!(
             hex::encode(combined.verifier(b"ssec/1").unwrap()),
             "97cb02ba971145671e25b3a01433a3d9d65cad9dbe1178ea51b3e68561823150"
         );
         assert!(combined.is_verified_by(b"ssec/1", &combined.verifier(b"ssec/1").unwrap()));
         // Either half alone, or swapped, is another key; another context, another verifier.
-        let swapped = Kek::from_bytes(other).combined(&kek.0).unwrap();
+        let swapped = Kek::from_bytes(other).combined(kek.0.bytes()).unwrap();
         let verifier = combined.verifier(b"ssec/1").unwrap();
         for wrong in [&swapped, &kek, &Kek::from_bytes(other)] {
             assert!(!wrong.is_verified_by(b"ssec/1", &verifier));

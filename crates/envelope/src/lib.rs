@@ -5,10 +5,12 @@
 //!   AES-256-GCM: 16 KiB chunks, 32-byte key commitment, random access. See [`Sealer`], [`Opener`].
 //! * Keys: AES-256-KWP (RFC 5649) under a key derived for the one context. See [`Kek`].
 //! * Shares: a key cut so that some of many people give it back. See [`split`], [`combine`]; for machines [`deal`], [`join`].
+//! * Keys in memory: in locked pages that others do not read. See [`Locked`].
 //!
 //! Pure: no I/O, no clock; randomness comes in through [`base::Rng`]. The formats are specified in
 //! `docs/spec/part.md`, `docs/spec/wrap.md` and `docs/spec/root.md`.
 
+mod arena;
 mod body;
 mod error;
 mod key;
@@ -19,6 +21,7 @@ mod text;
 #[cfg(test)]
 mod vectors;
 
+pub use arena::{ArenaStatus, Keeping, Locked, arena_status};
 pub use body::{BodyHeader, HEADER_LEN, Opener, SALT_LEN, Sealer, chunk_count, plain_len, sealed_len};
 pub use error::{EnvelopeError, ShareError};
 pub use key::{Dek, Kek, WrappedKey};

@@ -30,13 +30,15 @@ impl AuditLog {
 
     /// Signs a last checkpoint. What comes later is refused, and told.
     pub(crate) async fn close(&self) {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(log) = log else { return };
-        match tokio::task::spawn_blocking(move || log.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the audit log ended without its last checkpoint"),
-            Err(error) => tracing::error!(%error, "the audit log ended without its last checkpoint"),
+        if let Err(error) = self.end().await {
+            tracing::error!(%error, "the audit log ended without its last checkpoint");
         }
+    }
+
+    async fn end(&self) -> Result<(), AuditError> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(log) = log else { return Ok(()) };
+        tokio::task::spawn_blocking(move || log.close()).await.unwrap_or(Err(AuditError::Closed))
     }
 
     async fn append(&self, event: Event) -> Result<(), AuditError> {
@@ -48,6 +50,11 @@ impl AuditLog {
         let appended = appended.await.map(|_| ());
         self.gauge();
         appended
+    }
+
+    fn is_empty(&self) -> bool {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.as_ref().is_none_or(|log| log.status().entries == 0)
     }
 
     fn gauge(&self) {
@@ -81,6 +88,61 @@ impl Auditor for AuditLog {
         let unrecorded =
             |error: AuditError| PortionError::Unrecorded { log: self.dir.display().to_string(), reason: chain(&error) };
         self.append(event).await.map_err(unrecorded)
+    }
+}
+
+/// What became of the log when the root key changed.
+pub(crate) struct HandedOver {
+    /// The folder of the log until now.
+    pub(crate) old_log: String,
+    /// What verifies it.
+    pub(crate) old_key: String,
+    /// What verifies the log from now on.
+    pub(crate) new_key: String,
+}
+
+/// Ends the log that the old root key signs, and begins one that the new key signs: who had the old one must not be
+/// able to write history on. The last entry of the one names the key of the other, and the first entry of that one how
+/// the first ended. Done again after a crash, it does what is left. Nothing where there never was a log.
+pub(crate) async fn hand_over(data_dir: &Path, old: &Keyring, new: &Keyring) -> Result<Option<HandedOver>, Failure> {
+    let named = |keyring: &Keyring| keyring.audit_name().map_err(|error| Failure::new(chain(&error)));
+    let (dir, old_name) = (data_dir.join("audit"), named(old)?);
+    let ended = data_dir.join(format!("audit-until-{}", old_name.trim_start_matches("holdfast/")));
+    let handed = HandedOver {
+        old_log: ended.display().to_string(),
+        old_key: verifier(old)?.to_string(),
+        new_key: verifier(new)?.to_string(),
+    };
+    if !ended.exists() {
+        if !dir.exists() {
+            return Ok(None);
+        }
+        let log = AuditLog::open(dir.clone(), old).await?;
+        log.append(rotated([("next_key", handed.new_key.clone())])).await.map_err(|error| refused(&dir, &error))?;
+        log.end().await.map_err(|error| refused(&dir, &error))?;
+        let moved = std::fs::rename(&dir, &ended).and_then(|()| std::fs::File::open(data_dir)?.sync_all());
+        moved.map_err(Failure::io(format!("the audit log {}", dir.display())))?;
+    }
+    let log = AuditLog::open(dir.clone(), new).await?;
+    if log.is_empty() {
+        let last = audit::checkpoint(&ended)?.unwrap_or_default();
+        let details = [("previous_key", handed.old_key.clone()), ("previous_checkpoint", last)];
+        log.append(rotated(details)).await.map_err(|error| refused(&dir, &error))?;
+    }
+    log.end().await.map_err(|error| refused(&dir, &error))?;
+    Ok(Some(handed))
+}
+
+fn rotated<const N: usize>(details: [(&str, String); N]) -> Event {
+    Event {
+        time_ms: base::Doors::system().clock.now_ms(),
+        principal: "operator".to_owned(),
+        account: base::AccountId::DEFAULT,
+        action: "root:rotate".to_owned(),
+        resource: "root-key".to_owned(),
+        outcome: Outcome::Allowed,
+        request_id: String::new(),
+        details: details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }
 

@@ -38,6 +38,9 @@ pub(crate) struct AdminArgs {
 pub(crate) enum Command {
     /// Start the server: S3, KMS, admin API, workers.
     Serve(ServeArgs),
+    /// Runs the library of a token for another holdfast, which it reads from and answers on its pipes.
+    #[command(hide = true)]
+    SealHelper,
     /// Whole, degraded or losing: the sites, what is at risk, what repair has to do.
     Status(StatusArgs),
     /// Users, their keys, and what they may do.
@@ -136,6 +139,25 @@ pub(crate) struct PassphraseArgs {
     /// File with the passphrase of a sealed root key, mode 0600; or HOLDFAST_ROOT_PASSPHRASE.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+}
+
+/// The PKCS#11 token, for a root key that is sealed by one.
+#[derive(Args, Clone, Default)]
+pub(crate) struct TokenArgs {
+    /// Library of the PKCS#11 token that seals the root key.
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_ROOT_PKCS11_MODULE")]
+    pub(crate) pkcs11_module: Option<PathBuf>,
+    /// The token's label.
+    #[arg(long, value_name = "LABEL", env = "HOLDFAST_ROOT_PKCS11_TOKEN")]
+    pub(crate) pkcs11_token: Option<String>,
+    /// The label of the AES key on it.
+    #[arg(long, value_name = "LABEL", env = "HOLDFAST_ROOT_PKCS11_KEY")]
+    pub(crate) pkcs11_key: Option<String>,
+    /// File with the user's PIN, mode 0600; or HOLDFAST_ROOT_PKCS11_PIN.
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_ROOT_PKCS11_PIN_FILE")]
+    pub(crate) pkcs11_pin_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -538,17 +560,24 @@ pub(crate) enum RootCommand {
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
-    /// Seal the file of the root key by a passphrase, which the server then needs to start.
+    /// Seal the file of the root key by a passphrase or a PKCS#11 token, which the server then needs to start.
+    ///
+    /// Sealed by one of them and given the other, it is sealed by the other.
     Seal(SealArgs),
     /// Put the root key back in clear.
     Unseal(SealArgs),
+    /// Make another root key, and wrap anew all that is under it; the server must be stopped.
+    ///
+    /// Cut off, it is gone on with by the next run; until it is finished the server does not start.
+    Rotate(RotateArgs),
 }
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
     /// Read all of the log and compute it anew; exit 1 if it is not whole.
     ///
-    /// Without --key the signature is checked against the key that the root key beside the log gives, if it can be read.
+    /// Without --key the signature is checked against the key that the root key beside the log gives, if it can be
+    /// read.
     Verify {
         /// The log's folder, instead of the one in the data directory.
         dir: Option<PathBuf>,
@@ -594,6 +623,18 @@ pub(crate) struct SealArgs {
     /// Do all of it but the writing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
+    /// Look at all that is to be wrapped anew, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave rows that do not open now; they never will again.
+    #[arg(long)]
+    pub(crate) leave_damaged: bool,
 }
 
 #[derive(Subcommand)]

@@ -8,14 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base::limits::COLUMNS;
-use keys::Passphrase;
+use keys::{Kept, Passphrase};
 use listener::Tls;
 use serde::Deserialize;
 use store::TargetOptions;
 
-use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs};
+use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs};
 use crate::exit::chain;
 use crate::passphrase;
+use crate::seals;
 
 const DEFAULT_DATA_DIR: &str = "./holdfast-data";
 /// Names of the sites that `serve` makes without a configuration.
@@ -41,6 +42,7 @@ struct Raw {
     domains: Option<Vec<String>>,
     website_domains: Option<Vec<String>>,
     root_passphrase_file: Option<PathBuf>,
+    root_pkcs11: Option<RawToken>,
     body_memory_mib: Option<u32>,
     collect_after_s: Option<u64>,
     lifecycle_day_s: Option<u64>,
@@ -60,6 +62,15 @@ struct RawSite {
     epochs: Option<PathBuf>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawToken {
+    module: PathBuf,
+    token: String,
+    key: String,
+    pin_file: Option<PathBuf>,
+}
+
 /// The configuration as it counts.
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
@@ -77,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) website_domains: Vec<String>,
     /// What opens the root key, where it is sealed.
     pub(crate) passphrase: Option<Passphrase>,
+    /// The same, where a token seals it.
+    pub(crate) token: Option<Kept>,
     /// Bytes.
     pub(crate) body_memory: usize,
     pub(crate) collect_after_ms: u64,
@@ -164,6 +177,10 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         mistakes.push(failure.error);
         None
     });
+    let token = seals::token(&token_args(&args.passphrase.token, raw.root_pkcs11)).unwrap_or_else(|failure| {
+        mistakes.push(failure.error);
+        None
+    });
     let body_memory_mib = raw.body_memory_mib.unwrap_or(112);
     if !(32..=65_536).contains(&body_memory_mib) {
         mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
@@ -193,6 +210,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         domains,
         website_domains,
         passphrase,
+        token,
         body_memory: body_memory_mib as usize * 1024 * 1024,
         lifecycle_day: raw
             .lifecycle_day_s
@@ -241,6 +259,18 @@ fn k8s(
     };
     mistakes.push(mistake);
     None
+}
+
+/// The command line and the environment over the file.
+fn token_args(given: &TokenArgs, raw: Option<RawToken>) -> TokenArgs {
+    let mut args = given.clone();
+    if let Some(RawToken { module, token, key, pin_file }) = raw {
+        args.pkcs11_module.get_or_insert(module);
+        args.pkcs11_token.get_or_insert(token);
+        args.pkcs11_key.get_or_insert(key);
+        args.pkcs11_pin_file = args.pkcs11_pin_file.or(pin_file);
+    }
+    args
 }
 
 /// Names below which buckets are found: without port, in lower case.
@@ -411,6 +441,11 @@ mod tests {
             ("[notify.a]\nkind = \"nats\"\nurl = \"nats://h\"\ntopic = \"x\"".to_owned(), "unknown field"),
             ("datadir = \"x\"".to_owned(), "unknown field"),
             ("root_passphrase_file = \"/nonexistent\"".to_owned(), "passphrase file /nonexistent"),
+            ("[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"".to_owned(), "missing field `key`"),
+            (
+                "[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"\nkey = \"k\"\npin_file = \"/nonexistent\"".to_owned(),
+                "PIN file /nonexistent",
+            ),
             (site("a", "file:///a"), "exactly 5"),
             (five(|i| site(&format!("s{i}"), &format!("ftp://h/{i}"))), "unknown scheme ftp"),
             (five(|i| site(&format!("s{i}"), &format!("file://{i}"))), "three slashes"),

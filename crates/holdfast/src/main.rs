@@ -6,8 +6,10 @@ mod command;
 mod config;
 mod credentials;
 mod exit;
+mod harden;
 mod passphrase;
 mod render;
+mod seals;
 mod serve;
 
 use clap::Parser;
@@ -21,6 +23,7 @@ use crate::exit::{Exit, Failure};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    harden::process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -40,10 +43,15 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
+    if matches!(cli.command, Command::SealHelper) {
+        return seals::help().map(|()| Exit::Ok);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::io("the runtime"))?;
     let json = cli.json;
     match cli.command {
+        // Done before there are threads.
+        Command::SealHelper => Ok(Exit::Ok),
         Command::Serve(args) => runtime.block_on(serve::serve(args)),
         Command::Config(args) => command::config::run(args, json),
         Command::Audit(args) => command::audit::run(&cli.admin, args, json),

@@ -39,11 +39,16 @@ pub(crate) fn given_or_typed(args: &PassphraseArgs, twice: bool) -> Result<Passp
     Ok(passphrase)
 }
 
-/// What a file holds, which only its owner may read.
+/// The passphrase in a file, which only its owner may read.
 pub(crate) fn from_file(path: &Path) -> Result<Passphrase, Failure> {
     let name = format!("passphrase file {}", path.display());
-    let file = File::open(path).map_err(Failure::io(&name))?;
-    let mode = file.metadata().map_err(Failure::io(&name))?.mode() & 0o777;
+    made(&private_text(&name, path)?, &name)
+}
+
+/// What a file holds that only its owner may read: as much as a passphrase may have, and a little more.
+pub(crate) fn private_text(name: &str, path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let file = File::open(path).map_err(Failure::io(name))?;
+    let mode = file.metadata().map_err(Failure::io(name))?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Failure::usage(format!(
             "{name} is open to others (mode {mode:o}); run: chmod 600 {}",
@@ -51,8 +56,8 @@ pub(crate) fn from_file(path: &Path) -> Result<Passphrase, Failure> {
         )));
     }
     let mut text = room();
-    file.take(ROOM as u64).read_to_string(&mut text).map_err(Failure::io(&name))?;
-    made(&text, &name)
+    file.take(ROOM as u64).read_to_string(&mut text).map_err(Failure::io(name))?;
+    Ok(text)
 }
 
 /// Bytes that are read: some more than the longest, so that it shows.

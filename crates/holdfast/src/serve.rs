@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::Doors;
 use base::limits::COLUMNS;
-use keys::{KeyError, Keyring, Passphrase, RootError, SealError};
+use keys::{KeyError, Keyring, PlainFile, RootFile, Seal, Sealing};
 use meta::{Embedded, EmbeddedOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,9 +21,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::audit_log::AuditLog;
 use crate::cli::{LogFormat, ServeArgs};
+use crate::command::rotate;
 use crate::config::{self, Config, Mistakes};
 use crate::credentials::{self, Credentials, Source};
 use crate::exit::{Exit, Failure, chain};
+use crate::harden;
 
 /// Memory for cached metadata pages.
 const META_CACHE: usize = 64 << 20;
@@ -35,6 +37,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     log_to_stderr(args.log_format);
     raise_open_files();
+    harden::tell_keeping();
     let config = config::load(&args).map_err(mistaken)?;
     let doors = Doors::system();
     make_private_dir(&config.data_dir)?;
@@ -120,7 +123,8 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
                  without it no stored object can be opened",
         ));
     }
-    let keyring = open_keyring(&key_path, config.passphrase.as_ref(), doors).map_err(|e| failed(&e))?;
+    rotate::none_under_way(&config.data_dir)?;
+    let keyring = open_keyring(&key_path, config, doors).map_err(|e| failed(&e))?;
     if first_start {
         make_site_folders(config)?;
     }
@@ -145,17 +149,26 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     Ok((store, audit))
 }
 
-/// With a passphrase a first start makes a sealed root key. One that is in clear is opened all the same, so that
-/// the passphrase may be configured before the key is sealed.
-fn open_keyring(path: &Path, passphrase: Option<&Passphrase>, doors: &Doors) -> Result<Keyring, KeyError> {
-    let Some(passphrase) = passphrase else { return Keyring::open(path, doors.rng.as_ref()) };
-    match Keyring::open_sealed(path, passphrase, doors.rng.as_ref()) {
-        Err(KeyError::Root(RootError::Seal { source: SealError::NotSealed, .. })) => {
-            tracing::warn!("there is a passphrase, but the root key lies in clear; run: holdfast key root seal");
-            Keyring::open(path, doors.rng.as_ref())
+/// With a token or a passphrase a first start makes a sealed root key. One that is sealed otherwise is opened all the
+/// same, so that what will seal it may be configured before.
+fn open_keyring(path: &Path, config: &Config, doors: &Doors) -> Result<Keyring, KeyError> {
+    let token = config.token.as_ref().map(|token| token as &dyn Seal);
+    let passphrase = config.passphrase.as_ref().map(|passphrase| passphrase as &dyn Seal);
+    let wanted = token.or(passphrase).unwrap_or(&PlainFile);
+    let seal = match RootFile::new(path).sealing()? {
+        None => wanted,
+        Some(Sealing::Clear) => {
+            if token.or(passphrase).is_some() {
+                tracing::warn!(
+                    "there is a passphrase or a token, but the root key lies in clear; run: holdfast key root seal"
+                );
+            }
+            &PlainFile
         }
-        opened => opened,
-    }
+        Some(Sealing::Passphrase) => passphrase.unwrap_or(wanted),
+        Some(Sealing::Keeper(_)) => token.unwrap_or(wanted),
+    };
+    Keyring::open_sealed(path, seal, doors.rng.as_ref())
 }
 
 /// Samples of histograms are kept one by one until they are read: without this they would pile up
@@ -164,7 +177,10 @@ async fn keep_up(recorder: PrometheusHandle, stop: CancellationToken) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
     loop {
         tokio::select! {
-            _ = every.tick() => recorder.run_upkeep(),
+            _ = every.tick() => {
+                recorder.run_upkeep();
+                harden::gauge();
+            }
             () = stop.cancelled() => return,
         }
     }

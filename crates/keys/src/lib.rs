@@ -2,8 +2,8 @@
 //! portions, in versions. Buckets have a key of their own under the root, which parts were under before there were
 //! portions, and which those of SSE-C are under together with the customer's.
 //!
-//! [`Keyring`] holds the root key and knows no metadata; [`Portions`] is the rest. What a [`Caller`] opens is released to it
-//! first: see [`Portions::release`].
+//! [`Keyring`] holds the root key and knows no metadata; [`Portions`] is the rest. What a [`Caller`] opens is released
+//! to it first: see [`Portions::release`].
 
 mod audit;
 mod cache;
@@ -14,6 +14,7 @@ mod lease;
 mod portions;
 pub mod quorum;
 mod root;
+mod rotate;
 pub mod rules;
 mod tenant;
 mod wrap;
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use base::{BodyId, BucketId, Classify, ErrorKind, Rng};
+use base::{AccountId, BodyId, BucketId, Classify, ErrorKind, Rng};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use envelope::{Dek, EnvelopeError, Kek, WrappedKey};
@@ -42,8 +43,10 @@ pub use portions::{
     Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, Tended, dashed, parse_id,
 };
 pub use root::{
-    Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile, RootKey, Seal, SealError,
+    Cost, Keeper, KeeperError, Kept, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile,
+    RootKey, Seal, SealError, Sealing,
 };
+pub use rotate::{RotateError, Rotated, UnderRoot, rotate};
 pub use tenant::TenantKey;
 pub use wrap::{BUCKET_KEYS, DekPlace, KeyName, PortionKey, Wrap};
 
@@ -283,6 +286,11 @@ fn bucket_context(bucket: BucketId) -> Vec<u8> {
 
 fn customer_context(bucket: BucketId, object: &str, body: BodyId) -> Vec<u8> {
     [b"ssec/1".as_slice(), bucket.as_bytes(), body.as_bytes(), object.as_bytes()].concat()
+}
+
+/// A user among those of all tenants: what a sealed secret is bound to. No user name has a slash in it.
+pub fn secret_name(account: AccountId, user: &str) -> String {
+    if account == AccountId::DEFAULT { user.to_owned() } else { format!("{account}/{user}") }
 }
 
 fn secret_context(name: &str) -> Vec<u8> {

@@ -1,8 +1,9 @@
 //! The root key and the file it lies in (`docs/spec/root.md`).
 //!
-//! What the file says, a [`Seal`] decides: the key itself, or the key under a passphrase. This file
+//! What the file says, a [`Seal`] decides: the key itself, or the key under a passphrase or a token's. This file
 //! does the rest: who may read it, and that it is whole on disk before anything counts on it.
 
+mod keeper;
 mod seal;
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -12,25 +13,27 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base::{Classify, ErrorKind, Rng};
-use envelope::{Kek, Share, ShareError};
+use envelope::{Kek, Locked, Share, ShareError};
 use zeroize::Zeroizing;
 
-pub use seal::{Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, Seal, SealError};
+pub use keeper::{Keeper, KeeperError, Kept};
+pub use seal::{Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, Seal, SealError, Sealing};
 
-/// Bytes of a root key file that are read: more than either version has. A bound, so that a wrong path to a
+/// Bytes of a root key file that are read: more than any version has. A bound, so that a wrong path to a
 /// huge file is an error and not a full memory.
-const FILE_MAX: usize = 1024;
+const FILE_MAX: usize = 4096;
 /// Permission bits of others than the owner.
 const OTHERS: u32 = 0o077;
 
-/// The key that all others are under. Cannot be printed or copied by accident; zeroed when dropped.
-pub struct RootKey(Zeroizing<[u8; 32]>);
+/// The key that all others are under. Cannot be printed or copied by accident; lives in locked memory, zeroed when
+/// dropped.
+pub struct RootKey(Locked);
 
 impl RootKey {
     /// A fresh random key.
     pub fn generate(rng: &dyn Rng) -> Self {
-        let mut key = Zeroizing::new([0; 32]);
-        rng.fill(key.as_mut());
+        let mut key = Locked::zeros();
+        rng.fill(key.bytes_mut());
         Self(key)
     }
 
@@ -39,7 +42,7 @@ impl RootKey {
     /// # Errors
     /// [`ShareError::Impossible`] for other than 2 <= threshold <= count <= 16.
     pub fn split(&self, threshold: u8, count: u8, rng: &dyn Rng) -> Result<Vec<Share>, ShareError> {
-        envelope::split(&self.0, threshold, count, rng)
+        envelope::split(self.0.bytes(), threshold, count, rng)
     }
 
     /// The key of which these are shares.
@@ -47,16 +50,16 @@ impl RootKey {
     /// # Errors
     /// [`ShareError`] that names what is wrong with them.
     pub fn combine(shares: &[Share]) -> Result<Self, ShareError> {
-        envelope::combine(shares).map(Self)
+        envelope::combine(shares).map(|key| Self(Locked::copy_of(&key)))
     }
 
     /// Whether both are the same key.
     pub fn is(&self, other: &Self) -> bool {
-        verify_slices_are_equal(self.0.as_ref(), other.0.as_ref()).is_ok()
+        verify_slices_are_equal(self.0.bytes(), other.0.bytes()).is_ok()
     }
 
     pub(crate) fn kek(&self) -> Kek {
-        Kek::from_bytes(*self.0)
+        Kek::from_locked(Locked::copy_of(self.0.bytes()))
     }
 }
 
@@ -135,6 +138,14 @@ impl RootFile {
         self.read()?.map(|text| seal.open(&text).map_err(|source| self.sealed(source))).transpose()
     }
 
+    /// What the file takes to open; nothing when there is no file.
+    ///
+    /// # Errors
+    /// [`RootError`] when the file is unreadable, readable by others, or no root key.
+    pub fn sealing(&self) -> Result<Option<Sealing>, RootError> {
+        self.read()?.map(|text| seal::sealing(&text).map_err(|source| self.sealed(source))).transpose()
+    }
+
     /// The key, which is made with its file (mode 0600, durable before it is used) when there is none.
     ///
     /// # Errors
@@ -172,6 +183,26 @@ impl RootFile {
         }
         let before = std::fs::metadata(&self.0).map_err(|source| self.failed(source))?;
         self.write(&text, Some(&before), true)
+    }
+
+    /// Writes a fresh key that shall follow that of `before`, whose owner its file gets.
+    ///
+    /// # Errors
+    /// [`RootError::Exists`] where a file is, whatever it holds.
+    pub fn make_after(&self, before: &Self, seal: &dyn Seal, rng: &dyn Rng) -> Result<RootKey, RootError> {
+        let owner = std::fs::metadata(&before.0).map_err(|source| before.failed(source))?;
+        let key = RootKey::generate(rng);
+        self.write(&self.text(&key, seal, rng)?, Some(&owner), false)?;
+        Ok(key)
+    }
+
+    /// Takes the place of `before`, of which nothing is left: in one step that a crash leaves done or not begun.
+    ///
+    /// # Errors
+    /// [`RootError::File`].
+    pub fn replace(self, before: &Self) -> Result<(), RootError> {
+        let synced = |()| File::open(before.folder())?.sync_all();
+        std::fs::rename(&self.0, &before.0).and_then(synced).map_err(|source| before.failed(source))
     }
 
     /// What the file shall say. Opened once before it is trusted: a text that does not open would be

@@ -94,7 +94,7 @@ impl TenantKey {
     }
 }
 
-fn tenant_context(account: AccountId) -> Vec<u8> {
+pub(crate) fn tenant_context(account: AccountId) -> Vec<u8> {
     [b"tenant/1".as_slice(), &account.to_bytes()].concat()
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn check_credentials(access_key: &str, secret: &str) -> Result<(), Er
 
 /// A user among those of all tenants: what a sealed secret is bound to. No user name has a slash in it.
 pub(crate) fn owner(account: AccountId, user: &str) -> String {
-    if account == AccountId::DEFAULT { user.to_owned() } else { format!("{account}/{user}") }
+    keys::secret_name(account, user)
 }
 
 impl Store {

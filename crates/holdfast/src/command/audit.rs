@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use audit::{AuditError, Entry, Outcome, Report, VerifierKey};
 use base::AccountId;
-use keys::{Keyring, PlainFile, RootError, RootFile, SealError};
+use keys::{Keyring, RootFile};
 use serde::Serialize;
 
 use crate::audit_log;
 use crate::cli::{AdminArgs, AuditCommand, PassphraseArgs};
 use crate::command::{data_dir, now_ms, print, root, say};
 use crate::exit::{Exit, Failure, chain};
-use crate::{passphrase, render};
+use crate::{render, seals};
 
 pub(crate) fn run(admin: &AdminArgs, command: AuditCommand, json: bool) -> Result<Exit, Failure> {
     let home = data_dir(admin);
@@ -27,7 +27,7 @@ pub(crate) fn run(admin: &AdminArgs, command: AuditCommand, json: bool) -> Resul
         }
         AuditCommand::Key { passphrase } => {
             let file = RootFile::new(home.join("root.key"));
-            let key = root::present(&file, &passphrase)?.ok_or_else(|| root::missing(&file))?;
+            let key = seals::opened(&file, &passphrase, true)?.ok_or_else(|| root::missing(&file))?;
             say(&format!("{}\n", audit_log::verifier(&Keyring::of(&key))?))?;
             Ok(Exit::Ok)
         }
@@ -97,14 +97,10 @@ fn beside(dir: &Path, args: &PassphraseArgs) -> Result<Option<VerifierKey>, Fail
     let home = dir.canonicalize().map_err(Failure::io(dir.display()))?.parent().map(Path::to_owned);
     let Some(home) = home else { return Ok(None) };
     let file = RootFile::new(home.join("root.key"));
-    let opened = match file.open(&PlainFile) {
-        Err(RootError::Seal { source: SealError::Sealed, .. }) => match passphrase::given(args)? {
-            Some(passphrase) => file.open(&passphrase)?,
-            None => None,
-        },
-        // Of no right to read it, or no key: the rest can be verified all the same.
-        Err(_) => None,
-        Ok(opened) => opened,
+    // Of no right to read it, or no key: the rest can be verified all the same.
+    let opened = match file.sealing() {
+        Ok(Some(_)) => seals::opened(&file, args, false)?,
+        Ok(None) | Err(_) => None,
     };
     opened.map(|key| audit_log::verifier(&Keyring::of(&key))).transpose()
 }

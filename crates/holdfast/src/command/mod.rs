@@ -11,6 +11,7 @@ pub(crate) mod receipts;
 pub(crate) mod release;
 pub(crate) mod release_policy;
 pub(crate) mod root;
+pub(crate) mod rotate;
 pub(crate) mod scrub;
 pub(crate) mod site;
 pub(crate) mod status;

@@ -1,4 +1,4 @@
-//! `holdfast key root`: shares of the root key for people, and a passphrase for its file. Works on the data
+//! `holdfast key root`: shares of the root key for people, and what seals its file. Works on the data
 //! directory; the server may run or not.
 
 use std::fmt::Write as _;
@@ -8,17 +8,17 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use base::{AccountId, SystemRng};
-use keys::{Keyring, PlainFile, RootError, RootFile, RootKey, Seal, SealError, Share, ShareError};
+use keys::{Keyring, PlainFile, RootError, RootFile, RootKey, Seal, Sealing, Share, ShareError};
 use meta::record::{BucketRecord, Record, key};
 use meta::{Embedded, EmbeddedOptions, Engine, Range};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{AdminArgs, PassphraseArgs, RootCommand, SealArgs, SharesArgs};
-use crate::command::{data_dir, print, say};
+use crate::command::{data_dir, print, rotate, say};
 use crate::exit::{Exit, Failure, chain};
-use crate::passphrase;
 use crate::serve::lock;
+use crate::{passphrase, seals};
 
 /// Bytes of shares that are read: sixteen of them with much around them.
 const INPUT_MAX: usize = 16 << 10;
@@ -45,7 +45,11 @@ struct Shares<'a> {
 pub(crate) async fn run(admin: &AdminArgs, command: RootCommand, json: bool) -> Result<Exit, Failure> {
     let folder = data_dir(admin);
     let file = RootFile::new(folder.join("root.key"));
+    if !matches!(command, RootCommand::Rotate(_)) {
+        rotate::none_under_way(folder)?;
+    }
     match command {
+        RootCommand::Rotate(args) => rotate::run(folder, &file, &args, json).await,
         RootCommand::Split { shares, threshold, passphrase } => split(&file, threshold, shares, &passphrase, json),
         RootCommand::Recover { shares, passphrase } => recover(folder, &file, &shares, &passphrase, json).await,
         RootCommand::Check { shares, passphrase } => check(&file, &shares, &passphrase, json),
@@ -68,7 +72,8 @@ impl From<ShareError> for Failure {
 }
 
 fn split(file: &RootFile, threshold: u8, count: u8, passphrase: &PassphraseArgs, json: bool) -> Result<Exit, Failure> {
-    let shares = present(file, passphrase)?.ok_or_else(|| missing(file))?.split(threshold, count, &SystemRng)?;
+    let shares =
+        seals::opened(file, passphrase, true)?.ok_or_else(|| missing(file))?.split(threshold, count, &SystemRng)?;
     let set = shares.first().map(|share| share.set().to_string()).unwrap_or_default();
     note(&format!(
         "{count} shares of {path}, set {set}. Any {threshold} of them give the root key back, fewer tell nothing about it.
@@ -104,7 +109,7 @@ async fn recover(
 ) -> Result<Exit, Failure> {
     let key = RootKey::combine(&read(from)?)?;
     let done = |told: &str| Done { path: file.path().display().to_string(), told: told.to_owned() };
-    if let Some(there) = present(file, passphrase)? {
+    if let Some(there) = seals::opened(file, passphrase, true)? {
         if !there.is(&key) {
             return Err(Failure::new(format!("{} holds another root key", file.path().display())).hint(
                 "it is not written over: if it is not the right one, stop the server, move the file away and run this again",
@@ -121,15 +126,13 @@ async fn recover(
         }
         Opens::Unknown(why) => why,
     };
-    let sealing = passphrase::given(passphrase)?;
-    let seal = sealing.as_ref().map_or(&PlainFile as &dyn Seal, |passphrase| passphrase);
-    file.restore(&key, seal, &SystemRng)?;
+    file.restore(&key, seals::to_write(passphrase)?.as_ref(), &SystemRng)?;
     print(&done(told), json, text)?;
     Ok(Exit::Ok)
 }
 
 fn check(file: &RootFile, from: &SharesArgs, passphrase: &PassphraseArgs, json: bool) -> Result<Exit, Failure> {
-    let there = present(file, passphrase)?.ok_or_else(|| missing(file))?;
+    let there = seals::opened(file, passphrase, true)?.ok_or_else(|| missing(file))?;
     let shares = read(from)?;
     let right = RootKey::combine(&shares)?.is(&there);
     let told = if right { "these shares give this root key" } else { "these shares give another root key" };
@@ -139,41 +142,40 @@ fn check(file: &RootFile, from: &SharesArgs, passphrase: &PassphraseArgs, json: 
 
 fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<Exit, Failure> {
     // Before anybody types a passphrase for nothing.
-    let already = |error: &RootError| matches!(error, RootError::Seal { source: SealError::Sealed, .. });
-    let is_sealed = match file.open(&PlainFile) {
-        Ok(None) => return Err(missing(file)),
-        Ok(Some(_)) => false,
-        Err(error) if already(&error) => true,
-        Err(error) => return Err(error.into()),
-    };
-    if is_sealed == seals {
-        let state = if seals { "is sealed already" } else { "is not sealed" };
-        let failure = Failure::new(format!("{} {state}", file.path().display()));
-        return Err(if seals { failure.hint("to change its passphrase, unseal it first") } else { failure });
+    let sealing = file.sealing()?.ok_or_else(|| missing(file))?;
+    let to: Box<dyn Seal> = if seals { to_seal(file, &sealing, &args.passphrase)? } else { Box::new(PlainFile) };
+    if !seals && sealing == Sealing::Clear {
+        return Err(Failure::new(format!("{} is not sealed", file.path().display())));
     }
-    let passphrase = passphrase::given_or_typed(&args.passphrase, seals)?;
-    let (from, to): (&dyn Seal, &dyn Seal) = if seals { (&PlainFile, &passphrase) } else { (&passphrase, &PlainFile) };
-    file.reseal(from, to, &SystemRng, args.dry_run)?;
+    let from = seals::to_open(&sealing, &args.passphrase, true)?.ok_or_else(|| missing(file))?;
+    file.reseal(from.as_ref(), to.as_ref(), &SystemRng, args.dry_run)?;
     let told = match (args.dry_run, seals) {
         (true, true) => "it can be sealed; nothing was written",
         (true, false) => "it can be unsealed; nothing was written",
         (false, true) => {
-            "it is sealed; the server needs the passphrase at its next start. What the file held before may still be on \
-             the disk and in backups"
+            "it is sealed; the server needs the passphrase or the token at its next start. What the file held before may still \
+             be on the disk and in backups"
         }
-        (false, false) => "it lies in clear; the server needs no passphrase",
+        (false, false) => "it lies in clear; the server needs no passphrase and no token",
     };
     print(&Done { path: file.path().display().to_string(), told: told.to_owned() }, json, text)?;
     Ok(Exit::Ok)
 }
 
-/// The root key that is there, opened by whatever seals it.
-pub(crate) fn present(file: &RootFile, passphrase: &PassphraseArgs) -> Result<Option<RootKey>, Failure> {
-    match file.open(&PlainFile) {
-        Err(RootError::Seal { source: SealError::Sealed, .. }) => {
-            Ok(file.open(&passphrase::given_or_typed(passphrase, false)?)?)
-        }
-        opened => Ok(opened?),
+/// What shall seal a file: a token if one is named, a passphrase if not, and never what seals it already.
+fn to_seal(file: &RootFile, sealing: &Sealing, args: &PassphraseArgs) -> Result<Box<dyn Seal>, Failure> {
+    let token = seals::token(&args.token)?;
+    match (sealing, token) {
+        (Sealing::Clear | Sealing::Passphrase, Some(token)) => Ok(Box::new(token)),
+        (Sealing::Clear, None) => Ok(Box::new(passphrase::given_or_typed(args, true)?)),
+        (Sealing::Passphrase, None) => Err(Failure::new(format!("{} is sealed already", file.path().display()))
+            .hint("to change its passphrase, unseal it first")),
+        (Sealing::Keeper(kind), _) => match passphrase::given(args)? {
+            Some(phrase) => Ok(Box::new(phrase)),
+            None => Err(Failure::new(format!("{} is sealed already, by {kind}", file.path().display())).hint(
+                "to seal it by another token, unseal it first; to seal it by a passphrase, give --passphrase-file",
+            )),
+        },
     }
 }
 

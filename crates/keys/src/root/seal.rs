@@ -1,18 +1,22 @@
-//! What a root key file says: the key in clear (version 1), or the key under a passphrase (version 2).
+//! What a root key file says: the key in clear (version 1), under a passphrase (version 2), or under what
+//! something else keeps (version 3, `keeper.rs`).
 
 use std::fmt::Write;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base::{Classify, ErrorKind, Rng};
-use envelope::{EnvelopeError, Kek};
+use envelope::{EnvelopeError, Kek, Locked};
 use zeroize::Zeroizing;
 
 use super::RootKey;
+use super::keeper::KeeperError;
 
 /// First line of a file with the key in clear.
 const PLAIN: &str = "holdfast root key v1";
 /// First line of a file with the key under a passphrase.
 const SEALED: &str = "holdfast root key v2";
+/// First line of a file with the key under a secret that something else keeps.
+pub(super) const KEPT: &str = "holdfast root key v3";
 /// First line of every version.
 const FAMILY: &str = "holdfast root key v";
 
@@ -37,7 +41,7 @@ const PASSES_MAX: u32 = 16;
 const LANES_MAX: u32 = 4;
 
 /// Why a text does not give the root key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// No root key, or a damaged one.
     #[error("this is not a root key; restore it from your backup, or from shares by `holdfast key root recover`")]
@@ -48,7 +52,26 @@ pub enum SealError {
     /// It takes a passphrase, and there is none.
     #[error("it is sealed: give its passphrase with --passphrase-file or HOLDFAST_ROOT_PASSPHRASE")]
     Sealed,
-    /// There is a passphrase, and it takes none.
+    /// It takes a token or the like, and there is none, or another kind.
+    #[error(
+        "it is sealed by {kind}: name the token with --pkcs11-module, --pkcs11-token, --pkcs11-key and --pkcs11-pin-file"
+    )]
+    KeptBy {
+        /// What keeps the secret it is under.
+        kind: String,
+    },
+    /// Another token or key keeps it.
+    #[error("it is sealed by {there}, and not by {here}")]
+    Elsewhere {
+        /// Where the file says it is.
+        there: String,
+        /// Where it was looked for.
+        here: String,
+    },
+    /// What keeps the secret does not give it.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// There is a passphrase or a token, and it takes none.
     #[error("it is not sealed: run `holdfast key root seal`, or leave the passphrase out")]
     NotSealed,
     /// Another passphrase, or a changed file: which of these, cannot be told.
@@ -88,14 +111,46 @@ impl Classify for SealError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAKey | Self::Newer | Self::Cost { .. } => ErrorKind::Corrupt,
-            Self::Sealed | Self::NotSealed | Self::Length { .. } => ErrorKind::Invalid,
+            Self::Sealed | Self::KeptBy { .. } | Self::Elsewhere { .. } | Self::NotSealed | Self::Length { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Refused => ErrorKind::Denied,
-            Self::Memory { .. } => ErrorKind::Unavailable,
+            Self::Keeper(_) | Self::Memory { .. } => ErrorKind::Unavailable,
         }
     }
 }
 
-/// Turns the root key into the text of its file and back. Pure.
+/// What a root key file takes to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sealing {
+    /// Nothing: the key lies there.
+    Clear,
+    /// A passphrase.
+    Passphrase,
+    /// A keeper of this kind.
+    Keeper(String),
+}
+
+/// What a text takes to open, by its first lines.
+pub(super) fn sealing(text: &str) -> Result<Sealing, SealError> {
+    let (magic, rest) = first_line(text)?;
+    match magic {
+        PLAIN => Ok(Sealing::Clear),
+        SEALED => Ok(Sealing::Passphrase),
+        KEPT => {
+            let kind = rest.split(' ').next().filter(|kind| {
+                !kind.is_empty()
+                    && kind.len() <= 16
+                    && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            });
+            kind.map(|kind| Sealing::Keeper(kind.to_owned())).ok_or(SealError::NotAKey)
+        }
+        magic if magic.starts_with(FAMILY) => Err(SealError::Newer),
+        _ => Err(SealError::NotAKey),
+    }
+}
+
+/// Turns the root key into the text of its file and back. Pure, but for what a keeper does.
 pub trait Seal: Send + Sync {
     /// The text of a file that holds the key.
     ///
@@ -116,24 +171,23 @@ pub struct PlainFile;
 
 impl Seal for PlainFile {
     fn seal(&self, key: &RootKey, _: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
-        let mut text = Zeroizing::new(String::with_capacity(PLAIN.len() + 2 * key.0.len() + 2));
+        let mut text = Zeroizing::new(String::with_capacity(PLAIN.len() + 2 * key.0.bytes().len() + 2));
         text.push_str(PLAIN);
         text.push('\n');
-        push_hex(&mut text, key.0.as_ref());
+        push_hex(&mut text, key.0.bytes());
         text.push('\n');
         Ok(text)
     }
 
     fn open(&self, text: &str) -> Result<RootKey, SealError> {
-        let (magic, digits) = first_line(text)?;
-        match magic {
-            PLAIN => {
-                let mut key = Zeroizing::new([0; 32]);
-                read_hex(digits, key.as_mut())?;
+        match sealing(text)? {
+            Sealing::Clear => {
+                let mut key = Locked::zeros();
+                read_hex(first_line(text)?.1, key.bytes_mut())?;
                 Ok(RootKey(key))
             }
-            SEALED => Err(SealError::Sealed),
-            other => Err(unknown(other)),
+            Sealing::Passphrase => Err(SealError::Sealed),
+            Sealing::Keeper(kind) => Err(SealError::KeptBy { kind }),
         }
     }
 }
@@ -222,17 +276,17 @@ impl Passphrase {
 
     fn kek(&self, cost: Cost, salt: &[u8; SALT_LEN]) -> Result<Kek, SealError> {
         let Cost { memory, passes, lanes } = cost;
-        let failed = SealError::Memory { memory };
+        let failed = || SealError::Memory { memory };
         let params = Params::new(memory, passes, lanes, Some(32)).map_err(|_| SealError::NotAKey)?;
         let mut blocks = Zeroizing::new(Vec::new());
-        blocks.try_reserve_exact(params.block_count()).map_err(|_| failed)?;
+        blocks.try_reserve_exact(params.block_count()).map_err(|_| failed())?;
         blocks.resize(params.block_count(), Block::default());
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = Locked::zeros();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let phrase = self.phrase.as_bytes();
-        let done = argon2.hash_password_into_with_memory(phrase, salt, key.as_mut(), blocks.as_mut_slice());
-        done.map_err(|_| failed)?;
-        Ok(Kek::from_bytes(*key))
+        let done = argon2.hash_password_into_with_memory(phrase, salt, key.bytes_mut(), blocks.as_mut_slice());
+        done.map_err(|_| failed())?;
+        Ok(Kek::from_locked(key))
     }
 }
 
@@ -244,7 +298,7 @@ impl Seal for Passphrase {
         let mut salt = [0; SALT_LEN];
         rng.fill(&mut salt);
         let kek = self.kek(self.cost, &salt)?;
-        let sealed = envelope::seal_small(&kek, &self.cost.context(&salt), key.0.as_ref(), rng).map_err(refused)?;
+        let sealed = envelope::seal_small(&kek, &self.cost.context(&salt), key.0.bytes(), rng).map_err(refused)?;
         let Cost { memory, passes, lanes } = self.cost;
         let mut text = Zeroizing::new(String::with_capacity(512));
         // Writing to a string does not fail.
@@ -257,38 +311,34 @@ impl Seal for Passphrase {
     }
 
     fn open(&self, text: &str) -> Result<RootKey, SealError> {
-        let (magic, rest) = first_line(text)?;
-        match magic {
-            SEALED => {}
-            PLAIN => return Err(SealError::NotSealed),
-            other => return Err(unknown(other)),
+        match sealing(text)? {
+            Sealing::Passphrase => {}
+            Sealing::Clear => return Err(SealError::NotSealed),
+            Sealing::Keeper(kind) => return Err(SealError::KeptBy { kind }),
         }
+        let (_, rest) = first_line(text)?;
         let (line, digits) = rest.split_once('\n').ok_or(SealError::NotAKey)?;
         let (cost, salt) = Cost::of_line(line)?;
-        let mut sealed = [0; SEALED_LEN];
-        read_hex(digits, &mut sealed)?;
-        let kek = self.kek(cost, &salt)?;
-        let opened = envelope::open_small(&kek, &cost.context(&salt), &sealed).map_err(refused)?;
-        let mut key = Zeroizing::new([0; 32]);
-        if opened.len() != key.len() {
-            return Err(SealError::Refused);
-        }
-        key.copy_from_slice(&opened);
-        Ok(RootKey(key))
+        of_sealed(&self.kek(cost, &salt)?, &cost.context(&salt), digits)
     }
 }
 
-fn refused(_: EnvelopeError) -> SealError {
+/// The root key sealed under a key, in hexadecimal.
+pub(super) fn of_sealed(kek: &Kek, context: &[u8], digits: &str) -> Result<RootKey, SealError> {
+    let mut sealed = [0; SEALED_LEN];
+    read_hex(digits, &mut sealed)?;
+    let opened = envelope::open_small(kek, context, &sealed).map_err(refused)?;
+    let opened: &[u8; 32] = opened.as_slice().try_into().map_err(|_| SealError::Refused)?;
+    Ok(RootKey(Locked::copy_of(opened)))
+}
+
+pub(super) fn refused(_: EnvelopeError) -> SealError {
     SealError::Refused
 }
 
-fn first_line(text: &str) -> Result<(&str, &str), SealError> {
+pub(super) fn first_line(text: &str) -> Result<(&str, &str), SealError> {
     let (magic, rest) = text.trim_end().split_once('\n').ok_or(SealError::NotAKey)?;
     Ok((magic, rest))
-}
-
-fn unknown(magic: &str) -> SealError {
-    if magic.starts_with(FAMILY) { SealError::Newer } else { SealError::NotAKey }
 }
 
 /// Decimal digits only: the parser would take a sign as well, and one number would have many texts.
@@ -297,7 +347,7 @@ fn number(word: &str) -> Result<u32, SealError> {
     word.parse().ok().filter(|_| plain).ok_or(SealError::NotAKey)
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
@@ -305,7 +355,7 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-fn read_hex(digits: &str, out: &mut [u8]) -> Result<(), SealError> {
+pub(super) fn read_hex(digits: &str, out: &mut [u8]) -> Result<(), SealError> {
     if digits.len() != 2 * out.len() {
         return Err(SealError::NotAKey);
     }

@@ -59,20 +59,96 @@ fn conforms(seal: &dyn Seal, other: &dyn Seal, named: SealError) {
     }
     assert_eq!(seal.open(&format!("{}0", &text[..end])).unwrap_err(), SealError::NotAKey, "one digit more");
     let first = text.lines().next().unwrap();
-    assert_eq!(seal.open(&text.replace(first, "holdfast root key v3")).unwrap_err(), SealError::Newer);
+    assert_eq!(seal.open(&text.replace(first, "holdfast root key v4")).unwrap_err(), SealError::Newer);
     assert_eq!(seal.open(&text.replace(first, "something else")).unwrap_err(), SealError::NotAKey);
 }
 
+/// Keeps secrets by adding a number to them: what a token does, but for the secrecy.
+struct Adding(u8, &'static str);
+
+impl Keeper for Adding {
+    fn kind(&self) -> &'static str {
+        self.1
+    }
+
+    fn place(&self) -> String {
+        format!("Nr. {}, Zürich", self.0)
+    }
+
+    fn keep(&self, secret: &[u8; 32]) -> Result<Vec<u8>, KeeperError> {
+        Ok(secret.iter().map(|byte| byte.wrapping_add(self.0)).collect())
+    }
+
+    fn give(&self, kept: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
+        Ok(Zeroizing::new(kept.iter().map(|byte| byte.wrapping_sub(self.0)).collect()))
+    }
+}
+
+fn kept(number: u8) -> Kept {
+    Kept::by(Box::new(Adding(number, "test")))
+}
+
 #[test]
-fn both_seals_conform() {
+fn all_seals_conform() {
+    let kept_by = || SealError::KeptBy { kind: "test".to_owned() };
     conforms(&PlainFile, &right(), SealError::NotSealed);
+    conforms(&PlainFile, &kept(1), SealError::NotSealed);
     conforms(&right(), &PlainFile, SealError::Sealed);
+    conforms(&right(), &kept(1), SealError::Sealed);
+    conforms(&kept(1), &PlainFile, kept_by());
+    conforms(&kept(1), &right(), kept_by());
+    conforms(&kept(1), &Kept::by(Box::new(Adding(1, "other"))), kept_by());
+    let [there, here] = [1, 2].map(|number| Adding(number, "test").place());
+    conforms(&kept(1), &kept(2), SealError::Elsewhere { there, here });
+}
+
+/// Whatever is changed in a file of version 3, it does not open.
+#[test]
+fn a_changed_kept_file_does_not_open() {
+    let rng = SeededRng::new(1);
+    let text = kept(1).seal(&RootKey::generate(&rng), &rng).unwrap().to_string();
+    for at in (0..text.trim_end().len()).filter(|at| text.as_bytes()[*at].is_ascii_hexdigit()) {
+        let digit = if &text[at..=at] == "0" { "1" } else { "0" };
+        let bent = format!("{}{digit}{}", &text[..at], &text[at + 1..]);
+        assert!(kept(1).open(&bent).is_err(), "digit {at}");
+    }
+    let line = text.lines().nth(1).unwrap();
+    for other in
+        [format!("{line} x=1"), line.replace(" kept=", " kept=00"), line.to_uppercase(), line.replace("test", "")]
+    {
+        assert!(kept(1).open(&text.replace(line, &other)).is_err(), "{other}");
+    }
+    assert_eq!(kept(1).name(), "test: Nr. 1, Zürich");
+}
+
+/// A secret of another length, or a keeper that fails, is told and nothing is written.
+#[test]
+fn a_keeper_that_fails_seals_nothing() {
+    struct Failing;
+    impl Keeper for Failing {
+        fn kind(&self) -> &'static str {
+            "test"
+        }
+        fn place(&self) -> String {
+            "x".repeat(300)
+        }
+        fn keep(&self, _: &[u8; 32]) -> Result<Vec<u8>, KeeperError> {
+            Ok(vec![0; 8])
+        }
+        fn give(&self, _: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
+            Err(KeeperError("it is unplugged".to_owned()))
+        }
+    }
+    let (dir, file) = folder();
+    let made = file.open_or_make(&Kept::by(Box::new(Failing)), &SeededRng::new(1));
+    assert!(matches!(made, Err(RootError::Seal { source: SealError::Keeper(_), .. })));
+    assert!(names(&dir).is_empty());
 }
 
 /// The vectors of `docs/spec/root.md`.
 #[test]
 fn files_are_the_specified_ones() {
-    let key = RootKey(Zeroizing::new(std::array::from_fn(|i| i as u8)));
+    let key = RootKey(Locked::copy_of(&std::array::from_fn(|i| i as u8)));
     let plain = "holdfast root key v1\n000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
     assert_eq!(*PlainFile.seal(&key, &SeededRng::new(1)).unwrap(), plain);
     assert!(PlainFile.open(plain).unwrap().is(&key));
@@ -86,6 +162,16 @@ fn files_are_the_specified_ones() {
     );
     assert_eq!(*seal.seal(&key, &Counting(0x20.into())).unwrap(), sealed);
     assert!(seal.open(sealed).unwrap().is(&key));
+
+    let text = concat!(
+        "holdfast root key v3\n",
+        "test place=4e722e20312c205ac3bc72696368 ",
+        "kept=2122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f40\n",
+        "404142434445464748494a4b4c4d4e4f5051525354555657fa3d5329495f50d43eca58df34ea348cdbdfa8a5b33651d7b25cb0ac",
+        "f5b918d9584ca3ec3e68ca59452b2565bcdb824e698767b30964ab41729380092cc3d87ea5a3e87eb2a2828c0be8b6b2e759fb52\n",
+    );
+    assert_eq!(*kept(1).seal(&key, &Counting(0x20.into())).unwrap(), text);
+    assert!(kept(1).open(text).unwrap().is(&key));
 }
 
 #[test]
@@ -267,11 +353,12 @@ fn a_key_comes_back_from_shares_and_never_over_another() {
 proptest! {
     #[test]
     fn no_text_makes_a_seal_panic(
-        first in "(holdfast root key v[1-3])?", second in "(argon2id m=1024 t=1 p=1 salt=)?[0-9a-fé =\n]{0,90}",
+        first in "(holdfast root key v[1-4])?", second in "((argon2id m=1024 t=1 p=1 salt=)|(test place=4e kept=))?[0-9a-fé =\n]{0,90}",
     ) {
         let text = format!("{first}\n{second}");
         // A text in clear is a key by chance at most once in all eternity.
         prop_assert!(PlainFile.open(&text).is_err());
         prop_assert!(right().open(&text).is_err());
+        prop_assert!(kept(1).open(&text).is_err());
     }
 }

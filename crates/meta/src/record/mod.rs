@@ -5,7 +5,8 @@
 //! | `b/<bucket name>` | [`BucketRecord`] | the bucket's |
 //! | `i/<bucket id>` | [`BucketState`] | the bucket's |
 //! | `o/<bucket id><object key>` | [`ObjectRecord`], the current version | until overwritten or deleted |
-//! | `v/<bucket id><escaped object key>00 00<order>` | [`ObjectRecord`], an older version or a delete marker | until deleted |
+//! | `v/<bucket id><escaped object key>00 00<order>` | [`ObjectRecord`], an older version or a delete marker | until
+//! deleted |
 //! | `w/<bucket id><object key>` | order of the `null` version among those | while it is there |
 //! | `c/<bucket id><name>` | [`BucketConfig`]: a sub-resource of the bucket, as it was put | until deleted |
 //! | `u/<bucket id><escaped object key>00 00<upload id>` | [`UploadRecord`] | until completed or aborted |
@@ -15,7 +16,8 @@
 //! | `r/<blob id>` | [`RepairRecord`]: the blob's shards are not all at home | until mended |
 //! | `g/<part id>` | [`GarbageRecord`]: sealed bytes that nothing references | until collected |
 //! | `x/<body id>` | [`DropRecord`]: a multipart body to take apart | until taken apart |
-//! | `e/<target>00<sequence>` | [`notify::Event`]: an event that the target has not taken yet | until taken or dropped |
+//! | `e/<target>00<sequence>` | [`notify::Event`]: an event that the target has not taken yet | until taken or dropped
+//! |
 //! | `q/<target>` | [`QueueRecord`]: what became of the target's events | for ever |
 //! | `B/<account><bucket name>` | [`BucketRecord`] of another tenant than the default one | the bucket's |
 //! | `a/<access key>` | [`AccessKeyRecord`] | the key's |
@@ -110,7 +112,7 @@ pub mod key {
         alias_key, alias_of, aliases, closed_version_key, dying, dying_key, key_version_key, key_version_of,
         key_versions, portion_key, portion_name_key, portion_name_value, portion_named, portion_names, portion_of,
         portion_rules_key, portions, receipt_key, receipts, rewrap_key, rewraps, site_signing_key, site_signing_keys,
-        tenant_key_key,
+        tenant_key_key, tenant_key_of, tenant_keys,
     };
     pub use super::release::{
         after_account, approval_key, approvals, denial_key, denials, release_policies, release_policy_key, released,
@@ -119,8 +121,8 @@ pub mod key {
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};
     pub use super::user::{
-        access_key_key, group_key, group_name_of, groups, tenant_key, tenant_name_key, tenant_name_value, tenant_of,
-        tenants, user_name_key, user_name_of, users,
+        access_key_key, access_keys, group_key, group_name_of, groups, tenant_key, tenant_name_key, tenant_name_value,
+        tenant_of, tenants, user_name_key, user_name_of, users,
     };
     pub use super::version::{
         null_version_key, null_version_of, null_version_value, version_key, version_of, versions, versions_from,

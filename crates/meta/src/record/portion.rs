@@ -335,6 +335,16 @@ pub fn tenant_key_key(account: AccountId) -> Bytes {
     join(b"K/", &[&account.to_bytes()])
 }
 
+/// The keys of all tenants.
+pub fn tenant_keys() -> (Bytes, Bytes) {
+    under(Bytes::from_static(b"K/"))
+}
+
+/// The account in a key made by [`tenant_key_key`].
+pub fn tenant_key_of(key: &[u8]) -> Option<AccountId> {
+    key.strip_prefix(b"K/")?.try_into().ok().and_then(AccountId::from_bytes)
+}
+
 /// `l/<account><alias>`.
 pub fn alias_key(account: AccountId, alias: &str) -> Bytes {
     join(b"l/", &[&account.to_bytes(), alias.as_bytes()])

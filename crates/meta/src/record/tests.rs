@@ -126,6 +126,20 @@ fn users_of_version_1_stay_readable() {
     assert_eq!(UserRecord::of_version_1("EVEKEY", &row[..row.len() - 1]), corrupt);
 }
 
+/// A secret that is sealed anew leaves the rest of a row as it was, in the version that it had.
+#[test]
+fn secrets_are_sealed_anew_in_place() {
+    let row = hex("01 03657665 03010203 b960 02 0162 00 012a 02");
+    let resealed = AccessKeyRecord::resealed(&row, vec![4, 5]).unwrap();
+    assert_eq!(resealed, hex("01 03657665 020405 b960 02 0162 00 012a 02"));
+    let key = AccessKeyRecord { account: AccountId::DEFAULT, user: "u".to_owned(), sealed_secret: vec![9] };
+    let resealed = AccessKeyRecord::resealed(&key.encode(), vec![4, 5]).unwrap();
+    assert_eq!(resealed, AccessKeyRecord { sealed_secret: vec![4, 5], ..key }.encode());
+    for garbage in [&row[..row.len() - 1], &[], &[1], &[9, 9]] {
+        assert!(AccessKeyRecord::resealed(garbage, vec![4]).is_err(), "{garbage:?}");
+    }
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> =
         text.bytes().filter_map(|byte| char::from(byte).to_digit(16)).map(|digit| digit as u8).collect();

@@ -175,6 +175,22 @@ impl Record for AccessKeyRecord {
     }
 }
 
+impl AccessKeyRecord {
+    /// A row with its secret sealed anew, and all else as it is: one of version 1 holds a user's rights, too.
+    ///
+    /// # Errors
+    /// [`RecordError`] for what is no such row.
+    pub fn resealed(row: &[u8], sealed_secret: Vec<u8>) -> Result<Bytes, RecordError> {
+        if let Some(old) = row.strip_prefix(&[1]) {
+            let old = UserV1::decode(old).ok_or(RecordError::Corrupt { record: Self::NAME })?;
+            let resealed = UserV1 { sealed_secret, ..old };
+            // Serialising plain data into a growing vector has no way to fail.
+            return Ok(postcard::to_extend(&resealed, vec![1]).expect("records serialise").into());
+        }
+        Ok(Self { sealed_secret, ..Self::decode(row)? }.encode())
+    }
+}
+
 impl Record for GroupRecord {
     const NAME: &'static str = "group";
 }
@@ -203,6 +219,11 @@ impl NamedUser {
         }
         UserRecord::decode(row).map(Self::User)
     }
+}
+
+/// All access keys of all tenants.
+pub fn access_keys() -> (Bytes, Bytes) {
+    under(access_key_key(""))
 }
 
 /// `a/<access key>`: keys are unique among all tenants.

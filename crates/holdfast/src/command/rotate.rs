@@ -1,0 +1,193 @@
+//! `holdfast key root rotate`: another root key, with all that is under the root wrapped anew. The server is stopped.
+//!
+//! The new key lies sealed in `root.next` until nothing is under the old one; then it takes that one's place. A run
+//! that was cut off is gone on with by the next.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use base::SystemRng;
+use keys::{Keyring, RootFile, RootKey, Rotated, UnderRoot};
+use meta::{Embedded, EmbeddedOptions};
+use serde::Serialize;
+
+use crate::audit_log;
+use crate::cli::RotateArgs;
+use crate::command::{print, root};
+use crate::exit::{Exit, Failure, chain};
+use crate::seals;
+use crate::serve::lock;
+
+/// Memory for the metadata.
+const META_CACHE: usize = 64 << 20;
+/// Rows between two lines about progress.
+const TELL_EVERY: u64 = 10_000;
+
+/// What was done, or with a dry run would be.
+#[derive(Serialize)]
+struct Told {
+    dry_run: bool,
+    resumed: bool,
+    buckets: u64,
+    tenants: u64,
+    secrets: u64,
+    already: u64,
+    left_damaged: Vec<String>,
+    old_audit_log: Option<String>,
+    old_audit_key: Option<String>,
+    new_audit_key: Option<String>,
+}
+
+/// The file of the key that follows, while a rotation is under way.
+pub(crate) fn next_file(folder: &Path) -> RootFile {
+    RootFile::new(folder.join("root.next"))
+}
+
+/// Half a rotation is no state for anything else: some rows are under one key, and some under the other.
+pub(crate) fn none_under_way(folder: &Path) -> Result<(), Failure> {
+    if next_file(folder).path().exists() {
+        return Err(Failure::new(format!("a rotation of the root key in {} is not finished", folder.display()))
+            .hint("finish it: holdfast key root rotate --data-dir DIR"));
+    }
+    Ok(())
+}
+
+pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json: bool) -> Result<Exit, Failure> {
+    own(folder)?;
+    let _lock = lock(folder)?;
+    let sealing = file.sealing()?.ok_or_else(|| root::missing(file))?;
+    let seal = seals::to_open(&sealing, &args.passphrase, true)?.ok_or_else(|| root::missing(file))?;
+    let old = file.open(seal.as_ref())?.ok_or_else(|| root::missing(file))?;
+    let next = next_file(folder);
+    let before = next.open(seal.as_ref())?;
+    let resumed = before.is_some();
+    let path = folder.join("meta/meta.redb");
+    if !path.exists() {
+        return Err(Failure::new(format!("there is no metadata in {}", folder.display()))
+            .hint("name the server's data directory with --data-dir"));
+    }
+    let engine = Embedded::open(EmbeddedOptions { path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
+
+    // All of it is looked at before anything is changed: what opens under neither key is told while there is a way
+    // back.
+    let new = before.unwrap_or_else(|| RootKey::generate(&SystemRng));
+    let old_ring = Keyring::of(&old);
+    let found = walk(&engine, &old_ring, &Keyring::of(&new), true).await?;
+    let none_opens = found.moved == [0; 3] && found.already == [0; 3];
+    if !found.damaged.is_empty() && (none_opens || !args.leave_damaged) {
+        return Err(Failure::new(format!("rows that this root key does not open: {}", some(&found.damaged))).hint(
+            "if it is the right key, remove these buckets or users, or give --leave-damaged: they stay as they are, and \
+             open under no key",
+        ));
+    }
+    if args.dry_run {
+        print(&told(&found, true, resumed, None), json, text)?;
+        return Ok(Exit::Ok);
+    }
+    let new = if resumed { new } else { next.make_after(file, seal.as_ref(), &SystemRng)? };
+    let new_ring = Keyring::of(&new);
+    let rotated = walk(&engine, &old_ring, &new_ring, false).await?;
+    let left = walk(&engine, &old_ring, &new_ring, true).await?;
+    if left.moved != [0; 3] {
+        return Err(
+            Failure::new("rows came under the old root key meanwhile").hint("stop what writes them, and run it again")
+        );
+    }
+    let logs = audit_log::hand_over(folder, &old_ring, &new_ring).await?;
+    next.replace(file)?;
+    print(&told(&rotated, false, resumed, logs), json, text)?;
+    Ok(Exit::Ok)
+}
+
+/// What this writes, the server's user must be able to write on.
+fn own(folder: &Path) -> Result<(), Failure> {
+    let owner = std::fs::metadata(folder).map_err(Failure::io(format!("directory {}", folder.display())))?.uid();
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} belongs to another user", folder.display()))
+        .hint(format!("run this as that user: setpriv --reuid {owner} --clear-groups holdfast key root rotate ...")))
+}
+
+async fn walk(engine: &Embedded, from: &Keyring, to: &Keyring, dry_run: bool) -> Result<Rotated, Failure> {
+    let mut next = TELL_EVERY;
+    let mut progress = |what: UnderRoot, rows: u64| {
+        if rows >= next {
+            note(what, rows);
+            next = rows + TELL_EVERY;
+        } else if rows < next.saturating_sub(TELL_EVERY) {
+            next = TELL_EVERY;
+        }
+    };
+    keys::rotate(engine, from, to, &SystemRng, dry_run, &mut progress).await.map_err(|error| {
+        Failure::new(chain(&error))
+            .hint("nothing is lost: run it again when the cause is mended; the server does not start before")
+    })
+}
+
+#[allow(clippy::print_stderr)]
+fn note(what: UnderRoot, rows: u64) {
+    let what = match what {
+        UnderRoot::Buckets => "keys of buckets",
+        UnderRoot::Tenants => "keys of tenants",
+        UnderRoot::Secrets => "secret keys of users",
+    };
+    eprintln!("{rows} {what}");
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(chain(error))
+}
+
+fn some(names: &[String]) -> String {
+    let more = if names.len() > 10 { format!(" and {} more", names.len() - 10) } else { String::new() };
+    format!("{}{more}", names.iter().take(10).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
+}
+
+fn told(rotated: &Rotated, dry_run: bool, resumed: bool, logs: Option<audit_log::HandedOver>) -> Told {
+    let [buckets, tenants, secrets] = rotated.moved;
+    let (old_audit_log, old_audit_key, new_audit_key) =
+        logs.map_or((None, None, None), |logs| (Some(logs.old_log), Some(logs.old_key), Some(logs.new_key)));
+    Told {
+        dry_run,
+        resumed,
+        buckets,
+        tenants,
+        secrets,
+        already: rotated.already.iter().sum(),
+        left_damaged: rotated.damaged.clone(),
+        old_audit_log,
+        old_audit_key,
+        new_audit_key,
+    }
+}
+
+fn text(told: &Told) -> String {
+    let Told { buckets, tenants, secrets, already, .. } = told;
+    let counts = format!("{buckets} keys of buckets, {tenants} keys of tenants, {secrets} secret keys of users");
+    if told.dry_run {
+        let word = if told.resumed { "still " } else { "" };
+        return format!("{word}to be wrapped anew: {counts}; nothing was written\n");
+    }
+    let mut text = format!("there is a new root key; wrapped anew: {counts}");
+    if *already > 0 {
+        text.push_str(&format!(" ({already} by a run before)"));
+    }
+    text.push_str(
+        ".
+Shares of the old key are void: make new ones with `holdfast key root split`, and burn the old ones.
+Temporary credentials and session tokens have ended. Backups of the data directory from before take the old root key: keep
+that key with them, or make a new backup and destroy the old ones.
+",
+    );
+    if let (Some(log), Some(old), Some(new)) = (&told.old_audit_log, &told.old_audit_key, &told.new_audit_key) {
+        text.push_str(&format!(
+            "The audit log goes on anew; the one until now is {log}. Keep both verifier keys elsewhere:\n  until now {old}\n  \
+             from now {new}\n"
+        ));
+    }
+    if !told.left_damaged.is_empty() {
+        text.push_str(&format!("left as they are, and open under no key: {}\n", some(&told.left_damaged)));
+    }
+    text
+}

@@ -1,0 +1,47 @@
+//! What keeps this process's memory from others on the machine, and tells how well that goes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use envelope::{Keeping, Locked};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// No core files, and no debugger of another process but root's: both would hold keys. For all commands, since
+/// those that work on the root key hold it too.
+pub(crate) fn process() {
+    // Neither fails on a kernel that runs this program; without them it goes on as before.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+/// At the start of a server: how well plaintext keys are kept in memory.
+pub(crate) fn tell_keeping() {
+    match Locked::zeros().keeping() {
+        Keeping::Secret => tracing::info!("plaintext keys are kept in secret memory (memfd_secret)"),
+        Keeping::Locked => {
+            tracing::info!("plaintext keys are kept in locked memory (mlock); the kernel has no secret memory")
+        }
+        Keeping::Ordinary => warn_once(),
+    }
+}
+
+/// From time to time: counts keys by how well they are kept.
+pub(crate) fn gauge() {
+    let status = envelope::arena_status();
+    let kinds = [("secret", status.secret), ("locked", status.locked), ("ordinary", status.ordinary)];
+    for (memory, keys) in kinds {
+        metrics::gauge!("holdfast_keys_in_memory", "memory" => memory).set(keys as f64);
+    }
+    if status.ordinary > 0 {
+        warn_once();
+    }
+}
+
+fn warn_once() {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "PLAINTEXT KEYS ARE IN ORDINARY MEMORY: no more could be locked, so they may be swapped to a disk. \
+             Raise the limit of locked memory (LimitMEMLOCK=16M in the systemd unit, or ulimit -l) and restart"
+        );
+    }
+}
