@@ -20,6 +20,8 @@ const CHUNKS_MAX: usize = 64;
 const ORDINARY_SLOTS: usize = 64;
 
 type Slot = &'static mut [u8; KEY_LEN];
+/// Zeroed bytes for good, and how well they are kept; nothing when no more are to be had.
+type Map = fn(usize) -> Option<(Keeping, &'static mut [u8])>;
 
 /// How well memory is kept from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +55,7 @@ static ARENA: Arena = Arena::new(pages::map);
 /// Free slots, and how to get more.
 struct Arena {
     state: Mutex<State>,
-    map: fn(usize) -> Option<(Keeping, &'static mut [u8])>,
+    map: Map,
 }
 
 struct State {
@@ -64,7 +66,7 @@ struct State {
 }
 
 impl Arena {
-    const fn new(map: fn(usize) -> Option<(Keeping, &'static mut [u8])>) -> Self {
+    const fn new(map: Map) -> Self {
         let free = [Vec::new(), Vec::new(), Vec::new()];
         Self { state: Mutex::new(State { free, used: [0; 3], chunks: 0 }), map }
     }
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn arena(map: fn(usize) -> Option<(Keeping, &'static mut [u8])>) -> &'static Arena {
+    fn arena(map: Map) -> &'static Arena {
         Box::leak(Box::new(Arena::new(map)))
     }
 

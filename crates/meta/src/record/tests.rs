@@ -212,9 +212,11 @@ fn portion_keys_of_version_1_stay_readable() {
     };
     assert_eq!(old, expected);
     let new = PortionKeyRecord { begun: Begun::OnDemand, ..expected };
-    assert_eq!(&new.encode()[..], hex("02 e807 02 0909 10 20 01 03"));
+    assert_eq!(&new.encode()[..], hex("02 e807 02 0909 10 20 01 03 00"));
     assert_eq!(PortionKeyRecord::decode(&new.encode()), Ok(new));
-    assert!(PortionKeyRecord::decode(&hex("01 e807 02 0909 10 20 01 03")).is_err());
+    for wrong in ["01 e807 02 0909 10 20 01 03", "02 e807 02 0909 10 20 01 03", "02 e807 00 10 20 01 03 00"] {
+        assert!(PortionKeyRecord::decode(&hex(wrong)).is_err(), "{wrong}");
+    }
 }
 
 #[test]
