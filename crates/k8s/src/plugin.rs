@@ -6,7 +6,8 @@
 use std::sync::{Arc, OnceLock};
 
 use base::{AccountId, Classify, ErrorKind, PortionId};
-use keys::{EncryptionContext, KeyName, PortionError, Portions};
+use keys::{Caller, EncryptionContext, KeyName, PortionError, Portions, Who};
+use release::Via;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
 
@@ -26,6 +27,9 @@ const USE: (&str, &str) = ("holdfast:use", "kubernetes/v2");
 #[derive(Clone)]
 pub(crate) struct Plugin(Arc<Inner>);
 
+/// What release policies call the plugin, as a user.
+const CALLER: &str = "kubernetes";
+
 struct Inner {
     portions: Portions,
     /// The key as it was named: by id, name or alias.
@@ -38,6 +42,10 @@ struct Inner {
 
 impl Plugin {
     pub(crate) fn new(portions: Portions, named: String) -> Self {
+        // Whoever reaches the socket: policies and budgets know it by this name.
+        let who = Who { name: Some(CALLER.to_owned()), id: CALLER.to_owned(), groups: Vec::new(), is_root: false };
+        let caller = Caller::new(HOME, who, Via::Kubernetes, false, None);
+        let portions = portions.for_caller(Arc::new(caller));
         let context = [(USE.0.to_owned(), USE.1.to_owned())].into();
         Self(Arc::new(Inner { portions, named, key: OnceLock::new(), context }))
     }
@@ -110,6 +118,7 @@ fn is_shut(error: &PortionError) -> bool {
 fn status(error: PortionError) -> Status {
     let code = match &error {
         PortionError::Shredded(_) => Code::NotFound,
+        PortionError::Release(_) => Code::PermissionDenied,
         PortionError::OtherKey => Code::InvalidArgument,
         error => match error.kind() {
             ErrorKind::NotFound => Code::NotFound,
