@@ -133,6 +133,21 @@ impl Portions {
         Ok(work)
     }
 
+    /// The version of the row that says so, while this is the work to do: what moves parts for it names that row, so that
+    /// it moves none once there is other work.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn work_stands(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        work: &RewrapRecord,
+    ) -> Result<Option<Version>, PortionError> {
+        let found = self.record::<RewrapRecord>(key::rewrap_key(account, id)).await?;
+        Ok(found.filter(|(now, _)| now == work).map(|(_, version)| version))
+    }
+
     /// A pass found nothing to move.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ pub(crate) struct Workers {
     pub(crate) scrub: scrub::Scrub,
     pub(crate) wake_repair: Notify,
     pub(crate) wake_rewrap: Notify,
+    pub(crate) wake_rekey: Notify,
 }
 
 impl Workers {
@@ -88,7 +89,7 @@ impl Store {
             done
         });
         self.spawn_loop("rewrap", |store| async move {
-            let done = store.rewrap().await.map(drop);
+            let done = store.shred_and_rewrap().await.map(drop);
             let done = store.take_tenants_apart().await.and(done);
             tokio::select! {
                 () = store.0.workers.wake_rewrap.notified() => {}
@@ -97,6 +98,14 @@ impl Store {
             done
         });
         self.spawn_loop("shares", |store| async move { store.tend_and_wait().await });
+        self.spawn_loop("rekey", |store| async move {
+            let done = store.rekey_pass(&mut Rewrapped::default()).await;
+            tokio::select! {
+                () = store.0.workers.wake_rekey.notified() => {}
+                () = tokio::time::sleep(REWRAP_EVERY) => {}
+            }
+            done
+        });
         self.spawn_loop("sweep", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;
             let done = store.sweep(sweep::ORPHAN_AGE_MS).await.map(drop);

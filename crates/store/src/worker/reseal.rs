@@ -45,7 +45,7 @@ impl Store {
                 Err(Error::Contended) => done.lost += 1,
                 Err(error) => done.failed((name, &of.name), error)?,
             }
-            self.0.workers.report("rewrap", |report| report.done = done.moved);
+            self.0.workers.report("rekey", |report| report.done = done.moved);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 
 use base::{AccountId, Classify, ErrorKind, PortionId};
 use keys::{BUCKET_KEYS, PortionError, Wrap};
-use meta::record::{Encryption, RewrapRecord};
+use meta::record::{Encryption, RewrapRecord, key};
 use meta::{Batch, Check, Write};
 
 use crate::encryption::{Place, Under, key_lives};
@@ -56,11 +56,18 @@ impl Rewrapped {
 }
 
 impl Store {
-    /// One pass over the work of all tenants.
+    /// One pass over the work of all tenants, rekeys last.
     ///
     /// # Errors
     /// A metadata or key error; what was moved stays moved.
     pub async fn rewrap(&self) -> Result<Rewrapped, Error> {
+        let mut done = self.shred_and_rewrap().await?;
+        self.rekey_pass(&mut done).await?;
+        Ok(done)
+    }
+
+    /// One pass over what is soon done: shreddings that are due, and wraps.
+    pub(crate) async fn shred_and_rewrap(&self) -> Result<Rewrapped, Error> {
         let mut done = Rewrapped::default();
         let tenants = self.each_tenant().await?;
         let mut failed = None;
@@ -68,15 +75,25 @@ impl Store {
             failed = tenant.shred_due().await.err().or(failed);
         }
         for tenant in &tenants {
-            failed = tenant.rewrap_portions(&mut done).await.err().or(failed);
+            failed = tenant.rewrap_portions(&mut done, false).await.err().or(failed);
         }
         // What fails for one tenant keeps no other waiting.
         failed.map_or(Ok(done), Err)
     }
 
-    async fn rewrap_portions(&self, done: &mut Rewrapped) -> Result<(), Error> {
+    /// One pass over what takes hours: bytes that are sealed anew.
+    pub(crate) async fn rekey_pass(&self, done: &mut Rewrapped) -> Result<(), Error> {
+        let mut failed = None;
+        for tenant in &self.each_tenant().await? {
+            failed = tenant.rewrap_portions(done, true).await.err().or(failed);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn rewrap_portions(&self, done: &mut Rewrapped, reseal: bool) -> Result<(), Error> {
         let account = self.account();
-        for (portion, work) in self.0.portions.rewraps(account).await? {
+        let works = self.0.portions.rewraps(account).await?;
+        for (portion, work) in works.into_iter().filter(|(_, work)| work.reseal == reseal) {
             let begun = self.now_ms();
             if work.is_clean && begun < work.since_ms.saturating_add(RETIRE_MS) {
                 continue;
@@ -116,6 +133,12 @@ impl Store {
     }
 
     async fn rewrap_portion(&self, portion: PortionId, work: &RewrapRecord, done: &mut Rewrapped) -> Result<(), Error> {
+        let account = self.account();
+        let Some(version) = self.0.portions.work_stands(account, portion, work).await? else {
+            done.lost += 1;
+            return Ok(());
+        };
+        let stands = Check::Is(key::rewrap_key(account, portion), version);
         let mut from = String::new();
         while let Some((name, bucket)) = self.bucket_from(&from).await? {
             let mut cursor = Some(Cursor::START);
@@ -138,7 +161,8 @@ impl Store {
                     };
                     if let Some((wrapped, under)) = moved {
                         let (row_key, row_version, row) = sealed.rewrapped(wrapped);
-                        let mut checks = vec![Check::Is(row_key.clone(), row_version)];
+                        // Not for a rekey that began meanwhile: a DEK that leaked must not come under the new version.
+                        let mut checks = vec![Check::Is(row_key.clone(), row_version), stands.clone()];
                         checks.extend(under);
                         group.push(Batch { checks, writes: vec![Write::Put(row_key, row)] });
                     }
