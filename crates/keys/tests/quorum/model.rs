@@ -114,7 +114,9 @@ impl Model {
                 assert!(up.len() >= 3);
                 self.known.insert(name, Known { at: up, lives: true });
                 let copy = Arc::new(copied(&self.meta).await);
-                for name in self.known.iter().filter(|(_, known)| known.lives).map(|(name, _)| *name) {
+                // Of what is dying the metadata from before are kept: those of now refuse it by themselves.
+                let lives = |(name, known): &(&KeyName, &Known)| known.lives && !self.dying.contains(&name.portion);
+                for name in self.known.iter().filter(lives).map(|(name, _)| *name) {
                     self.old.insert(name, copy.clone());
                 }
             }
@@ -281,6 +283,18 @@ async fn copied(meta: &Memory) -> Memory {
             .is_empty()
     );
     copy
+}
+
+/// Two sites away, one more goes, and what it leaves too few for is to be shredded: until the site is back it waits, and a key
+/// that is made meanwhile is no concern of it.
+#[tokio::test]
+async fn a_key_is_made_while_another_one_waits_to_die() {
+    let mut model = Model::new(0).await;
+    for op in [Op::Lose(1), Op::Lose(2), Op::Make, Op::Lose(0), Op::Shred(0), Op::Return(0), Op::Make, Op::Shred(0)] {
+        model.play(&op).await;
+        model.check().await;
+    }
+    assert_eq!(model.shredded.len(), 1);
 }
 
 proptest! {
