@@ -1,8 +1,7 @@
 //! `/v1/approvals`: what waits for people. The only resource here that users sign for with their own access keys: what takes
 //! two people cannot be done by one who has the root's.
 
-use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Extension, Json};
@@ -11,12 +10,13 @@ use meta::record::Matter;
 use policy::Values;
 use serde::{Deserialize, Serialize};
 use store::api::Principal;
-use store::{Error, Question, Store, judge};
+use store::{Question, Store, judge};
 
-use crate::auth::{BODY_MAX, SKEW_MAX_S};
+use crate::auth::{header, verified};
 use crate::error::Failure;
+use crate::home::tenant_in;
 use crate::portions::failed;
-use crate::{App, SERVICE, sigv4};
+use crate::{App, sigv4};
 
 /// What a policy of the user must allow, where the request names no groups: on `arn:aws:holdfast:::portion/NAME`, or
 /// `arn:aws:holdfast:::user/NAME` where it is about no portion.
@@ -100,41 +100,23 @@ impl From<Approval> for ApprovalRequest {
     }
 }
 
-#[derive(Deserialize)]
-struct Tenant {
-    tenant: Option<String>,
-}
-
 /// Anybody with an access key passes; what they may do is asked later.
 pub(crate) async fn require_person(State(app): State<App>, request: Request, next: Next) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let claimed =
-        header("authorization").and_then(sigv4::Authorization::parse).ok_or(sigv4::SignatureError::Missing)?;
-    let access_key = claimed.access_key.to_owned();
+    let claimed = header(&head, "authorization").and_then(sigv4::Authorization::parse);
+    let access_key = claimed.ok_or(sigv4::SignatureError::Missing)?.access_key.to_owned();
     // A session is as good as the machine that holds it; a person signs with a key of its own.
     let known = match app.store.is_temporary(&access_key) {
         true => None,
         false => app.store.authenticate(&access_key).await?,
     };
     let (secret, principal) = known.ok_or(sigv4::SignatureError::Wrong)?;
-    let body = to_bytes(body, BODY_MAX).await.map_err(|_| Failure::too_large())?;
-    let signed = sigv4::Request {
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        query: head.uri.query().unwrap_or_default(),
-        host: header("host").unwrap_or_default(),
-        body: &body,
-    };
-    signed.verify(header, &access_key, &secret, SERVICE, sigv4::now_s(), SKEW_MAX_S)?;
-    let Query(Tenant { tenant }) =
-        Query::<Tenant>::try_from_uri(&head.uri).map_err(|_| Error::Invalid("the query is not tenant=NAME"))?;
-    let store = match tenant {
+    let mut request = verified(head, body, &access_key, &secret).await?;
+    let store = match tenant_in(request.uri())? {
         // Only the cluster's root acts for others.
         Some(name) if access_key == app.root.0 => app.store.tenant(&name).await?,
         _ => app.store.of(principal.account()),
     };
-    let mut request = Request::from_parts(head, Body::from(body));
     request.extensions_mut().insert(Person { principal, store });
     Ok(next.run(request).await)
 }

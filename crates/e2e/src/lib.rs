@@ -191,11 +191,7 @@ impl Server {
 
     /// Runs a `holdfast` command against this server; gives its exit code and output.
     pub fn holdfast(&self, args: &[&str]) -> (i32, String) {
-        let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
-        command.args(args).args(["--admin", &format!("http://{}", self.admin)]);
-        let output = self.with_keys(&mut command).output().expect("the binary runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), text)
+        self.holdfast_as(ACCESS_KEY, SECRET_KEY, args)
     }
 
     /// The same, signed with these keys.
@@ -203,19 +199,13 @@ impl Server {
         let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
         command.args(args).args(["--admin", &format!("http://{}", self.admin)]);
         let command = self.with_keys(&mut command);
-        let output = command.env("HOLDFAST_ACCESS_KEY", access_key).env("HOLDFAST_SECRET_KEY", secret_key).output();
-        let output = output.expect("the binary runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), text)
+        ended(command.env("HOLDFAST_ACCESS_KEY", access_key).env("HOLDFAST_SECRET_KEY", secret_key))
     }
 
     /// Runs a `holdfast` command that works on the data directory, whether the server runs or not.
     pub fn holdfast_on_data(&self, args: &[&str]) -> (i32, String) {
         let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
-        let output = command.args(args).arg("--data-dir").arg(self.dir().join("data")).output();
-        let output = output.expect("the binary runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), text)
+        ended(command.args(args).arg("--data-dir").arg(self.dir().join("data")))
     }
 
     /// `holdfast status --json`.
@@ -299,6 +289,13 @@ impl Server {
         self.run("aws", &["s3", "mb", &format!("s3://{bucket}")]);
         self.run(&env("HOLDFAST_E2E_STRANGERS"), &[software, bucket]);
     }
+}
+
+/// The exit code of the binary, and what it said on both ways.
+fn ended(command: &mut Command) -> (i32, String) {
+    let output = command.output().expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), text)
 }
 
 impl Drop for Server {

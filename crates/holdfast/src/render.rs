@@ -2,7 +2,7 @@
 
 pub(crate) mod release;
 
-use admin::{ExposedPart, Group, Portion, PortionClass, PortionDetail, Site, Tenant, User};
+use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, User};
 use store::api::{Grant, KeyEntry};
 use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
 
@@ -280,13 +280,6 @@ fn state_of(portion: &Portion, now_ms: u64) -> String {
     }
 }
 
-fn class(class: PortionClass) -> &'static str {
-    match class {
-        PortionClass::Sealed => "sealed",
-        PortionClass::Quorum => "quorum",
-    }
-}
-
 pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
     let rows: Vec<Vec<String>> = portions
         .iter()
@@ -296,7 +289,7 @@ pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
             vec![
                 clean(&portion.name),
                 state_of(portion, now_ms),
-                class(portion.class).to_owned(),
+                portion.class.name().to_owned(),
                 portion.version.to_string(),
                 age,
                 by.to_owned(),
@@ -314,7 +307,7 @@ pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
         clean(&portion.name),
         portion.id,
         state_of(portion, now_ms),
-        class(portion.class)
+        portion.class.name()
     );
     if !portion.description.is_empty() {
         text.push_str(&format!("about     {}\n", clean(&portion.description)));
@@ -337,7 +330,7 @@ pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
             vec![
                 number,
                 age,
-                class(version.class).to_owned(),
+                version.class.name().to_owned(),
                 shares,
                 version.parts.to_string(),
                 bytes(version.bytes),

@@ -78,6 +78,13 @@ fn insert<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V)
     map.insert(key, value);
 }
 
+/// Whether a key is met for the first time in an hour.
+fn is_first<K: std::hash::Hash + Eq>(map: &mut HashMap<K, u64>, key: K, hour: u64) -> bool {
+    let first = map.get(&key) != Some(&hour);
+    insert(map, key, hour);
+    first
+}
+
 impl Caches {
     /// To be asked for before reading what will be remembered.
     pub(crate) fn generation(&self) -> u64 {
@@ -320,19 +327,12 @@ impl Caches {
 
     /// Whether a refusal is the first of its kind in an hour.
     pub(crate) fn first_in_hour(&self, key: LeaseKey, kind: &'static str, hour: u64) -> bool {
-        let mut inner = self.0.lock();
-        let first = inner.told.get(&(key, kind)) != Some(&hour);
-        insert(&mut inner.told, (key, kind), hour);
-        first
+        is_first(&mut self.0.lock().told, (key, kind), hour)
     }
 
     /// Whether it is the first alarm about a principal in an hour.
     pub(crate) fn first_alarm(&self, lease: &Lease, hour_ms: u64) -> bool {
-        let mut inner = self.0.lock();
-        let principal = (lease.account, lease.principal.clone());
-        let first = inner.alarms.get(&principal) != Some(&hour_ms);
-        insert(&mut inner.alarms, principal, hour_ms);
-        first
+        is_first(&mut self.0.lock().alarms, (lease.account, lease.principal.clone()), hour_ms)
     }
 
     pub(crate) fn forget_names(&self) {

@@ -16,12 +16,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use base::{AccountId, PortionId};
-use bytes::Bytes;
 use meta::record::{
     DenialReason, DenialRecord, Matter, PortionClass, PortionRecord, Record, ReleasedRecord, SpentRecord, TenantRecord,
     key,
 };
-use meta::{Batch, Check, Row, Write};
+use meta::{Batch, Check, Row};
 use release::{Action, Circumstances, Decision, Outcome, Policies, Portion as Asked, Question, Terms};
 
 use crate::audit::AuditOutcome;
@@ -273,7 +272,7 @@ impl Portions {
                 return Err(Refusal::OverBudget { name: caller.name().to_owned(), what: "portions", limit }.into());
             }
             spent.portions += 1;
-            put(&mut batch, key::spent_key(account, caller.id()), read.spent.as_ref().map(|(_, v)| *v), spent.encode());
+            batch.replace(key::spent_key(account, caller.id()), read.spent.as_ref().map(|(_, v)| *v), spent.encode());
         }
         let known = read.released.as_ref().map(|(known, _)| known.clone());
         let first = ReleasedRecord { name: String::new(), first_ms: now, last_hour_ms: 0, hours: 0 };
@@ -281,7 +280,7 @@ impl Portions {
         (released.name, released.last_hour_ms) = (caller.name().to_owned(), hour_ms);
         released.hours += 1;
         let row_key = key::released_key(account, id, caller.id());
-        put(&mut batch, row_key, read.released.as_ref().map(|(_, v)| *v), released.encode());
+        batch.replace(row_key, read.released.as_ref().map(|(_, v)| *v), released.encode());
         let event = self
             .by(caller.name())
             .event_of(account, "release:open", id, &read.portion.name)
@@ -334,7 +333,7 @@ fn decision(
     now_ms: u64,
 ) -> Decision {
     let record = &read.portion;
-    let portion = Asked { name: &record.name, key: &dashed(id), class: class_of(record), tags: &record.tags };
+    let portion = Asked { name: &record.name, key: &dashed(id), class: record.class.name(), tags: &record.tags };
     let circumstances = Circumstances { now_ms, ..caller.circumstances() };
     policies.decide(&Question { tenant: &read.tenant, principal: caller.principal(), action, portion, circumstances })
 }
@@ -345,23 +344,6 @@ fn versioned<R: Record>(row: Option<Row>) -> Result<Option<(R, meta::Version)>, 
         Some(row) => Some((R::decode(&row.value)?, row.version)),
         None => None,
     })
-}
-
-/// Writes a row that still is what was read.
-pub(crate) fn put(batch: &mut Batch, row_key: meta::Key, version: Option<meta::Version>, value: Bytes) {
-    batch.checks.push(match version {
-        Some(version) => Check::Is(row_key.clone(), version),
-        None => Check::Absent(row_key.clone()),
-    });
-    batch.writes.push(Write::Put(row_key, value));
-}
-
-/// How policies know a portion's class.
-fn class_of(record: &PortionRecord) -> &'static str {
-    match record.class {
-        PortionClass::Sealed => "sealed",
-        PortionClass::Quorum => "quorum",
-    }
 }
 
 fn why(decision: &Decision) -> String {

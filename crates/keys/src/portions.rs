@@ -221,7 +221,12 @@ impl Portions {
                 let made_by = if record.made_by == Maker::Rule { "rule" } else { "customer" };
                 let event = self.event_of(account, "portion:create", id, &record.name);
                 let event = event.with("made_by", made_by);
-                self.tell(if new.class == PortionClass::Quorum { event.with("class", "quorum") } else { event }).await;
+                self.tell(if new.class == PortionClass::Quorum {
+                    event.with("class", new.class.name())
+                } else {
+                    event
+                })
+                .await;
                 Ok(Portion { id, record })
             }
             Err(CommitError::Failed { .. }) => Err(PortionError::Exists(record.name)),

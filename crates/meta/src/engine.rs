@@ -53,6 +53,16 @@ pub enum Check {
     Empty(Key, Key),
 }
 
+impl Check {
+    /// The key's row is the one that was read; `None`: there still is none.
+    pub fn unchanged(key: Key, version: Option<Version>) -> Self {
+        match version {
+            Some(version) => Self::Is(key, version),
+            None => Self::Absent(key),
+        }
+    }
+}
+
 /// A change made by a batch.
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -149,6 +159,12 @@ pub trait Engine: Send + Sync + 'static {
 }
 
 impl Batch {
+    /// Writes a row that must still be what was read; `None`: there was none.
+    pub fn replace(&mut self, key: Key, version: Option<Version>, value: Bytes) {
+        self.checks.push(Check::unchanged(key.clone(), version));
+        self.writes.push(Write::Put(key, value));
+    }
+
     /// Refuses what would not fit every engine, so that a batch that works on one works on all.
     ///
     /// # Errors

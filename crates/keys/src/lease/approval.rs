@@ -8,7 +8,7 @@ use meta::record::{ApprovalRecord, Matter, Record, SpentRecord, key};
 use meta::{Batch, Version, each_row};
 use release::Pend;
 
-use super::{ATTEMPTS, Caller, HOUR_MS, Refusal, put, spend};
+use super::{ATTEMPTS, Caller, HOUR_MS, Refusal, spend};
 use crate::error::PortionError;
 use crate::lease::caller::Who;
 use crate::portions::Portions;
@@ -147,7 +147,7 @@ impl Portions {
                 refused: None,
             };
             let mut batch = Batch { checks: vec![], writes: vec![] };
-            put(&mut batch, row_key, found.map(|(_, version)| version), record.encode());
+            batch.replace(row_key, found.map(|(_, version)| version), record.encode());
             self.count_request(account, (principal, name), now, &mut batch).await?;
             match self.commit_once(batch).await {
                 Ok(()) => {
@@ -178,7 +178,7 @@ impl Portions {
             return Err(Refusal::OverBudget { name: name.to_owned(), what, limit: ASKED_MAX }.into());
         }
         spent.asked += 1;
-        put(batch, row_key, found.map(|(_, version)| version), spent.encode());
+        batch.replace(row_key, found.map(|(_, version)| version), spent.encode());
         Ok(())
     }
 
@@ -305,7 +305,7 @@ impl Portions {
         record: &ApprovalRecord,
     ) -> Result<(), PortionError> {
         let mut batch = Batch { checks: vec![], writes: vec![] };
-        put(&mut batch, row_key, Some(version), record.encode());
+        batch.replace(row_key, Some(version), record.encode());
         self.commit_once(batch).await
     }
 

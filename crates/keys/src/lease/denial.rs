@@ -4,7 +4,7 @@ use base::AccountId;
 use meta::record::{DenialReason, DenialRecord, Record, key};
 use meta::{Batch, Write, each_row};
 
-use super::{ATTEMPTS, put};
+use super::ATTEMPTS;
 use crate::error::PortionError;
 use crate::lease::caller::Who;
 use crate::portions::Portions;
@@ -49,7 +49,7 @@ impl Portions {
                 return Ok(known.clone());
             }
             let mut batch = Batch { checks: vec![], writes: vec![] };
-            put(&mut batch, row_key.clone(), found.map(|(_, version)| version), fresh.encode());
+            batch.replace(row_key.clone(), found.map(|(_, version)| version), fresh.encode());
             let denied = self.commit_once(batch).await;
             // Whatever became of it: who is denied has nothing to go on with.
             self.caches.forget_leases(account);

@@ -1,7 +1,7 @@
 //! What would be decided: nothing is asked for, counted or written down.
 
 use base::{AccountId, PortionId};
-use meta::record::{DenialReason, DenialRecord, key};
+use meta::record::DenialReason;
 use release::{Action, Policies};
 
 use super::{Caller, decision};
@@ -49,13 +49,5 @@ impl Portions {
             None => decision(self.release_rules(account).await?.policies.as_ref(), caller, *id, &read, *action, at_ms),
         };
         Ok(Answer { denied: read.denial.map(|denial| denial.reason), decision })
-    }
-
-    /// Whether a principal is denied, and why.
-    ///
-    /// # Errors
-    /// A metadata error.
-    pub async fn denial(&self, account: AccountId, principal: &str) -> Result<Option<DenialRecord>, PortionError> {
-        Ok(self.record(key::denial_key(account, principal)).await?.map(|(record, _)| record))
     }
 }

@@ -7,7 +7,7 @@ use meta::Batch;
 use meta::record::{Matter, Record, SpentRecord, key};
 use release::{Budget, Pend, Terms};
 
-use super::{ATTEMPTS, Caller, HOUR_MS, Lease, Refusal, put};
+use super::{ATTEMPTS, Caller, HOUR_MS, Lease, Refusal};
 use crate::error::PortionError;
 use crate::portions::Portions;
 
@@ -141,7 +141,7 @@ impl Portions {
         taken.objects += more_objects;
         taken.bytes += more_bytes;
         let mut batch = Batch { checks: vec![], writes: vec![] };
-        put(&mut batch, row_key, found.map(|(_, version)| version), taken.encode());
+        batch.replace(row_key, found.map(|(_, version)| version), taken.encode());
         self.commit_once(batch).await?;
         self.caches.took_room_in_hour(lease, taken, more_objects, more_bytes);
         Ok(None)

@@ -363,12 +363,9 @@ fn retirable(account: AccountId, portion: PortionId, id: KeyGrantId, record: &Ke
 /// A batch that changes the count of a key's grants.
 fn counting(portion: PortionId, (count, version): (u32, Option<Version>), change: fn(u32) -> u32) -> Batch {
     let row_key = key::key_grant_count_key(portion);
-    let check = match version {
-        Some(version) => Check::Is(row_key.clone(), version),
-        None => Check::Absent(row_key.clone()),
-    };
-    let counted = KeyGrantCount { count: change(count) };
-    Batch { checks: vec![check], writes: vec![Write::Put(row_key, counted.encode())] }
+    let mut batch = Batch::default();
+    batch.replace(row_key, version, KeyGrantCount { count: change(count) }.encode());
+    batch
 }
 
 /// Constraints bind what takes an encryption context; describing a key, retiring and passing on do not.

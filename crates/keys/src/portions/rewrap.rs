@@ -8,7 +8,6 @@ use super::state::open_state;
 use super::{ATTEMPTS, Portion, Portions};
 use crate::KeyError;
 use crate::error::PortionError;
-use crate::lease::put;
 use crate::wrap::{BUCKET_KEYS, KeyName};
 
 impl Portions {
@@ -63,7 +62,7 @@ impl Portions {
                 let reseal = reseal || found.as_ref().is_some_and(|(known, _)| known.reseal);
                 let (below, since_ms) = (record.version, self.now_ms());
                 let work = RewrapRecord { below, since_ms, is_clean: false, reseal };
-                put(&mut batch, row_key, found.map(|(_, version)| version), work.encode());
+                batch.replace(row_key, found.map(|(_, version)| version), work.encode());
             }
             match self.meta.commit(batch).await {
                 Ok(()) => {
@@ -71,12 +70,11 @@ impl Portions {
                     let action = if reseal { "portion:rekey" } else { "portion:rotate" };
                     let event = self.event_of(account, action, id, &record.name);
                     let event = event.with("version", record.version).with("rewrap", rewrap);
-                    let word = match class {
-                        Some(PortionClass::Quorum) => Some("quorum"),
-                        Some(PortionClass::Sealed) => Some("sealed"),
-                        None => None,
-                    };
-                    self.tell(word.map_or(event.clone(), |word| event.with("class", word))).await;
+                    self.tell(match class {
+                        Some(class) => event.with("class", class.name()),
+                        None => event,
+                    })
+                    .await;
                     return Ok(Portion { id, record });
                 }
                 Err(CommitError::Failed { .. }) => {}

@@ -38,7 +38,7 @@
 //! | `z/<account><portion id>` | [`RewrapRecord`]: parts to move to another version of the key | until moved |
 //! | `P/<account><name>` | [`ReleasePolicyRecord`]: who may open which portion | until deleted |
 //! | `E/<account><principal>` | [`DenialRecord`]: nothing is released to it | for ever, but a quarantine |
-//! | `A/<account><request id>` | [`ApprovalRecord`]: what people decide | 30 days after it was asked |
+//! | `A/<account><request id>` | [`ApprovalRecord`]: what people decide | until it is asked anew |
 //! | `L/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
 //! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
 //! | `X/<account>` | [`DepartedRecord`]: a deleted tenant | until its keys are destroyed |

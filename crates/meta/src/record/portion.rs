@@ -48,6 +48,16 @@ pub enum PortionClass {
     Quorum,
 }
 
+impl PortionClass {
+    /// As people and policies write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Quorum => "quorum",
+        }
+    }
+}
+
 /// Whether a portion's key opens anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PortionState {

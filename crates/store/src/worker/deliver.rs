@@ -218,10 +218,7 @@ impl Store {
                     let there = keys.iter().zip(rows).filter(|(_, row)| row.is_some());
                     let mut writes: Vec<Write> = there.map(|(row_key, _)| Write::Delete(row_key.clone())).collect();
                     let count = writes.len() as u64;
-                    let check = match &found {
-                        None => Check::Absent(queue_key.clone()),
-                        Some(row) => Check::Is(queue_key.clone(), row.version),
-                    };
+                    let check = Check::unchanged(queue_key.clone(), found.as_ref().map(|row| row.version));
                     // A damaged one begins anew: what was delivered must not be sent for ever because of it.
                     let record = found.and_then(|row| readable::<QueueRecord>(&queue_key, &row.value));
                     let mut record = record.unwrap_or_default();
