@@ -66,6 +66,9 @@ pub struct PortionDetail {
     pub versions: Vec<Version>,
     /// Whether parts are being moved to the newest version.
     pub rewrapping: bool,
+    /// Whether its key has a policy other than the default one (`aws kms get-key-policy`).
+    #[serde(default)]
+    pub own_policy: bool,
 }
 
 /// A version of a portion's key.
@@ -113,6 +116,8 @@ pub enum SetPortion {
     Shred(u32),
     /// It is not shredded.
     Keep,
+    /// Its key's policy is the default one again.
+    DefaultPolicy,
 }
 
 /// A rotation.
@@ -251,7 +256,8 @@ pub(crate) async fn get(Home(store): Home, Path(name): Path<String>) -> Answer<P
         Version { version, created_ms, parts, bytes, given_out, class, shares }
     };
     let versions = versions.into_iter().map(version).collect();
-    Ok(Json(PortionDetail { portion: told(portion), versions, rewrapping }))
+    let own_policy = !portion.record.policy.is_empty();
+    Ok(Json(PortionDetail { portion: told(portion), versions, rewrapping, own_policy }))
 }
 
 pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): Json<SetPortion>) -> Answer<Portion> {
@@ -260,6 +266,11 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
         SetPortion::Disable => Switch::Disable,
         SetPortion::Shred(days) => Switch::Shred { days },
         SetPortion::Keep => Switch::KeepAfterAll,
+        SetPortion::DefaultPolicy => {
+            let id = find(&store, &name).await?.id;
+            let put = named(&store).put_key_policy(store.account(), id, "").await.map_err(failed)?;
+            return Ok(Json(told(put)));
+        }
     };
     let id = find(&store, &name).await?.id;
     if switch == (Switch::Shred { days: 0 }) {

@@ -44,7 +44,12 @@ def keys():
     assert KMS.list_key_policies(KeyId=made["KeyId"])["PolicyNames"] == ["default"]
     policy = KMS.get_key_policy(KeyId=made["KeyId"])["Policy"]
     KMS.put_key_policy(KeyId=made["KeyId"], Policy=policy)
-    refused("UnsupportedOperationException", KMS.put_key_policy, KeyId=made["KeyId"], Policy=policy.replace("*", "x"))
+    refused("MalformedPolicyDocumentException", KMS.put_key_policy, KeyId=made["KeyId"], Policy=policy.replace("*", "x"))
+    refused("MalformedPolicyDocumentException", KMS.put_key_policy, KeyId=made["KeyId"], Policy=policy.replace("kms:*", "kms:Encrypt"))
+    own = policy.replace("kms:*", "kms:??*")
+    KMS.put_key_policy(KeyId=made["KeyId"], Policy=own)
+    assert KMS.get_key_policy(KeyId=made["KeyId"], PolicyName="default")["Policy"] == own
+    KMS.put_key_policy(KeyId=made["KeyId"], Policy=policy)
 
     KMS.update_key_description(KeyId=made["KeyId"], Description="invoices")
     assert KMS.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["Description"] == "invoices"

@@ -383,6 +383,8 @@ pub(crate) enum PortionCommand {
     },
     /// Do not shred it; its key stays disabled.
     Keep { name: String },
+    /// Give its key AWS's default key policy again, for when nobody may change the one that it has.
+    DefaultPolicy { name: String },
     /// What the sites signed when the portion was shredded; --json prints the file for `verify-receipts`.
     Receipts {
         /// Its name while it is being shredded, its key's id ever after.

@@ -316,6 +316,9 @@ pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
         0 => text.push_str("rotation  at a cap\n"),
         days => text.push_str(&format!("rotation  every {days} days, or at a cap\n")),
     }
+    if found.own_policy {
+        text.push_str("Its key has a policy of its own: aws kms get-key-policy --key-id ID\n");
+    }
     if found.rewrapping {
         text.push_str("parts are being moved to the newest version\n");
     }

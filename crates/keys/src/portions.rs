@@ -91,6 +91,8 @@ pub struct NewPortion {
     pub tags: BTreeMap<String, String>,
     /// Where the versions of its key are kept.
     pub class: PortionClass,
+    /// Its key's policy, JSON that was found to be one; empty: the default one.
+    pub policy: String,
 }
 
 /// A version of a portion's key, as it stands.
@@ -202,6 +204,7 @@ impl Portions {
             made_by,
             description: new.description,
             tags: new.tags,
+            policy: new.policy,
             rotation_days: ROTATION_DAYS,
             class: new.class,
         };

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use base::AccountId;
 use keys::{Caller, EncryptionContext, NewGrant, PortionError, Portions};
 use meta::record::{GrantPrincipal, PortionRecord, PortionState};
-use policy::{Side, Values, Verdict};
+use policy::{Policy, Side, Values, Verdict};
 use release::Via;
 use store::api::Principal;
-use store::{Question, Store, about_key, judge};
+use store::{Question, Store, about_key, judge_key};
 
 use crate::error::{Code, Fault};
 use crate::grants::NO_CONTEXT;
@@ -114,7 +114,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// `AccessDeniedException`.
     pub(crate) fn may(&self, action: &str, resource: &str, values: &Values) -> Result<(), Fault> {
-        self.told(action, resource, self.verdict(action, resource, values, false))
+        self.told(action, resource, self.verdict(None, (action, resource), values, false))
     }
 
     /// The same for what policies alone cannot allow: a grant does, or not.
@@ -129,17 +129,29 @@ impl<'a> Call<'a> {
         granted: bool,
     ) -> Result<(), Fault> {
         let nobody_allows = Verdict::Denied { explicit: false, by: Side::Identity, statement: None };
-        match self.verdict(action, resource, values, true) {
+        match self.verdict(None, (action, resource), values, true) {
             Verdict::Allowed if !granted => self.told(action, resource, nobody_allows),
             verdict => self.told(action, resource, verdict),
         }
     }
 
-    /// `granted`: whether a grant allows it, beside the policies. One that denies, denies nevertheless, and a
-    /// session's must allow it, too.
-    fn verdict(&self, action: &str, resource: &str, values: &Values, granted: bool) -> Verdict<'_> {
+    /// `of_key`: the key's own policy. `granted`: whether a grant allows it, beside the policies. One that denies,
+    /// denies nevertheless, and a session's must allow it, too.
+    fn verdict<'v>(
+        &'v self,
+        of_key: Option<&'v Policy>,
+        (action, resource): (&str, &str),
+        values: &Values,
+        granted: bool,
+    ) -> Verdict<'v> {
         let question = Question { action, right: None, listed: granted, resource, context: values };
-        judge(Some(self.principal), None, &question)
+        judge_key(self.principal, of_key, &question)
+    }
+
+    /// Whether the caller may still change a key's policy once it is this one.
+    pub(crate) fn may_change_again(&self, policy: &Policy, arn: &str, tags: &BTreeMap<String, String>) -> bool {
+        let values = self.values().or(about_key(self.account(), tags, &NO_CONTEXT));
+        self.verdict(Some(policy), ("kms:PutKeyPolicy", arn), &values, false).is_allowed()
     }
 
     fn told(&self, action: &str, resource: &str, verdict: Verdict<'_>) -> Result<(), Fault> {
@@ -234,14 +246,21 @@ impl<'a> Call<'a> {
         let none = BTreeMap::new();
         let tags = found.as_ref().map_or(&none, |record| &record.tags);
         let values = values.or(about_key(self.account(), tags, context));
-        let mut verdict = self.verdict(action, &arn, &values, false);
+        let own = match &found {
+            Some(record) => self.store.key_policy(id, &record.policy)?,
+            None => None,
+        };
+        let mut verdict = self.verdict(own.as_deref(), (action, &arn), &values, false);
         // Grants are asked where no policy speaks: what most requests do costs no look at them.
-        if matches!(verdict, Verdict::Denied { explicit: false, by: Side::Identity, .. }) && found.is_some() {
+        let unspoken = matches!(verdict, Verdict::Denied { explicit: false, by: Side::Identity | Side::Resource, .. });
+        if unspoken && found.is_some() {
             let granted = match grant {
                 Some(new) => self.portions().may_pass_on(id, &self.me(), &new.operations, &new.constraints).await?,
                 None => self.portions().granted(id, &self.me(), action, context).await?,
             };
-            verdict = self.verdict(action, &arn, &values, granted);
+            if granted {
+                verdict = self.verdict(own.as_deref(), (action, &arn), &values, true);
+            }
         }
         self.told(action, &arn, verdict)?;
         match found {

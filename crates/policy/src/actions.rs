@@ -1,6 +1,6 @@
-//! The actions of S3, and what each is about.
+//! The actions of S3, and what each is about; and those on keys.
 //!
-//! Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3". Names
+//! Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3", and the same of AWS KMS. Names
 //! are in small letters, as patterns of actions are.
 
 use crate::pattern::Template;
@@ -19,6 +19,59 @@ pub(crate) fn levels(pattern: &Template) -> impl Iterator<Item = Level> {
     let table = [(Level::Bucket, BUCKET), (Level::Object, OBJECT), (Level::Account, ACCOUNT)];
     table.into_iter().filter(|(_, names)| names.iter().any(|name| pattern.could_match(name))).map(|(level, _)| level)
 }
+
+/// Whether a pattern means an action on a key.
+pub(crate) fn means_key(pattern: &Template) -> bool {
+    KEY.iter().any(|name| pattern.could_match(name))
+}
+
+/// The actions on keys that AWS KMS has, also those of kinds of keys that there are not here: templates list them.
+const KEY: &[&str] = &[
+    "kms:cancelkeydeletion",
+    "kms:createalias",
+    "kms:creategrant",
+    "kms:decrypt",
+    "kms:deletealias",
+    "kms:deleteimportedkeymaterial",
+    "kms:derivesharedsecret",
+    "kms:describekey",
+    "kms:disablekey",
+    "kms:disablekeyrotation",
+    "kms:enablekey",
+    "kms:enablekeyrotation",
+    "kms:encrypt",
+    "kms:generatedatakey",
+    "kms:generatedatakeypair",
+    "kms:generatedatakeypairwithoutplaintext",
+    "kms:generatedatakeywithoutplaintext",
+    "kms:generatemac",
+    "kms:getkeypolicy",
+    "kms:getkeyrotationstatus",
+    "kms:getparametersforimport",
+    "kms:getpublickey",
+    "kms:importkeymaterial",
+    "kms:listgrants",
+    "kms:listkeypolicies",
+    "kms:listkeyrotations",
+    "kms:listresourcetags",
+    "kms:putkeypolicy",
+    "kms:reencryptfrom",
+    "kms:reencryptto",
+    "kms:replicatekey",
+    "kms:retiregrant",
+    "kms:revokegrant",
+    "kms:rotatekeyondemand",
+    "kms:schedulekeydeletion",
+    "kms:sign",
+    "kms:synchronizemultiregionkey",
+    "kms:tagresource",
+    "kms:untagresource",
+    "kms:updatealias",
+    "kms:updatekeydescription",
+    "kms:updateprimaryregion",
+    "kms:verify",
+    "kms:verifymac",
+];
 
 const OBJECT: &[&str] = &[
     "s3:abortmultipartupload",

@@ -29,8 +29,20 @@ pub enum Side {
     Identity,
     /// Those of the session.
     Session,
-    /// The bucket's.
+    /// The bucket's, or the key's.
     Resource,
+}
+
+/// What the resource's policy and the caller's weigh against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// A bucket of the caller's account: either that allows is enough.
+    Either,
+    /// A bucket of another account: both must.
+    Both,
+    /// A key of the caller's account: its own policy must, which may leave it to the account's by naming
+    /// that ("Key policies in AWS KMS", "Default key policy"). An account's root is no exception.
+    OfResource,
 }
 
 /// The answer to a request.
@@ -103,11 +115,10 @@ impl Statement {
 /// * `identity`: the policies of the user and its groups; one that allows is enough.
 /// * `session`: those of a session made with some; one of them must allow as well, so `Some(&[])` allows
 ///   nothing.
-/// * `resource`: the bucket's policy.
-/// * `same_account`: whether the caller belongs to the account that owns the bucket. If so, the user's
-///   policies or the bucket's must allow; if not, both.
+/// * `resource`: the bucket's policy, or the key's.
+/// * `weight`: which of the two must allow.
 ///
-/// A statement that denies wins over all. An account's root needs no policy of its own. Only the bucket's
+/// A statement that denies wins over all. An account's root needs no policy of its own. Only the resource's
 /// policy speaks of an anonymous caller.
 ///
 /// Not here: S3 lets the root of the owning account read, replace and delete a bucket policy that denies
@@ -117,7 +128,7 @@ pub fn evaluate<'p>(
     session: Option<&[&'p Policy]>,
     resource: Option<&'p Policy>,
     request: &Request<'_>,
-    same_account: bool,
+    weight: Weight,
 ) -> Verdict<'p> {
     let known = !matches!(request.principal, Principal::Anonymous);
     let ask = |policies: &[&'p Policy]| -> Vec<Decision<'p>> { policies.iter().map(|p| p.decide(request)).collect() };
@@ -139,11 +150,12 @@ pub fn evaluate<'p>(
     let by_identity = matches!(request.principal, Principal::Root(_)) || allows(&identity);
     let by_resource = matches!(resource, Decision::Allow(_));
     let by_resource_to_account = by_resource || matches!(resource, Decision::AllowAccount(_));
-    match (known, same_account) {
+    match (known, weight) {
         (false, _) if !by_resource => return missing(Side::Resource),
-        (true, true) if !by_identity && !by_resource => return missing(Side::Identity),
-        (true, false) if !by_identity => return missing(Side::Identity),
-        (true, false) if !by_resource_to_account => return missing(Side::Resource),
+        (true, Weight::Either) if !by_identity && !by_resource => return missing(Side::Identity),
+        (true, Weight::Both) if !by_identity => return missing(Side::Identity),
+        (true, Weight::Both | Weight::OfResource) if !by_resource_to_account => return missing(Side::Resource),
+        (true, Weight::OfResource) if !by_identity && !by_resource => return missing(Side::Identity),
         _ => {}
     }
     match session {

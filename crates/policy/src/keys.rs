@@ -1,7 +1,9 @@
-//! The condition keys of S3.
+//! The condition keys of S3 and of keys.
 //!
-//! Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3". Names
+//! Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3", and the same of AWS KMS. Names
 //! are in small letters, as conditions have them.
+
+use crate::Kind;
 
 /// Keys that the tag's name follows after a slash.
 const TAGGED: &[&str] = &["accesspointtag", "buckettag", "existingobjecttag", "requestobjecttag"];
@@ -55,11 +57,37 @@ const PLAIN: &[&str] = &[
     "x-amz-website-redirect-location",
 ];
 
-/// Whether a key is one of S3's, or of another service, which is not for this list to say.
-pub(crate) fn is_known(key: &str) -> bool {
-    let Some(name) = key.strip_prefix("s3:") else { return true };
-    match name.split_once('/') {
-        Some((name, tag)) => TAGGED.contains(&name) && !tag.is_empty(),
-        None => PLAIN.contains(&name),
+/// The condition keys of AWS KMS that a request for a key can have here; of the others a denial might never fire.
+const KMS: &[&str] = &[
+    "calleraccount",
+    "customermasterkeyspec",
+    "customermasterkeyusage",
+    "encryptionalgorithm",
+    "encryptioncontextkeys",
+    "grantconstrainttype",
+    "granteeprincipal",
+    "grantoperations",
+    "keyorigin",
+    "keyspec",
+    "keyusage",
+    "multiregion",
+    "requestalias",
+    "retiringprincipal",
+    "rotationperiodindays",
+    "schedulekeydeletionpendingwindowindays",
+    "viaservice",
+];
+
+/// Whether a policy of this kind may ask about a key: one of its service's, or of another's, which is not for these
+/// lists to say.
+pub(crate) fn is_known(kind: Kind<'_>, key: &str) -> bool {
+    let (vendor, name) = key.split_once(':').unwrap_or_default();
+    match (kind, vendor, name.split_once('/')) {
+        // The name of a pair follows a colon, and may have slashes.
+        (Kind::Key { .. }, "kms", _) => KMS.contains(&name) || name.starts_with("encryptioncontext:"),
+        (Kind::Key { .. }, _, _) => vendor == "aws",
+        (_, "s3", Some((name, tag))) => TAGGED.contains(&name) && !tag.is_empty(),
+        (_, "s3", None) => PLAIN.contains(&name),
+        _ => true,
     }
 }

@@ -27,7 +27,7 @@ mod request;
 mod resource;
 
 pub use error::{PolicyError, Reason, StatementId};
-pub use evaluate::{Decision, Side, Verdict, evaluate};
+pub use evaluate::{Decision, Side, Verdict, Weight, evaluate};
 pub use global::Circumstances;
 pub use public::is_public;
 pub use request::{Account, Context, Principal, Request, Values};
@@ -55,6 +55,12 @@ pub enum Kind<'a> {
     Resource {
         /// The bucket's name.
         bucket: &'a str,
+    },
+    /// A key: every statement names its principals, who belong to the key's account, and the resource is the
+    /// key, written `*`.
+    Key {
+        /// The account's id, twelve digits.
+        account: &'a str,
     },
 }
 
@@ -84,6 +90,11 @@ impl Policy {
             conditions: Vec::new(),
         };
         Self { document: Box::default(), id: None, statements: vec![statement] }
+    }
+
+    /// The ARNs of users, roles and sessions that its statements name.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.statements.iter().flat_map(|statement| statement.principal.named())
     }
 
     /// The policy's `Id`, if it has one.

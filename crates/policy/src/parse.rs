@@ -12,7 +12,7 @@ use crate::error::{PolicyError, Reason, StatementId, quote};
 use crate::json::Json;
 use crate::keys;
 use crate::pattern::{Syntax, Template};
-use crate::principal::{self, PrincipalRule};
+use crate::principal::{self, PrincipalRule, Who};
 use crate::resource::ArnPattern;
 use crate::{DOCUMENT_BYTES_MAX, Effect, Kind, Policy, Rule, Statement, WILDCARDS_MAX};
 
@@ -25,7 +25,7 @@ impl Policy {
         let policy = Self::stored(document, kind)?;
         for statement in &policy.statements {
             let fault = |reason| PolicyError { reason, statement: Some(statement.id.clone()) };
-            statement.check_new().map_err(fault)?;
+            statement.check_new(kind).map_err(fault)?;
         }
         Ok(policy)
     }
@@ -77,10 +77,10 @@ impl Policy {
 }
 
 impl Statement {
-    /// What a new policy is held to beyond being one: keys that S3 has, or a denial might never fire; and
-    /// patterns that cost little to match.
-    fn check_new(&self) -> Result<(), Reason> {
-        if !self.conditions.iter().all(|condition| keys::is_known(&condition.key)) {
+    /// What a new policy is held to beyond being one: keys that its service has, or a denial might never fire;
+    /// and patterns that cost little to match.
+    fn check_new(&self, kind: Kind<'_>) -> Result<(), Reason> {
+        if !self.conditions.iter().all(|condition| keys::is_known(kind, &condition.key)) {
             return Err(Reason::ConditionKey);
         }
         let actions = self.actions.items().iter().map(Template::wildcards);
@@ -125,7 +125,7 @@ impl<'a> Fields<'a> {
 fn syntax(kind: Kind<'_>) -> Reason {
     match kind {
         Kind::Identity => Reason::IdentitySyntax,
-        Kind::Resource { .. } => Reason::Syntax,
+        Kind::Resource { .. } | Kind::Key { .. } => Reason::Syntax,
     }
 }
 
@@ -194,27 +194,34 @@ impl Reader<'_> {
     fn missing(self, to_iam: Reason) -> Reason {
         match self.kind {
             Kind::Identity => to_iam,
-            Kind::Resource { .. } => Reason::MissingElement,
+            Kind::Resource { .. } | Kind::Key { .. } => Reason::MissingElement,
         }
     }
 
     fn principal(self, fields: &Fields<'_>) -> Result<PrincipalRule, Reason> {
         let rule = fields.rule("Principal", "NotPrincipal", self.kind)?;
-        let read = |elements: Vec<&Json>| elements.first().and_then(|element| principal::parse(element));
+        let read = |elements: Vec<&Json>| elements.first().and_then(|element| self.principals(element));
         match (self.kind, rule) {
             (Kind::Identity, None) => Ok(PrincipalRule::Bearer),
             (Kind::Identity, Some(_)) => Err(Reason::PrincipalNotAllowed),
-            (Kind::Resource { .. }, None) => Err(Reason::MissingField("Principal")),
+            (Kind::Resource { .. } | Kind::Key { .. }, None) => Err(Reason::MissingField("Principal")),
             (_, Some(Rule::In(it))) => read(it).map(PrincipalRule::In).ok_or(Reason::Principal),
             (_, Some(Rule::NotIn(it))) => read(it).map(PrincipalRule::NotIn).ok_or(Reason::Principal),
         }
+    }
+
+    /// A key is used by its own account only: who else is named would be promised what he does not get.
+    fn principals(self, element: &Json) -> Option<Vec<Who>> {
+        let list = principal::parse(element)?;
+        let Kind::Key { account } = self.kind else { return Some(list) };
+        list.iter().all(|who| who.may_be_of(account)).then_some(list)
     }
 
     /// `*`, or `service:Name` where the name may hold wildcards. Case does not matter.
     fn action(self, written: &str) -> Result<Template, Reason> {
         let refused = |otherwise| match self.kind {
             Kind::Identity => otherwise,
-            Kind::Resource { .. } => Reason::Action,
+            Kind::Resource { .. } | Kind::Key { .. } => Reason::Action,
         };
         if written != "*" {
             let (service, name) = written.split_once(':').ok_or_else(|| refused(Reason::Vendor))?;
@@ -230,7 +237,12 @@ impl Reader<'_> {
         }
         let syntax = Syntax { wildcards: true, variables: false };
         let pattern = Template::parse(&written.to_ascii_lowercase(), syntax).map_err(|_| Reason::Action)?;
-        if matches!(self.kind, Kind::Resource { .. }) && actions::levels(&pattern).next().is_none() {
+        let means_none = match self.kind {
+            Kind::Identity => false,
+            Kind::Resource { .. } => actions::levels(&pattern).next().is_none(),
+            Kind::Key { .. } => !actions::means_key(&pattern),
+        };
+        if means_none {
             return Err(Reason::Action);
         }
         Ok(pattern)
@@ -240,6 +252,9 @@ impl Reader<'_> {
         let pattern = ArnPattern::read(written, self.variables).map_err(|_| Reason::Variable(quote(written)))?;
         match self.kind {
             Kind::Identity => pattern.ok_or_else(|| Reason::ResourceFormat(quote(written))),
+            Kind::Key { .. } => {
+                pattern.filter(|pattern| matches!(pattern, ArnPattern::Everything)).ok_or(Reason::Resource)
+            }
             Kind::Resource { bucket } => {
                 pattern.filter(|pattern| reach(pattern, bucket) != (false, false)).ok_or(Reason::Resource)
             }

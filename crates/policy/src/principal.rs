@@ -49,6 +49,16 @@ impl Who {
         }
     }
 
+    /// Whether it can mean somebody of an account, and nobody of another one by name.
+    pub(crate) fn may_be_of(&self, account: &str) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Account(id) => id == account,
+            Self::Arn(arn) => arn.split(':').nth(4) == Some(account),
+            Self::Canonical(_) | Self::Other(_) => false,
+        }
+    }
+
     /// Whether it names someone rather than anyone.
     pub(crate) fn fixed(&self) -> bool {
         match self {
@@ -69,6 +79,18 @@ pub(crate) enum PrincipalRule {
 }
 
 impl PrincipalRule {
+    /// The ARNs in it.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        let list = match self {
+            Self::Bearer => &[],
+            Self::In(list) | Self::NotIn(list) => list.as_slice(),
+        };
+        list.iter().filter_map(|who| match who {
+            Who::Arn(arn) => Some(arn.as_str()),
+            _ => None,
+        })
+    }
+
     pub(crate) fn matches(&self, effect: Effect, principal: &Principal<'_>) -> Matched {
         let strongest = |list: &[Who]| list.iter().map(|who| who.matches(principal)).max().unwrap_or(Matched::No);
         match self {

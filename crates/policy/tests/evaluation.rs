@@ -3,7 +3,7 @@
 mod common;
 
 use common::{HERE, ROOT, THERE, allows, bucket, bucket_policy, context, identity, identity_policy, user};
-use policy::{Decision, Policy, Principal, Request, Side, Values, Verdict, evaluate};
+use policy::{Decision, Policy, Principal, Request, Side, Values, Verdict, Weight, evaluate};
 
 const KEY: &str = "arn:aws:s3:::b/k";
 
@@ -218,13 +218,15 @@ fn all_policies_together() {
         let session = (!session.is_empty()).then_some(session.as_slice());
         let values = Values::default();
         let request = Request { principal: who, action: "s3:GetObject", resource: KEY, context: &values };
-        let denied = match evaluate(&user, session, bucket.as_ref(), &request, same) {
-            Verdict::Allowed => None,
-            Verdict::Denied { explicit, by, statement } => {
-                assert_eq!(statement.and_then(|id| id.sid.as_deref()), explicit.then_some("S"));
-                Some((explicit, by))
-            }
-        };
+        let denied =
+            match evaluate(&user, session, bucket.as_ref(), &request, if same { Weight::Either } else { Weight::Both })
+            {
+                Verdict::Allowed => None,
+                Verdict::Denied { explicit, by, statement } => {
+                    assert_eq!(statement.and_then(|id| id.sid.as_deref()), explicit.then_some("S"));
+                    Some((explicit, by))
+                }
+            };
         assert_eq!(denied, expected, "{who:?}: {by_user:?}, {by_session:?}, {by_bucket:?}, same account: {same}");
     }
 }
@@ -236,7 +238,7 @@ fn several_policies_of_a_side() {
     let values = Values::default();
     let request = Request { principal: user(HERE, "ann"), action: "s3:GetObject", resource: KEY, context: &values };
     let allowed = |identity: &[&Policy], session: Option<&[&Policy]>| {
-        evaluate(identity, session, None, &request, true).is_allowed()
+        evaluate(identity, session, None, &request, Weight::Either).is_allowed()
     };
     assert!(allowed(&[other, allow], None), "one that allows is enough");
     assert!(!allowed(&[allow, other, deny], None), "one that denies is enough");

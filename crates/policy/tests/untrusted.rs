@@ -3,12 +3,12 @@
 mod common;
 
 use common::{BUCKET, HERE, context, document, identity, stored_policy, user};
-use policy::{Kind, Policy, Principal, Request, evaluate, is_public};
+use policy::{Kind, Policy, Principal, Request, Weight, evaluate, is_public};
 use proptest::prelude::*;
 
-/// Parses as both kinds and asks what parsed about a request.
+/// Parses as each kind and asks what parsed about a request.
 fn exercise(document: &[u8], text: &str) {
-    for kind in [Kind::Identity, Kind::Resource { bucket: BUCKET }] {
+    for kind in [Kind::Identity, Kind::Resource { bucket: BUCKET }, Kind::Key { account: HERE.id }] {
         let Ok(policy) = Policy::stored(document, kind) else { continue };
         let _ = Policy::parse(document, kind);
         assert_eq!(policy.document(), document);
@@ -16,7 +16,9 @@ fn exercise(document: &[u8], text: &str) {
         let values = context(&[("s3:prefix", text), ("aws:SourceIp", text), ("aws:SourceArn", text), ("x:y", text)]);
         for principal in [Principal::Anonymous, Principal::Root(HERE), user(HERE, text)] {
             let request = Request { principal, action: text, resource: text, context: &values };
-            evaluate(&[&policy], Some(&[&policy]), Some(&policy), &request, true);
+            for weight in [Weight::Either, Weight::OfResource] {
+                evaluate(&[&policy], Some(&[&policy]), Some(&policy), &request, weight);
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Result, s3_error};
 use store::api::{Lock, ObjectMeta, Principal, Right};
-use store::{Error, Question, Store, judge};
+use store::{Error, Question, Store, judge, judge_key};
 
 use crate::notes::Notes;
 use crate::operations::{self, BYPASS, Level, Operation};
@@ -238,20 +238,25 @@ impl Authority {
         &self,
         (action, right): (&str, Right),
         bucket: &str,
-        (id, arn): (PortionId, &str),
+        (id, arn, policy): (PortionId, &str, &str),
         about: Values,
         context: &EncryptionContext,
     ) -> S3Result<()> {
         let facts = &OfKey { about, request: Circumstances::new(self, None) };
+        // A key is nobody's who did not sign.
+        let principal = self.principal.as_ref().ok_or_else(denied)?;
+        let own = self.store.key_policy(id, policy).map_err(error::answer)?;
         let judged = |listed| {
             let question = Question { action, right: Some((right, bucket)), listed, resource: arn, context: facts };
-            judge(self.principal.as_ref(), None, &question)
+            judge_key(principal, own.as_deref(), &question)
         };
         let verdict = judged(false);
         if verdict.is_allowed() {
             return Ok(());
         }
-        let principal = self.principal.as_ref().filter(|_| !verdict.explicit_denial()).ok_or_else(denied)?;
+        if verdict.explicit_denial() {
+            return Err(denied());
+        }
         let granted = self.store.portions().granted(id, &principal.in_grants(), action, context).await;
         let granted = granted.map_err(|error| error::answer(error.into()))?;
         if granted && judged(true).is_allowed() { Ok(()) } else { Err(denied()) }

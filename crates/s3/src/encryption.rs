@@ -268,7 +268,7 @@ async fn may_use(
     about.add("kms:ViaService", format!("s3.{}.amazonaws.com", at.region));
     about.add("kms:CallerAccount", account.to_string());
     let arn = key_arn(&at.kms(), *portion);
-    authority.use_key((action, right), bucket, (*portion, &arn), about, &context).await
+    authority.use_key((action, right), bucket, (*portion, &arn, &known.policy), about, &context).await
 }
 
 fn key_arn(kms: &str, id: PortionId) -> String {

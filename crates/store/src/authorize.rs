@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use base::{AccountId, BucketId};
+use base::{AccountId, BucketId, PortionId};
 use meta::Version;
 use meta::record::{BucketConfig, Record, key};
-use policy::{Context, Decision, Kind, Policy, Request, Values, Verdict, evaluate};
+use policy::{Context, Decision, Kind, Policy, Request, Values, Verdict, Weight, evaluate};
 
 use crate::api::Right;
 use crate::principal::{Origin, Principal};
@@ -19,7 +19,7 @@ use crate::{Error, Store};
 
 /// The name of the policy among a bucket's sub-resources.
 pub const POLICY: &str = "policy";
-/// Parsed bucket policies kept in memory; past it the cache is emptied. The largest document has
+/// Parsed policies of buckets, and of keys, kept in memory; past it the cache is emptied. The largest document has
 /// 20 KiB, and parsing it again costs less than a millisecond.
 const CACHE_MAX: usize = 1_000;
 
@@ -57,6 +57,24 @@ pub struct Question<'a> {
 /// Decides. `principal`: `None` for a request that was not signed. `bucket`: the policy of the
 /// bucket that is asked about.
 pub fn judge<'p>(principal: Option<&'p Principal>, bucket: Option<&'p Policy>, question: &Question<'_>) -> Verdict<'p> {
+    let verdict = weighed(principal, bucket, Weight::Either, question);
+    // A stranger bears no policies that could stand for the list.
+    if question.listed && principal.is_none() && !verdict.explicit_denial() { Verdict::Allowed } else { verdict }
+}
+
+/// Decides about a key. `policy`: the key's own, where it is not the default one; then no other policy allows what it
+/// does not leave to the account's. What is listed is allowed by a grant on the key, whatever its policy leaves out.
+pub fn judge_key<'p>(principal: &'p Principal, policy: Option<&'p Policy>, question: &Question<'_>) -> Verdict<'p> {
+    let weight = if policy.is_some() && !question.listed { Weight::OfResource } else { Weight::Either };
+    weighed(Some(principal), policy, weight, question)
+}
+
+fn weighed<'p>(
+    principal: Option<&'p Principal>,
+    resource: Option<&'p Policy>,
+    weight: Weight,
+    question: &Question<'_>,
+) -> Verdict<'p> {
     let mut identity: Vec<&Policy> = Vec::new();
     let mut session: Option<[&Policy; 1]> = None;
     if let Some(principal) = principal {
@@ -67,9 +85,7 @@ pub fn judge<'p>(principal: Option<&'p Principal>, bucket: Option<&'p Policy>, q
         session = principal.session().and_then(|session| session.policy.as_ref()).map(|policy| [policy]);
     }
     let session = session.as_ref().map(|policies| policies.as_slice());
-    let verdict = evaluate(&identity, session, bucket, &asked(principal, question), true);
-    // A stranger bears no policies that could stand for the list.
-    if question.listed && principal.is_none() && !verdict.explicit_denial() { Verdict::Allowed } else { verdict }
+    evaluate(&identity, session, resource, &asked(principal, question), weight)
 }
 
 fn asked<'a>(principal: Option<&'a Principal>, question: &Question<'a>) -> Request<'a> {
@@ -158,6 +174,30 @@ impl Store {
         let parsed =
             parsed.map_err(|error| Error::Corrupt(format!("the stored policy of bucket {bucket}: {error}")))?;
         Ok(Some(self.remember(id, row.version, parsed)))
+    }
+
+    /// A key's policy, whose document is recorded; `None` where it is the default one. Parsed once for each document that was put.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a stored document that is no policy: then nobody may use the key.
+    pub fn key_policy(&self, id: PortionId, document: &str) -> Result<Option<Arc<Policy>>, Error> {
+        let document = document.as_bytes();
+        if document.is_empty() {
+            return Ok(None);
+        }
+        if let Some(policy) = self.0.key_policies.lock().get(&id).filter(|policy| policy.document() == document) {
+            return Ok(Some(policy.clone()));
+        }
+        let account = self.account().to_string();
+        let parsed = Policy::stored(document, Kind::Key { account: &account });
+        let parsed = parsed.map_err(|error| Error::Corrupt(format!("the stored policy of key {id}: {error}")))?;
+        let policy = Arc::new(parsed);
+        let mut cache = self.0.key_policies.lock();
+        if cache.len() >= CACHE_MAX {
+            cache.clear();
+        }
+        cache.insert(id, policy.clone());
+        Ok(Some(policy))
     }
 
     fn remember(&self, bucket: BucketId, version: Version, policy: Policy) -> Arc<Policy> {

@@ -40,7 +40,7 @@ mod version;
 mod walk;
 pub mod worker;
 
-pub use authorize::{POLICY, Question, about_key, explain, judge};
+pub use authorize::{POLICY, Question, about_key, explain, judge, judge_key};
 pub use credential::new_credentials;
 pub use error::Error;
 pub use exposure::{Exposed, Exposure};

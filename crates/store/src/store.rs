@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::limits::COLUMNS;
-use base::{AccountId, BucketId, Doors};
+use base::{AccountId, BucketId, Doors, PortionId};
 use keys::quorum::{Bounds, Quorum, ShareHolder, SiteShares};
 use keys::{Keyring, Portions};
 use meta::record::{Record, SiteRecord, key};
 use meta::{Batch, Check, Engine, Row, Version, Write};
 use parking_lot::Mutex;
+use policy::Policy;
 use release::{Language, NoLanguage};
 use sites::{Marker, Pool, SiteError, read_marker, write_marker};
 use tokio::sync::Semaphore;
@@ -94,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) packer: Packer,
     pub(crate) users: Mutex<HashMap<String, CachedUser>>,
     pub(crate) policies: Mutex<HashMap<BucketId, CachedPolicy>>,
+    /// Key policies that were parsed.
+    pub(crate) key_policies: Mutex<HashMap<PortionId, Arc<Policy>>>,
     pub(crate) workers: Workers,
     pub(crate) outbox: Arc<Outbox>,
     /// Work that outlives the request that began it.
@@ -145,6 +148,7 @@ impl Store {
             packer: Packer::default(),
             users: Mutex::default(),
             policies: Mutex::default(),
+            key_policies: Mutex::default(),
             workers: Workers::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -40,6 +40,9 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
         PortionCommand::Enable { name } => set(&client, &at(&name, "state"), SetPortion::Enable, json).await?,
         PortionCommand::Disable { name } => set(&client, &at(&name, "state"), SetPortion::Disable, json).await?,
         PortionCommand::Keep { name } => set(&client, &at(&name, "state"), SetPortion::Keep, json).await?,
+        PortionCommand::DefaultPolicy { name } => {
+            set(&client, &at(&name, "state"), SetPortion::DefaultPolicy, json).await?;
+        }
         PortionCommand::Shred { name, days, confirm, dry_run } => {
             if dry_run {
                 let told = summary(&client, tenant, &name, None).await?;

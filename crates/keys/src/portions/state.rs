@@ -1,5 +1,6 @@
 //! States of a portion's key: described, switched, shredded.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base::{AccountId, PortionId};
 use meta::record::{PortionRecord, PortionState, Record, key};
 use meta::{Batch, Check, CommitError, Range, Write};
@@ -40,6 +41,34 @@ impl Portions {
         let event = self.event_of(account, "portion:describe", id, &described.record.name);
         self.tell(event.with("rotation_days", described.record.rotation_days)).await;
         Ok(described)
+    }
+
+    /// Gives the key another policy, JSON that was found to be one; an empty one is the default one. Counts at once in
+    /// this process, and elsewhere when the lease there ends.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], the state that forbids it, or a metadata error.
+    pub async fn put_key_policy(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        policy: &str,
+    ) -> Result<Portion, PortionError> {
+        let put = self.update(account, id, |record| {
+            match record.state {
+                PortionState::Enabled | PortionState::Disabled => {}
+                PortionState::PendingShred(_) | PortionState::Shredded(_) => open_state(record)?,
+            }
+            policy.clone_into(&mut record.policy);
+            Ok(Batch::default())
+        });
+        let put = put.await;
+        self.caches.forget(id);
+        let put = put?;
+        // It may be longer than a record: its hash tells which one it was.
+        let hash = hex::encode(digest(&SHA256, policy.as_bytes()));
+        self.tell(self.event_of(account, "portion:key-policy", id, &put.record.name).with("sha256", hash)).await;
+        Ok(put)
     }
 
     /// Enables, disables, or says when to shred. Counts at once in this process, and elsewhere

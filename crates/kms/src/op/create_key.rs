@@ -41,6 +41,8 @@ const OTHER_SPECS: [&str; 16] = [
 pub(crate) struct Input {
     policy: Option<String>,
     #[serde(default)]
+    bypass_policy_lockout_safety_check: bool,
+    #[serde(default)]
     description: String,
     key_usage: Option<String>,
     customer_master_key_spec: Option<String>,
@@ -76,9 +78,6 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     validate::none(input.multi_region.filter(|asked| *asked).as_ref(), "MultiRegion")?;
     validate::none(input.custom_key_store_id.as_ref(), "CustomKeyStoreId")?;
     validate::none(input.xks_key_id.as_ref(), "XksKeyId")?;
-    if let Some(policy) = &input.policy {
-        key_policy::check(call.account(), policy)?;
-    }
     if !input.description.is_empty() {
         validate::length(input.description.chars().count(), "description", DESCRIPTION_MAX)?;
     }
@@ -91,7 +90,18 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     if !tags.is_empty() {
         call.may("kms:TagResource", "*", &values)?;
     }
-    let new = NewPortion { description: input.description, tags, ..NewPortion::default() };
+    let policy = match input.policy {
+        None => String::new(),
+        Some(policy) => {
+            let checked = key_policy::checked(call, policy).await?;
+            if !input.bypass_policy_lockout_safety_check {
+                // No statement can name the key, which has no id yet.
+                key_policy::locks_nobody_out(call, &checked, "*", &tags)?;
+            }
+            checked.text
+        }
+    };
+    let new = NewPortion { description: input.description, tags, policy, ..NewPortion::default() };
     let made = call.portions().create(call.account(), new, Maker::Customer).await?;
     let key = Key { arn: call.place.key(made.id), id: made.id, record: made.record };
     Ok(Output { key_metadata: KeyMetadata::of(call, key) })

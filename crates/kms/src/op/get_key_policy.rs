@@ -32,7 +32,11 @@ pub(crate) fn known(name: Option<&str>) -> Result<(), Fault> {
 }
 
 pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> {
-    call.key("kms:GetKeyPolicy", input.key_id.as_deref(), Aliases::Refused, call.values()).await?;
+    let key = call.key("kms:GetKeyPolicy", input.key_id.as_deref(), Aliases::Refused, call.values()).await?;
     known(input.policy_name.as_deref())?;
-    Ok(Output { policy: key_policy::document(call.account()).to_string(), policy_name: key_policy::NAME })
+    let policy = match key.record.policy.is_empty() {
+        true => key_policy::document(call.account()).to_string(),
+        false => key.record.policy,
+    };
+    Ok(Output { policy, policy_name: key_policy::NAME })
 }

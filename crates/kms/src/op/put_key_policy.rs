@@ -13,13 +13,19 @@ pub(crate) struct Input {
     key_id: Option<String>,
     policy_name: Option<String>,
     policy: Option<String>,
+    #[serde(default)]
+    bypass_policy_lockout_safety_check: bool,
 }
 
-/// Changes nothing: the one policy that is taken is the one that is there.
 pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<(), Fault> {
     let policy = validate::required(input.policy, "policy")?;
     let key = call.key("kms:PutKeyPolicy", input.key_id.as_deref(), Aliases::Refused, call.values()).await?;
     key.must_stay()?;
     known(input.policy_name.as_deref())?;
-    key_policy::check(call.account(), &policy)
+    let checked = key_policy::checked(call, policy).await?;
+    if !input.bypass_policy_lockout_safety_check {
+        key_policy::locks_nobody_out(call, &checked, &key.arn, &key.record.tags)?;
+    }
+    call.portions().put_key_policy(call.account(), key.id, &checked.text).await.map_err(|error| key.fault(error))?;
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! States of keys, versions, tags.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::rights::User;
 use crate::table::Expected::{No, Ok};
 use crate::table::play;
 use crate::world::{World, text};
@@ -185,7 +186,7 @@ async fn versions_follow_each_other() {
 }
 
 #[tokio::test]
-async fn the_key_policy_is_the_default_one() {
+async fn a_key_has_the_default_policy_until_another_is_put() {
     let world = World::start().await;
     let id = world.key().await;
     let told = text(&world.done("GetKeyPolicy", json!({ "KeyId": id })).await["Policy"]);
@@ -203,14 +204,114 @@ async fn the_key_policy_is_the_default_one() {
             ("ListKeyPolicies", json!({ "KeyId": id }), Ok(json!({ "PolicyNames": ["default"], "Truncated": false }))),
             ("ListKeyPolicies", json!({ "KeyId": id, "Marker": "x" }), No("InvalidMarkerException", "")),
             ("PutKeyPolicy", put(&told), Ok(json!(null))),
-            ("PutKeyPolicy", put(&other), No("UnsupportedOperationException", "default")),
+            (
+                "PutKeyPolicy",
+                put(&other),
+                No("MalformedPolicyDocumentException", "update the key policy in the future"),
+            ),
             ("PutKeyPolicy", put("x"), No("MalformedPolicyDocumentException", "")),
             ("PutKeyPolicy", json!({ "KeyId": id }), No("ValidationException", "'policy'")),
             ("CreateKey", json!({ "Policy": told }), Ok(json!({}))),
-            ("CreateKey", json!({ "Policy": other }), No("UnsupportedOperationException", "")),
+            ("CreateKey", json!({ "Policy": other }), No("MalformedPolicyDocumentException", "in the future")),
+            ("GetKeyPolicy", key_of(&id), Ok(json!({ "Policy": told }))),
         ],
     )
     .await;
+}
+
+fn key_of(id: &str) -> Value {
+    json!({ "KeyId": id })
+}
+
+/// Statements of a key policy that leaves the account what `kept` names, and may be changed.
+fn policy_of(kept: &Value, statements: &[Value]) -> String {
+    let root = json!({ "Effect": "Allow", "Principal": { "AWS": "000000000000" }, "Action": kept, "Resource": "*" });
+    let all: Vec<_> = std::iter::once(root).chain(statements.iter().cloned()).collect();
+    json!({ "Version": "2012-10-17", "Statement": all }).to_string()
+}
+
+#[tokio::test]
+async fn a_policy_that_would_not_be_kept_to_is_refused() {
+    let world = World::start().await;
+    let id = world.key().await;
+    world.store.create_user("ann", None).await.unwrap();
+    let fine = json!({ "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::000000000000:user/ann" },
+        "Action": "kms:Decrypt", "Resource": "*" });
+    let with = |name: &str, value: Value| {
+        let mut statement = fine.clone();
+        statement[name] = value;
+        policy_of(&json!("kms:*"), &[statement])
+    };
+    let malformed = |words| No("MalformedPolicyDocumentException", words);
+    for (policy, expected) in [
+        (with("Sid", json!("ann")), Ok(json!(null))),
+        (with("Principal", json!("*")), Ok(json!(null))),
+        (with("Action", json!(["kms:Re*", "kms:Sign"])), Ok(json!(null))),
+        (with("Condition", json!({ "StringEquals": { "kms:EncryptionContext:a/b": "1" } })), Ok(json!(null))),
+        (with("Condition", json!({ "IpAddress": { "aws:SourceIp": "10.0.0.0/8" } })), Ok(json!(null))),
+        (with("Principal", json!({ "AWS": "arn:aws:iam::000000000000:user/bob" })), malformed("invalid principals")),
+        (with("Principal", json!({ "AWS": "arn:aws:iam::000000000000:role/ann" })), malformed("invalid principals")),
+        (with("Principal", json!({ "AWS": "arn:aws:iam::000000000001:root" })), malformed("Invalid principal")),
+        (with("Principal", json!({ "Service": "s3.amazonaws.com" })), malformed("Invalid principal")),
+        (with("Action", json!("kms:Decrpyt")), malformed("invalid action")),
+        (with("Action", json!("s3:GetObject")), malformed("invalid action")),
+        (with("Resource", json!("arn:aws:kms:*:*:key/*")), malformed("invalid resource")),
+        (
+            with("Condition", json!({ "StringEquals": { "kms:RecipientAttestation:PCR0": "1" } })),
+            malformed("condition"),
+        ),
+        (with("Condition", json!({ "StringEquals": { "s3:prefix": "1" } })), malformed("condition")),
+        (with("Nothing", json!(1)), malformed("Unknown field")),
+    ] {
+        let asked = json!({ "KeyId": id, "Policy": policy });
+        play(&world, vec![("PutKeyPolicy", asked, expected)]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_keys_own_policy_decides() {
+    let world = World::start().await;
+    let id = world.key().await;
+    let all = json!({ "Statement": { "Effect": "Allow", "Action": "kms:*", "Resource": "*" } });
+    let none = json!({ "Statement": { "Effect": "Allow", "Action": "s3:*", "Resource": "*" } });
+    let (ann, ben) = (User::new(&world, "ann", &none).await, User::new(&world, "ben", &all).await);
+    let encrypt = json!({ "KeyId": id, "Plaintext": "AA==", "EncryptionContext": { "team": "red" } });
+    ann.may_not("Encrypt", encrypt.clone(), "no identity-based").await;
+    ben.may("Encrypt", encrypt.clone()).await;
+    // The account keeps all but Encrypt, which is ann's under one context.
+    let statement = json!({ "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::000000000000:user/ann" },
+        "Action": "kms:Encrypt", "Resource": "*",
+        "Condition": { "StringEquals": { "kms:EncryptionContext:team": "red" } } });
+    let kept = json!(["kms:*Key*", "kms:Decrypt", "kms:*Grant*"]);
+    let put = json!({ "KeyId": id, "Policy": policy_of(&kept, &[statement]) });
+    world.done("PutKeyPolicy", put).await;
+    ann.may("Encrypt", encrypt.clone()).await;
+    ann.may_not("Encrypt", json!({ "KeyId": id, "Plaintext": "AA==" }), "no resource-based").await;
+    ann.may_not("DescribeKey", key_of(&id), "no identity-based").await;
+    ben.may_not("Encrypt", encrypt.clone(), "no resource-based").await;
+    ben.may("DescribeKey", key_of(&id)).await;
+    // Root does not stand above it.
+    play(&world, vec![("Encrypt", encrypt.clone(), No("AccessDeniedException", "no resource-based"))]).await;
+    // A grant does what the policy leaves out; a denial counts before it.
+    let grantee = "arn:aws:iam::000000000000:user/ben";
+    let grant = json!({ "KeyId": id, "GranteePrincipal": grantee, "Operations": ["Encrypt"] });
+    world.done("CreateGrant", grant).await;
+    ben.may("Encrypt", encrypt.clone()).await;
+    let deny = json!({ "Effect": "Deny", "Principal": { "AWS": grantee }, "Action": "kms:Encrypt", "Resource": "*" });
+    world.done("PutKeyPolicy", json!({ "KeyId": id, "Policy": policy_of(&json!("kms:*"), &[deny]) })).await;
+    ben.may_not("Encrypt", encrypt.clone(), "explicit deny in a resource-based").await;
+    // Who locks all out says so; the operator has a way back.
+    let nobody = policy_of(&json!("kms:Get*"), &[]);
+    let put = json!({ "KeyId": id, "Policy": nobody, "BypassPolicyLockoutSafetyCheck": true });
+    world.done("PutKeyPolicy", put).await;
+    let again = json!({ "KeyId": id, "Policy": policy_of(&json!("kms:*"), &[]) });
+    play(&world, vec![("PutKeyPolicy", again, No("AccessDeniedException", "no resource-based"))]).await;
+    let portion = keys::parse_id(&id).unwrap();
+    world.store.portions().put_key_policy(world.store.account(), portion, "").await.unwrap();
+    ben.may("Encrypt", encrypt).await;
+    let made = world.done("CreateKey", json!({ "Policy": policy_of(&json!("kms:*"), &[]) })).await;
+    let told = world.done("GetKeyPolicy", json!({ "KeyId": made["KeyMetadata"]["KeyId"] })).await;
+    assert!(text(&told["Policy"]).contains("kms:*"));
 }
 
 #[tokio::test]

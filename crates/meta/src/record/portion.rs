@@ -35,6 +35,9 @@ pub struct PortionRecord {
     pub rotation_days: u32,
     /// What the next versions of its key are like.
     pub class: PortionClass,
+    /// Its key's policy, JSON, for those who name the key; empty: AWS's default one, by which the account's own policies
+    /// decide.
+    pub policy: String,
 }
 
 /// Where a version of a portion's key is kept.
@@ -82,10 +85,13 @@ pub enum Maker {
 
 impl Record for PortionRecord {
     const NAME: &'static str = "portion";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0])
+        match version {
+            2 => grown(1, body, &[0]),
+            _ => grown(version, body, &[0, 0]),
+        }
     }
 }
 
