@@ -73,7 +73,8 @@ fn a_site_has_the_root_key_by_its_own_key_and_follows_a_rotation() {
     std::fs::write(&phrase, PASSPHRASE).expect("a file");
     std::fs::set_permissions(&phrase, std::fs::Permissions::from_mode(0o600)).expect("a mode");
     let phrase = ["--passphrase-file", phrase.to_str().expect("a path")];
-    let file = |name: &str| first.dir().join(name).display().to_string();
+    let here = first.dir().to_owned();
+    let file = |name: &str| here.join(name).display().to_string();
 
     // Its own key pair, once.
     let create = |name| [&["key", "site", "create", name], phrase.as_slice()].concat();

@@ -33,8 +33,8 @@ impl Swtpm {
         command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"]);
         command.args(["--tpmstate", &format!("dir={}", path("state"))]);
         command.args(["--server", &format!("type=unixio,path={}", path("socket"))]);
-        command.args(["--ctrl", &format!("type=unixio,path={}", path("control"))]);
-        let child = command.stdin(Stdio::null()).spawn();
+        command.args(["--ctrl", &format!("type=unixio,path={}", path("socket.ctrl"))]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|e| panic!("swtpm: {e}; `cargo xtask test` installs it"));
         let begun = Instant::now();
         while !dir.join("socket").exists() {
