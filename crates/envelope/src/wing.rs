@@ -76,13 +76,7 @@ pub fn is_wing_public(public: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`EnvelopeError::Refused`] when that is no public key.
-pub fn seal_to(
-    public: &[u8],
-    info: &[u8],
-    aad: &[u8],
-    secret: &[u8],
-    rng: &dyn Rng,
-) -> Result<Vec<u8>, EnvelopeError> {
+pub fn seal_to(public: &[u8], info: &[u8], aad: &[u8], secret: &[u8], rng: &dyn Rng) -> Result<Vec<u8>, EnvelopeError> {
     let public = <XWing as Kem>::PublicKey::from_bytes(public).map_err(refused)?;
     let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
         &OpModeS::Base,
@@ -100,12 +94,7 @@ pub fn seal_to(
 ///
 /// # Errors
 /// [`EnvelopeError`] when it does not open.
-pub fn open_to(
-    secret: &Locked,
-    info: &[u8],
-    aad: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+pub fn open_to(secret: &Locked, info: &[u8], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
     let (encapsulated, sealed) = sealed.split_at_checked(ENCAPSULATED_LEN).ok_or(EnvelopeError::Truncated)?;
     let encapsulated = <XWing as Kem>::EncappedKey::from_bytes(encapsulated).map_err(refused)?;
     let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
@@ -171,7 +160,8 @@ mod tests {
         assert!(public.starts_with("f5fb01a5db909ac907ecc9524de9b9eaf4997dac7d22c961267c9644038251605a10"));
         assert!(public.ends_with("8206650c1d2fc9072220e7f4d4f557f15b33dcf32e5c837"));
         let sealed = hex::decode(format!("{ENCAPSULATED}{SEALED}")).unwrap();
-        let info = hex::decode("34663634363532303666366532303631323034373732363536333639363136653230353537323665").unwrap();
+        let info =
+            hex::decode("34663634363532303666366532303631323034373732363536333639363136653230353537323665").unwrap();
         let opened = open_to(&secret, &info, b"Count-0", &sealed).unwrap();
         let text = hex::decode(opened.as_slice()).unwrap();
         assert_eq!(text, b"Beauty is truth, truth beauty");

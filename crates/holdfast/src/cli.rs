@@ -626,6 +626,12 @@ pub(crate) enum KeySiteCommand {
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
+    /// Seal site.key by a passphrase, a PKCS#11 token or a TPM, which the server then needs to start.
+    ///
+    /// Sealed by one of them and given another, it is sealed by the other.
+    Seal(SealArgs),
+    /// Put site.key back in clear.
+    Unseal(SealArgs),
     /// The machines that the root key is wrapped to; the server must be stopped.
     List,
     /// Wrap the next root key to a machine no more; the server must be stopped.

@@ -473,6 +473,8 @@ mod tests {
             ("datadir = \"x\"".to_owned(), "unknown field"),
             ("root_passphrase_file = \"/nonexistent\"".to_owned(), "passphrase file /nonexistent"),
             ("[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"".to_owned(), "missing field `key`"),
+            ("[root_tpm]\npcrs = \"sha256:99\"".to_owned(), "names no registers of a TPM"),
+            ("[root_tpm]\nregisters = \"sha256:7\"".to_owned(), "unknown field `registers`"),
             (
                 "[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"\nkey = \"k\"\npin_file = \"/nonexistent\"".to_owned(),
                 "PIN file /nonexistent",

@@ -55,7 +55,9 @@ pub(crate) fn tpm(args: &TpmArgs) -> Result<Kept, Failure> {
 /// The token or the TPM that shall seal; nothing where none is named.
 pub(crate) fn keeper(args: &PassphraseArgs) -> Result<Option<Kept>, Failure> {
     match (token(&args.token)?, args.tpm.tpm) {
-        (Some(_), true) => Err(Failure::usage("it is sealed by a token or by a TPM, not by both").hint("name one of them")),
+        (Some(_), true) => {
+            Err(Failure::usage("it is sealed by a token or by a TPM, not by both").hint("name one of them"))
+        }
         (Some(token), false) => Ok(Some(token)),
         (None, true) => tpm(&args.tpm).map(Some),
         // It says what is wrong with it.
@@ -101,7 +103,7 @@ pub(crate) fn to_open(
         return own(sealing, args, ask);
     }
     let beside = SiteKeyFile::beside(file);
-    let Some(sealing) = beside.sealing()? else { return Err(no_site_key(&beside)) };
+    let Some(sealing) = beside.sealing()? else { return Err(no_site_key(beside.file())) };
     let Some(seal) = own(&sealing, args, ask)? else { return Ok(None) };
     Ok(Some(Box::new(site_key(&beside, seal.as_ref())?.seal())))
 }
@@ -113,13 +115,13 @@ pub(crate) fn is_wrapped(sealing: &Sealing) -> bool {
 
 /// This machine's site key.
 pub(crate) fn site_key(file: &SiteKeyFile, seal: &dyn Seal) -> Result<SiteKey, Failure> {
-    file.open(seal)?.ok_or_else(|| no_site_key(file))
+    file.open(seal)?.ok_or_else(|| no_site_key(file.file()))
 }
 
-fn no_site_key(file: &SiteKeyFile) -> Failure {
+pub(crate) fn no_site_key(file: &RootFile) -> Failure {
     Failure::new(format!("there is no site key {}", file.path().display())).hint(
-        "the root key here is wrapped to it: restore it from your backup; or make another with `holdfast key site create`, and \
-         accept what the root is wrapped to it as",
+        "where the root key is wrapped to it, restore it from your backup; or make another with `holdfast key site create`, and \
+         have the root key wrapped to that one",
     )
 }
 

@@ -164,11 +164,11 @@ fn open_root(file: &RootFile, config: &Config, doors: &Doors) -> Result<Opened, 
     let sealing = file.sealing()?;
     if sealing.as_ref().is_some_and(seals::is_wrapped) {
         let beside = SiteKeyFile::beside(file);
-        let site = seals::site_key(&beside, own_seal(beside.sealing()?.as_ref(), config, "site key"))?;
+        let site = seals::site_key(&beside, own_seal(beside.sealing()?.as_ref(), config, "site"))?;
         let root = file.open_or_make(&site.seal(), doors.rng.as_ref())?;
         return Ok(Opened { root, site: Some(site) });
     }
-    let seal = own_seal(sealing.as_ref(), config, "root key");
+    let seal = own_seal(sealing.as_ref(), config, "root");
     Ok(Opened { root: file.open_or_make(seal, doors.rng.as_ref())?, site: None })
 }
 
@@ -182,7 +182,7 @@ fn own_seal<'c>(sealing: Option<&Sealing>, config: &'c Config, what: &str) -> &'
         Some(Sealing::Clear) => {
             if token.or(tpm).or(passphrase).is_some() {
                 tracing::warn!(
-                    "there is a passphrase, a token or a TPM, but the {what} lies in clear; run: holdfast key root seal"
+                    "there is a passphrase, a token or a TPM, but the {what} key lies in clear; run: holdfast key {what} seal"
                 );
             }
             &PlainFile
@@ -194,12 +194,7 @@ fn own_seal<'c>(sealing: Option<&Sealing>, config: &'c Config, what: &str) -> &'
 }
 
 /// A site whose root key is of before a rotation takes the one that the rotation left for it in the metadata.
-async fn follow(
-    data_dir: &Path,
-    file: &RootFile,
-    opened: Opened,
-    engine: &dyn Engine,
-) -> Result<RootKey, Failure> {
+async fn follow(data_dir: &Path, file: &RootFile, opened: Opened, engine: &dyn Engine) -> Result<RootKey, Failure> {
     let Opened { root, site: Some(site) } = opened else { return Ok(opened.root) };
     let Some(next) = keys::inherited(engine, &root, &site.fingerprint()).await? else { return Ok(root) };
     let failed = |error: meta::MetaError| Failure::new(chain(&error));
@@ -212,7 +207,11 @@ async fn follow(
             ))
             .hint("where the new root key is: `holdfast key root wrap`; and here: `holdfast key root accept --replace`"));
         }
-        tracing::warn!(site = next.name, root = next.root, "the metadata has a wrap of another root key for this site, which is not taken: the one here does not vouch for it");
+        tracing::warn!(
+            site = next.name,
+            root = next.root,
+            "the metadata has a wrap of another root key for this site, which is not taken: the one here does not vouch for it"
+        );
         return Ok(root);
     };
     let seal = site.seal();

@@ -46,7 +46,9 @@ pub enum HandoverError {
         source: SiteError,
     },
     /// Nobody who had the root key wrote this.
-    #[error("this root key does not know the site {name:?}: it is of another root key, or somebody else wrote it; remove it")]
+    #[error(
+        "this root key does not know the site {name:?}: it is of another root key, or somebody else wrote it; remove it"
+    )]
     Unknown {
         /// The site.
         name: String,
@@ -262,7 +264,10 @@ pub async fn inherited(
     fingerprint: &str,
 ) -> Result<Option<Inherited>, HandoverError> {
     let ours = Keyring::of(old).audit_name()?;
-    let found = rows(engine).await?.into_iter().find(|(_, _, record)| hex::encode(digest(&SHA256, &record.public)) == fingerprint);
+    let found = rows(engine)
+        .await?
+        .into_iter()
+        .find(|(_, _, record)| hex::encode(digest(&SHA256, &record.public)) == fingerprint);
     let Some((name, _, record)) = found.filter(|(_, _, record)| record.root != ours) else { return Ok(None) };
     let context = vouched(&record.public, &record.wrap);
     let takes = record.vouched.as_ref().is_some_and(|vouched| old.kek().is_verified_by(&context, vouched));

@@ -46,7 +46,8 @@ pub use portions::{
 };
 pub use root::{
     Cost, Holds, Keeper, KeeperError, Kept, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile,
-    RootKey, SITE_KIND, SITE_NAME_MAX, Seal, SealError, Sealing, SiteError, SiteKey, SiteKeyFile, SitePublic, is_site_name,
+    RootKey, SITE_KIND, SITE_NAME_MAX, Seal, SealError, Sealing, SiteError, SiteKey, SiteKeyFile, SitePublic,
+    is_site_name,
 };
 pub use rotate::{RotateError, Rotated, UnderRoot, rotate};
 pub use tenant::TenantKey;

@@ -128,6 +128,11 @@ impl RootFile {
         Self(path.into(), Holds::Root)
     }
 
+    /// What its 32 bytes are.
+    pub fn holds(&self) -> Holds {
+        self.1
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0
@@ -179,7 +184,8 @@ impl RootFile {
     /// [`RootError`]; when the text does not open, nothing is written.
     pub fn put(&self, text: &str, seal: &dyn Seal, instead: bool) -> Result<RootKey, RootError> {
         let key = self.taken(text, seal)?;
-        let owner = if instead && self.0.exists() { std::fs::metadata(&self.0) } else { std::fs::metadata(self.folder()) };
+        let owner =
+            if instead && self.0.exists() { std::fs::metadata(&self.0) } else { std::fs::metadata(self.folder()) };
         self.write(text, Some(&owner.map_err(|source| self.failed(source))?), instead)?;
         Ok(key)
     }

@@ -156,13 +156,17 @@ impl Tpm {
             Trouble::Locked => "the TPM is locked out after wrong guesses of some password; wait, as `tpm2_getcap \
                                 properties-variable` tells, or reset it by `tpm2_dictionarylockout --clear-lockout`"
                 .to_owned(),
-            Trouble::Owner => "the TPM's owner hierarchy has a password, and its storage key is not to be had without; clear it \
+            Trouble::Owner => {
+                "the TPM's owner hierarchy has a password, and its storage key is not to be had without; clear it \
                                with `tpm2_changeauth -c owner -p OLD`"
-                .to_owned(),
+                    .to_owned()
+            }
             Trouble::Policy => "the TPM's registers are not as they were when it was sealed".to_owned(),
-            Trouble::Damaged => "the TPM does not take what the file says that it sealed: the file is damaged; restore it \
+            Trouble::Damaged => {
+                "the TPM does not take what the file says that it sealed: the file is damaged; restore it \
                                  from your backup, or from shares"
-                .to_owned(),
+                    .to_owned()
+            }
             Trouble::Other(tool, words) => format!("{tool}: {words}"),
         })
     }

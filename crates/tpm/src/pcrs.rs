@@ -9,7 +9,9 @@ pub(crate) const TEXT_MAX: usize = 255;
 
 /// No selection of registers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no registers of a TPM; as sha256:7, sha256:0,2,7 or sha256:7+sha384:0 (numbers from 0 to 23, each once)")]
+#[error(
+    "{0:?} names no registers of a TPM; as sha256:7, sha256:0,2,7 or sha256:7+sha384:0 (numbers from 0 to 23, each once)"
+)]
 pub struct PcrError(String);
 
 /// A selection of registers.

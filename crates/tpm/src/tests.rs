@@ -62,9 +62,13 @@ fn complaints_are_understood() {
     };
     let other = |words: &str| Trouble::Other("tpm2_unseal", words.to_owned());
     let table = [
-        ("tpm2_unseal", load.to_owned(), Trouble::NoTpm(
-            "Failed to open specified TCTI device file /dev/tpmrm0: No such file or directory".to_owned(),
-        )),
+        (
+            "tpm2_unseal",
+            load.to_owned(),
+            Trouble::NoTpm(
+                "Failed to open specified TCTI device file /dev/tpmrm0: No such file or directory".to_owned(),
+            ),
+        ),
         ("tpm2_unseal", esys("Unseal", "99D"), Trouble::Policy),
         ("tpm2_unseal", esys("Unseal", "128"), Trouble::Policy),
         ("tpm2_unseal", esys("Unseal", "921"), Trouble::Locked),
@@ -72,7 +76,11 @@ fn complaints_are_understood() {
         ("tpm2_createprimary", esys("CreatePrimary", "9A2"), Trouble::Owner),
         ("tpm2_createprimary", esys("CreatePrimary", "98E"), Trouble::Owner),
         ("tpm2_unseal", esys("Unseal", "98E"), other("Esys_Unseal(0x98E) - tpm:session(1):told")),
-        ("tpm2_unseal", esys("Unseal", "zz"), other("esys:src/tss2-esys/api/Esys_Unseal.c:98:Esys_Unseal() Esys Finish ErrorCode (0xzz)")),
+        (
+            "tpm2_unseal",
+            esys("Unseal", "zz"),
+            other("esys:src/tss2-esys/api/Esys_Unseal.c:98:Esys_Unseal() Esys Finish ErrorCode (0xzz)"),
+        ),
         ("tpm2_unseal", String::new(), other("it failed, and does not say why")),
     ];
     for (tool, said, expected) in table {

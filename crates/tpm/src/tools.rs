@@ -141,7 +141,8 @@ impl Tools {
 pub(crate) fn trouble(tool: &'static str, said: &str) -> Trouble {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("ERROR")).collect();
     if said.contains("Could not load tcti") {
-        let words = lines.first().and_then(|line| line.rsplit_once("() ")).map_or("it does not answer", |(_, words)| words);
+        let words =
+            lines.first().and_then(|line| line.rsplit_once("() ")).map_or("it does not answer", |(_, words)| words);
         return Trouble::NoTpm(words.trim().trim_end_matches('.').to_owned());
     }
     let number = said.lines().rev().find_map(|line| {

@@ -55,6 +55,10 @@ pub(crate) async fn run(admin: &AdminArgs, command: KeySiteCommand, json: bool) 
     let folder = data_dir(admin);
     match command {
         KeySiteCommand::Create { name, passphrase } => create(folder, &name, &passphrase, json),
+        KeySiteCommand::Seal(args) => root::reseal(SiteKeyFile::new(folder.join("site.key")).file(), &args, true, json),
+        KeySiteCommand::Unseal(args) => {
+            root::reseal(SiteKeyFile::new(folder.join("site.key")).file(), &args, false, json)
+        }
         KeySiteCommand::List => list(folder, json).await,
         KeySiteCommand::Remove { name } => remove(folder, &name, json).await,
     }
@@ -113,7 +117,8 @@ fn metadata(folder: &Path) -> Result<(File, Embedded), Failure> {
         return Err(Failure::new(format!("there is no metadata in {}", folder.display()))
             .hint("name the server's data directory with --data-dir; it is made at the server's first start"));
     }
-    let lock = lock(folder).map_err(|failure| failure.hint("stop the server for this: sites are kept in its metadata"))?;
+    let lock =
+        lock(folder).map_err(|failure| failure.hint("stop the server for this: sites are kept in its metadata"))?;
     let opened = Embedded::open(EmbeddedOptions { path, cache_bytes: META_CACHE });
     Ok((lock, opened.map_err(|error| Failure::new(chain(&error)))?))
 }
@@ -126,8 +131,8 @@ pub(crate) async fn wrap(
     passphrase: &PassphraseArgs,
     json: bool,
 ) -> Result<Exit, Failure> {
-    let public = SitePublic::from_text(&read(site)?)
-        .map_err(|error| Failure::new(format!("{}: {error}", site.display())))?;
+    let public =
+        SitePublic::from_text(&read(site)?).map_err(|error| Failure::new(format!("{}: {error}", site.display())))?;
     rotate::own(folder)?;
     let (_lock, engine) = metadata(folder)?;
     let root = seals::opened(file, passphrase, true)?.ok_or_else(|| root::missing(file))?;
@@ -182,7 +187,8 @@ pub(crate) async fn accept(
     }
     let site = SiteKeyFile::beside(file);
     let own = site.sealing()?.ok_or_else(|| {
-        Failure::new(format!("there is no site key {}", site.path().display())).hint("make one: holdfast key site create NAME")
+        Failure::new(format!("there is no site key {}", site.path().display()))
+            .hint("make one: holdfast key site create NAME")
     })?;
     let unlocked = seals::own(&own, passphrase, true)?.ok_or_else(|| root::missing(file))?;
     let seal = seals::site_key(&site, unlocked.as_ref())?.seal();
@@ -205,14 +211,20 @@ pub(crate) async fn accept(
             let old = there(file, passphrase);
             let same = old.as_ref().is_some_and(|old| old.is(&key));
             if !replace {
-                let what = if same { "the same root key, sealed otherwise" } else { "another root key, or one that does not open now" };
+                let what = if same {
+                    "the same root key, sealed otherwise"
+                } else {
+                    "another root key, or one that does not open now"
+                };
                 return Err(Failure::new(format!("{} is there already: {what}", file.path().display()))
                     .hint("nothing was written; to put the wrapped one in its place, give --replace"));
             }
             // One that is not known to be right takes no other's place.
             if !same && opens != Opens::Yes {
-                return Err(Failure::new("it is not known whether this root key is the right one, and another is there")
-                    .hint("stop the server, so that it can be tried on the metadata; or move the other away"));
+                return Err(Failure::new(
+                    "it is not known whether this root key is the right one, and another is there",
+                )
+                .hint("stop the server, so that it can be tried on the metadata; or move the other away"));
             }
             let _lock = lock(folder)?;
             if let Some(old) = old.filter(|_| !same) {
@@ -275,9 +287,10 @@ async fn remove(folder: &Path, name: &str, json: bool) -> Result<Exit, Failure> 
     if name.len() > SITE_NAME_MAX || !keys::forget_site(&engine, name).await? {
         return Err(Failure::new(format!("there is no site {name:?}")).hint("see them: holdfast key site list"));
     }
-    let told = "removed: the next root key is not wrapped to it. It still has the root key of now: if it is not trusted any \
+    let told =
+        "removed: the next root key is not wrapped to it. It still has the root key of now: if it is not trusted any \
                 more, run `holdfast key root rotate`"
-        .to_owned();
+            .to_owned();
     print(&Done { path: name.to_owned(), told }, json, root::text)?;
     Ok(Exit::Ok)
 }

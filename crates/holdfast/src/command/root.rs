@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use base::{AccountId, SystemRng};
-use keys::{Keyring, PlainFile, RootError, RootFile, RootKey, Seal, Sealing, Share, ShareError, SiteKeyFile};
+use keys::{Holds, Keyring, PlainFile, RootError, RootFile, RootKey, Seal, Sealing, Share, ShareError, SiteKeyFile};
 use meta::record::{BucketRecord, Record, TenantKeyRecord, key};
 use meta::{Embedded, EmbeddedOptions, Engine, Range};
 use serde::Serialize;
@@ -146,7 +146,7 @@ fn check(file: &RootFile, from: &SharesArgs, passphrase: &PassphraseArgs, json: 
     Ok(if right { Exit::Ok } else { Exit::No })
 }
 
-fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<Exit, Failure> {
+pub(crate) fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<Exit, Failure> {
     // Before anybody types a passphrase for nothing.
     let sealing = file.sealing()?.ok_or_else(|| missing(file))?;
     let to: Box<dyn Seal> = if seals { to_seal(file, &sealing, &args.passphrase)? } else { Box::new(PlainFile) };
@@ -201,6 +201,9 @@ fn to_seal(file: &RootFile, sealing: &Sealing, args: &PassphraseArgs) -> Result<
 }
 
 pub(crate) fn missing(file: &RootFile) -> Failure {
+    if file.holds() == Holds::Site {
+        return seals::no_site_key(file);
+    }
     Failure::new(format!("there is no root key {}", file.path().display())).hint(
         "name the server's data directory with --data-dir, or write the key from shares: holdfast key root recover",
     )
@@ -300,8 +303,9 @@ pub(crate) async fn opens_any(engine: &dyn Engine, key: &RootKey) -> Result<Open
             }
         }
     }
-    let nothing =
-        Opens::Unknown("written; there is nothing in the metadata yet to try it on, only that it fits together is known");
+    let nothing = Opens::Unknown(
+        "written; there is nothing in the metadata yet to try it on, only that it fits together is known",
+    );
     Ok(if tried { Opens::No } else { nothing })
 }
 

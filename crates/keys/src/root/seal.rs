@@ -99,9 +99,7 @@ pub enum SealError {
     #[error("it is sealed: give its passphrase with --passphrase-file or HOLDFAST_ROOT_PASSPHRASE")]
     Sealed,
     /// It takes a token or the like, and there is none, or another kind.
-    #[error(
-        "it is sealed by {kind}{}", cure(kind)
-    )]
+    #[error("it is sealed by {kind}{}", cure(kind))]
     KeptBy {
         /// What keeps the secret it is under.
         kind: String,
@@ -199,9 +197,7 @@ pub(super) fn sealing(holds: Holds, text: &str) -> Result<Sealing, SealError> {
 /// What to do about a file that something else keeps.
 fn cure(kind: &str) -> &'static str {
     match kind {
-        "pkcs11" => {
-            ": name the token with --pkcs11-module, --pkcs11-token, --pkcs11-key and --pkcs11-pin-file"
-        }
+        "pkcs11" => ": name the token with --pkcs11-module, --pkcs11-token, --pkcs11-key and --pkcs11-pin-file",
         "tpm2" => ": only a server or command that has this machine's TPM opens it",
         "site" => ": that takes the site.key beside it, which is the other half; `holdfast key site create` made it",
         _ => ", which this program does not know or was not given",
@@ -373,7 +369,8 @@ impl Seal for Passphrase {
         let mut salt = [0; SALT_LEN];
         rng.fill(&mut salt);
         let kek = self.kek(self.cost, &salt)?;
-        let sealed = envelope::seal_small(&kek, &self.cost.context(holds, &salt), key.0.bytes(), rng).map_err(refused)?;
+        let sealed =
+            envelope::seal_small(&kek, &self.cost.context(holds, &salt), key.0.bytes(), rng).map_err(refused)?;
         let Cost { memory, passes, lanes } = self.cost;
         let mut text = Zeroizing::new(String::with_capacity(512));
         // Writing to a string does not fail.

@@ -273,12 +273,9 @@ impl SiteKeyFile {
         Ok(SiteKey(key.0))
     }
 
-    /// Changes what seals the file. With `dry_run` all but the writing is done.
-    ///
-    /// # Errors
-    /// [`RootError`] as of [`Self::open`]; also when there is no file.
-    pub fn reseal(&self, from: &dyn Seal, to: &dyn Seal, rng: &dyn Rng, dry_run: bool) -> Result<(), RootError> {
-        self.0.reseal(from, to, rng, dry_run)
+    /// The file, for what is done with it as with a root key's: to change its seal.
+    pub fn file(&self) -> &RootFile {
+        &self.0
     }
 }
 
