@@ -4,7 +4,7 @@ use libfuzzer_sys::fuzz_target;
 use meta::record::{
     AccessKeyRecord, BlobRecord, BucketRecord, DataRecord, DropRecord, GarbageRecord, GroupRecord, KeyGrantRecord,
     NamedUser, ObjectRecord, PartRecord, PortionKeyRecord, Record, RepairRecord, SiteRecord, TenantRecord,
-    UploadRecord, UserRecord, key,
+    UploadRecord, UserRecord, WrappedSiteRecord, key,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -20,6 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = RepairRecord::decode(bytes);
     let _ = SiteRecord::decode(bytes);
     let _ = UploadRecord::decode(bytes);
+    let _ = WrappedSiteRecord::decode(bytes);
     let _ = NamedUser::decode(bytes);
     let _ = UserRecord::of_version_1("k", bytes);
     let _ = AccessKeyRecord::decode(bytes);

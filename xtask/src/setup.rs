@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 16] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -23,6 +23,8 @@ const PROGRAMS: [(&str, &str); 16] = [
     ("openssl", "openssl"),
     ("softhsm2-util", "softhsm2"),
     ("pkcs11-tool", "opensc"),
+    ("swtpm", "swtpm"),
+    ("tpm2_create", "tpm2-tools"),
 ];
 /// DuckDB loads an extension of its own version only, and only one that its makers signed.
 const PYTHON_PACKAGES: [&str; 9] = [

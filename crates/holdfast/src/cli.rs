@@ -133,7 +133,7 @@ pub(crate) struct K8sArgs {
     pub(crate) k8s_kms_key: Option<String>,
 }
 
-/// What opens a sealed root key.
+/// What opens a sealed root key, and what seals one.
 #[derive(Args, Default)]
 pub(crate) struct PassphraseArgs {
     /// File with the passphrase of a sealed root key, mode 0600; or HOLDFAST_ROOT_PASSPHRASE.
@@ -141,6 +141,8 @@ pub(crate) struct PassphraseArgs {
     pub(crate) passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) tpm: TpmArgs,
 }
 
 /// The PKCS#11 token, for a root key that is sealed by one.
@@ -158,6 +160,20 @@ pub(crate) struct TokenArgs {
     /// File with the user's PIN, mode 0600; or HOLDFAST_ROOT_PKCS11_PIN.
     #[arg(long, value_name = "FILE", env = "HOLDFAST_ROOT_PKCS11_PIN_FILE")]
     pub(crate) pkcs11_pin_file: Option<PathBuf>,
+}
+
+/// The TPM 2.0 of this machine. One that is sealed by it says so itself; only to seal it is named.
+#[derive(Args, Clone, Default)]
+pub(crate) struct TpmArgs {
+    /// Seal the root key by this machine's TPM 2.0.
+    #[arg(long, env = "HOLDFAST_ROOT_TPM")]
+    pub(crate) tpm: bool,
+    /// Only while these registers are as now, as sha256:7; after a change of firmware or Secure Boot shares are needed.
+    #[arg(long, value_name = "PCRS", env = "HOLDFAST_ROOT_TPM_PCRS")]
+    pub(crate) tpm_pcrs: Option<String>,
+    /// The TPM, as tpm2-tools name it [default: TPM2TOOLS_TCTI, else device:/dev/tpmrm0].
+    #[arg(long, value_name = "TCTI", env = "HOLDFAST_ROOT_TPM_TCTI")]
+    pub(crate) tpm_tcti: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -526,6 +542,12 @@ pub(crate) enum KeysCommand {
     /// The root key: works on the data directory, whether the server runs or not.
     #[command(subcommand)]
     Root(RootCommand),
+    /// Machines that have the root key wrapped to a key pair of their own: works on the data directory.
+    ///
+    /// On the machine: `key site create NAME`, and carry site.pub to one that has the root key. There, with the server
+    /// stopped: `key root wrap site.pub --out FILE`, and carry FILE back. On the machine: `key root accept FILE`.
+    #[command(subcommand)]
+    Site(KeySiteCommand),
     /// What a leak of a portion's key would open; the same as `portion exposure`.
     Exposure {
         #[command(flatten)]
@@ -548,7 +570,7 @@ pub(crate) enum RootCommand {
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
-    /// Write the root key from shares; sealed if there is a passphrase. Never over another.
+    /// Write the root key from shares; sealed if there is a passphrase, a token or a TPM. Never over another.
     Recover {
         #[command(flatten)]
         shares: SharesArgs,
@@ -562,9 +584,9 @@ pub(crate) enum RootCommand {
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
-    /// Seal the file of the root key by a passphrase or a PKCS#11 token, which the server then needs to start.
+    /// Seal the file of the root key by a passphrase, a PKCS#11 token or a TPM, which the server then needs to start.
     ///
-    /// Sealed by one of them and given the other, it is sealed by the other.
+    /// Sealed by one of them and given another, it is sealed by the other.
     Seal(SealArgs),
     /// Put the root key back in clear.
     Unseal(SealArgs),
@@ -572,6 +594,55 @@ pub(crate) enum RootCommand {
     ///
     /// Cut off, it is gone on with by the next run; until it is finished the server does not start.
     Rotate(RotateArgs),
+    /// Wrap the root key to another machine's public key; the server must be stopped.
+    ///
+    /// Compare the fingerprint that is printed with the one that the machine prints: whoever has the other half of the
+    /// public key has the root key.
+    Wrap {
+        /// The machine's public key, as its `key site create` wrote it.
+        site: PathBuf,
+        /// Where to write the wrapped root key; never over another file.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Take a root key that was wrapped to this machine's site key.
+    Accept {
+        /// What `key root wrap` wrote.
+        wrap: PathBuf,
+        /// Put it in the place of the root key file that is there, which then is gone.
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeySiteCommand {
+    /// Make this machine's key pair: site.key, which stays here sealed, and site.pub.
+    Create {
+        /// What others call this machine: 1 to 32 characters of a-z, 0-9 and -.
+        name: String,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Seal site.key by a passphrase, a PKCS#11 token or a TPM, which the server then needs to start.
+    ///
+    /// Sealed by one of them and given another, it is sealed by the other.
+    Seal(SealArgs),
+    /// Put site.key back in clear.
+    Unseal(SealArgs),
+    /// The machines that the root key is wrapped to; the server must be stopped.
+    List,
+    /// Wrap the next root key to a machine no more; the server must be stopped.
+    ///
+    /// It keeps the root key that it has: where it is not trusted any more, run `key root rotate` then.
+    Remove {
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]

@@ -13,7 +13,7 @@ use listener::Tls;
 use serde::Deserialize;
 use store::TargetOptions;
 
-use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs};
+use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs, TpmArgs};
 use crate::exit::chain;
 use crate::passphrase;
 use crate::seals;
@@ -43,6 +43,7 @@ struct Raw {
     website_domains: Option<Vec<String>>,
     root_passphrase_file: Option<PathBuf>,
     root_pkcs11: Option<RawToken>,
+    root_tpm: Option<RawTpm>,
     body_memory_mib: Option<u32>,
     collect_after_s: Option<u64>,
     lifecycle_day_s: Option<u64>,
@@ -71,6 +72,13 @@ struct RawToken {
     pin_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTpm {
+    pcrs: Option<String>,
+    tcti: Option<String>,
+}
+
 /// The configuration as it counts.
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
@@ -90,6 +98,10 @@ pub(crate) struct Config {
     pub(crate) passphrase: Option<Passphrase>,
     /// The same, where a token seals it.
     pub(crate) token: Option<Kept>,
+    /// The TPM, for what is sealed by it.
+    pub(crate) tpm: Kept,
+    /// Whether a new root key is.
+    pub(crate) tpm_seals: bool,
     /// Bytes.
     pub(crate) body_memory: usize,
     pub(crate) collect_after_ms: u64,
@@ -181,6 +193,11 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         mistakes.push(failure.error);
         None
     });
+    let tpm_args = tpm_args(&args.passphrase.tpm, raw.root_tpm);
+    if token.is_some() && tpm_args.tpm {
+        mistakes.push("there are both root_pkcs11 and root_tpm: the root key is sealed by one of them".to_owned());
+    }
+    let tpm = seals::tpm(&tpm_args).map_err(|failure| mistakes.push(failure.error)).ok();
     let body_memory_mib = raw.body_memory_mib.unwrap_or(112);
     if !(32..=65_536).contains(&body_memory_mib) {
         mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
@@ -192,7 +209,8 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     }
     let sites = sites(raw.site, &data_dir, &mut mistakes);
     let targets = notify::targets(raw.notify, &mut mistakes);
-    let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites)) = (listen, admin_listen, kms_listen, sites)
+    let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites), Some(tpm)) =
+        (listen, admin_listen, kms_listen, sites, tpm)
     else {
         return Err(Mistakes(mistakes));
     };
@@ -211,6 +229,8 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         website_domains,
         passphrase,
         token,
+        tpm,
+        tpm_seals: tpm_args.tpm,
         body_memory: body_memory_mib as usize * 1024 * 1024,
         lifecycle_day: raw
             .lifecycle_day_s
@@ -269,6 +289,17 @@ fn token_args(given: &TokenArgs, raw: Option<RawToken>) -> TokenArgs {
         args.pkcs11_token.get_or_insert(token);
         args.pkcs11_key.get_or_insert(key);
         args.pkcs11_pin_file = args.pkcs11_pin_file.or(pin_file);
+    }
+    args
+}
+
+/// The command line and the environment over the file.
+fn tpm_args(given: &TpmArgs, raw: Option<RawTpm>) -> TpmArgs {
+    let mut args = given.clone();
+    if let Some(RawTpm { pcrs, tcti }) = raw {
+        args.tpm = true;
+        args.tpm_pcrs = args.tpm_pcrs.or(pcrs);
+        args.tpm_tcti = args.tpm_tcti.or(tcti);
     }
     args
 }
@@ -442,6 +473,8 @@ mod tests {
             ("datadir = \"x\"".to_owned(), "unknown field"),
             ("root_passphrase_file = \"/nonexistent\"".to_owned(), "passphrase file /nonexistent"),
             ("[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"".to_owned(), "missing field `key`"),
+            ("[root_tpm]\npcrs = \"sha256:99\"".to_owned(), "names no registers of a TPM"),
+            ("[root_tpm]\nregisters = \"sha256:7\"".to_owned(), "unknown field `registers`"),
             (
                 "[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"\nkey = \"k\"\npin_file = \"/nonexistent\"".to_owned(),
                 "PIN file /nonexistent",

@@ -60,6 +60,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             let args = PortionArgs { tenant, command: PortionCommand::Exposure(exposure) };
             runtime.block_on(command::portion::run(&cli.admin, args, json))
         }
+        Command::Key(KeysCommand::Site(args)) => runtime.block_on(command::key_site::run(&cli.admin, args, json)),
         Command::Key(KeysCommand::Root(args)) => runtime.block_on(command::root::run(&cli.admin, args, json)),
         Command::Status(args) => runtime.block_on(command::status::run(&cli.admin, args, json)),
         Command::User(args) => runtime.block_on(command::user::run(&cli.admin, args, json)),

@@ -1,12 +1,14 @@
-//! What seals the root key, as command line, environment and configuration say: a token, a passphrase, or nothing.
+//! What seals the root key, as command line, environment and configuration say: a token, a TPM, a passphrase, or nothing. Where
+//! it is wrapped to this machine as a site, one of these seals the site's key, and that opens the root.
 
 use std::path::PathBuf;
 
-use keys::{Kept, PlainFile, RootFile, RootKey, Seal, Sealing};
+use keys::{Kept, PlainFile, RootFile, RootKey, SITE_KIND, Seal, Sealing, SiteKey, SiteKeyFile};
 use pkcs11::{Token, TokenNames};
+use tpm::{Pcrs, Tpm};
 use zeroize::Zeroizing;
 
-use crate::cli::{PassphraseArgs, TokenArgs};
+use crate::cli::{PassphraseArgs, TokenArgs, TpmArgs};
 use crate::exit::Failure;
 use crate::passphrase;
 
@@ -37,10 +39,36 @@ pub(crate) fn token(args: &TokenArgs) -> Result<Option<Kept>, Failure> {
     Ok(Some(Kept::by(Box::new(Token::new(TokenNames { module, token, key }, pin, program, args)))))
 }
 
+/// The kind of what a TPM seals.
+pub(crate) const TPM_KIND: &str = "tpm2";
+
+/// The TPM, whether it shall seal or only open. Nothing is asked of it yet.
+pub(crate) fn tpm(args: &TpmArgs) -> Result<Kept, Failure> {
+    let pcrs = args.tpm_pcrs.as_deref().filter(|text| !text.is_empty()).map(Pcrs::new).transpose();
+    let pcrs = pcrs.map_err(|error| Failure::usage(error.to_string()))?;
+    if pcrs.is_some() && !args.tpm {
+        return Err(Failure::usage("there are registers to seal to, and no TPM to seal by").hint("give --tpm as well"));
+    }
+    Ok(Kept::by(Box::new(Tpm::new(args.tpm_tcti.clone(), pcrs))))
+}
+
+/// The token or the TPM that shall seal; nothing where none is named.
+pub(crate) fn keeper(args: &PassphraseArgs) -> Result<Option<Kept>, Failure> {
+    match (token(&args.token)?, args.tpm.tpm) {
+        (Some(_), true) => {
+            Err(Failure::usage("it is sealed by a token or by a TPM, not by both").hint("name one of them"))
+        }
+        (Some(token), false) => Ok(Some(token)),
+        (None, true) => tpm(&args.tpm).map(Some),
+        // It says what is wrong with it.
+        (None, false) => tpm(&args.tpm).map(|_| None),
+    }
+}
+
 /// What a new root key file is sealed by.
 pub(crate) fn to_write(args: &PassphraseArgs) -> Result<Box<dyn Seal>, Failure> {
-    if let Some(token) = token(&args.token)? {
-        return Ok(Box::new(token));
+    if let Some(keeper) = keeper(args)? {
+        return Ok(Box::new(keeper));
     }
     match passphrase::given(args)? {
         Some(phrase) => Ok(Box::new(phrase)),
@@ -48,12 +76,13 @@ pub(crate) fn to_write(args: &PassphraseArgs) -> Result<Box<dyn Seal>, Failure> 
     }
 }
 
-/// What opens a file sealed this way. A passphrase that is not given is asked for, or with `ask` unset there is none.
-pub(crate) fn to_open(sealing: &Sealing, args: &PassphraseArgs, ask: bool) -> Result<Option<Box<dyn Seal>>, Failure> {
+/// What opens a file sealed this way by itself. A passphrase that is not given is asked for, or with `ask` unset there is none.
+pub(crate) fn own(sealing: &Sealing, args: &PassphraseArgs, ask: bool) -> Result<Option<Box<dyn Seal>>, Failure> {
     Ok(match sealing {
         Sealing::Clear => Some(Box::new(PlainFile)),
         Sealing::Passphrase if ask => Some(Box::new(passphrase::given_or_typed(args, false)?)),
         Sealing::Passphrase => passphrase::given(args)?.map(|phrase| Box::new(phrase) as Box<dyn Seal>),
+        Sealing::Keeper(kind) if kind == TPM_KIND => Some(Box::new(tpm(&args.tpm)?)),
         Sealing::Keeper(_) => match token(&args.token)? {
             Some(token) => Some(Box::new(token)),
             // It says what is missing.
@@ -63,10 +92,43 @@ pub(crate) fn to_open(sealing: &Sealing, args: &PassphraseArgs, ask: bool) -> Re
     })
 }
 
+/// What opens a root key file sealed this way, through the site's key beside it where it is wrapped to that.
+pub(crate) fn to_open(
+    file: &RootFile,
+    sealing: &Sealing,
+    args: &PassphraseArgs,
+    ask: bool,
+) -> Result<Option<Box<dyn Seal>>, Failure> {
+    if !is_wrapped(sealing) {
+        return own(sealing, args, ask);
+    }
+    let beside = SiteKeyFile::beside(file);
+    let Some(sealing) = beside.sealing()? else { return Err(no_site_key(beside.file())) };
+    let Some(seal) = own(&sealing, args, ask)? else { return Ok(None) };
+    Ok(Some(Box::new(site_key(&beside, seal.as_ref())?.seal())))
+}
+
+/// Whether a root key file is wrapped to a site.
+pub(crate) fn is_wrapped(sealing: &Sealing) -> bool {
+    matches!(sealing, Sealing::Keeper(kind) if kind == SITE_KIND)
+}
+
+/// This machine's site key.
+pub(crate) fn site_key(file: &SiteKeyFile, seal: &dyn Seal) -> Result<SiteKey, Failure> {
+    file.open(seal)?.ok_or_else(|| no_site_key(file.file()))
+}
+
+pub(crate) fn no_site_key(file: &RootFile) -> Failure {
+    Failure::new(format!("there is no site key {}", file.path().display())).hint(
+        "where the root key is wrapped to it, restore it from your backup; or make another with `holdfast key site create`, and \
+         have the root key wrapped to that one",
+    )
+}
+
 /// The root key that is there, opened by whatever seals it.
 pub(crate) fn opened(file: &RootFile, args: &PassphraseArgs, ask: bool) -> Result<Option<RootKey>, Failure> {
     let Some(sealing) = file.sealing()? else { return Ok(None) };
-    match to_open(&sealing, args, ask)? {
+    match to_open(file, &sealing, args, ask)? {
         Some(seal) => Ok(file.open(seal.as_ref())?),
         None => Ok(None),
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use base::Doors;
 use base::limits::COLUMNS;
-use keys::{KeyError, Keyring, PlainFile, RootFile, Seal, Sealing};
-use meta::{Embedded, EmbeddedOptions};
+use keys::{Keyring, PlainFile, RootFile, RootKey, Seal, Sealing, SiteKey, SiteKeyFile};
+use meta::{Embedded, EmbeddedOptions, Engine};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sites::{Pool, PoolOptions, SiteSpec};
@@ -19,13 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::audit_log::AuditLog;
+use crate::audit_log::{self, AuditLog};
 use crate::cli::{LogFormat, ServeArgs};
+use crate::command::root::{Opens, opens_any};
 use crate::command::rotate;
 use crate::config::{self, Config, Mistakes};
 use crate::credentials::{self, Credentials, Source};
 use crate::exit::{Exit, Failure, chain};
-use crate::harden;
+use crate::{harden, seals};
 
 /// Memory for cached metadata pages.
 const META_CACHE: usize = 64 << 20;
@@ -124,13 +125,15 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
         ));
     }
     rotate::none_under_way(&config.data_dir)?;
-    let keyring = open_keyring(&key_path, config, doors).map_err(|e| failed(&e))?;
+    let key_file = RootFile::new(key_path);
+    let opened = open_root(&key_file, config, doors)?;
     if first_start {
         make_site_folders(config)?;
     }
     let specs = open_sites(config).await?;
     let pool = Arc::new(Pool::new(specs, doors.clock.clone(), PoolOptions::default()));
     let meta = Embedded::open(EmbeddedOptions { path: meta_path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
+    let keyring = Keyring::of(&follow(&config.data_dir, &key_file, opened, &meta).await?);
     let audit = AuditLog::open(config.data_dir.join("audit"), &keyring).await?;
     let options = Options {
         language: Arc::new(cedar::Cedar),
@@ -149,26 +152,83 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     Ok((store, audit))
 }
 
-/// With a token or a passphrase a first start makes a sealed root key. One that is sealed otherwise is opened all the
+/// The root key, and this machine's site key where the root is wrapped to that.
+struct Opened {
+    root: RootKey,
+    site: Option<SiteKey>,
+}
+
+/// With a token, a TPM or a passphrase a first start makes a sealed root key. One that is sealed otherwise is opened all the
 /// same, so that what will seal it may be configured before.
-fn open_keyring(path: &Path, config: &Config, doors: &Doors) -> Result<Keyring, KeyError> {
+fn open_root(file: &RootFile, config: &Config, doors: &Doors) -> Result<Opened, Failure> {
+    let sealing = file.sealing()?;
+    if sealing.as_ref().is_some_and(seals::is_wrapped) {
+        let beside = SiteKeyFile::beside(file);
+        let site = seals::site_key(&beside, own_seal(beside.sealing()?.as_ref(), config, "site"))?;
+        let root = file.open_or_make(&site.seal(), doors.rng.as_ref())?;
+        return Ok(Opened { root, site: Some(site) });
+    }
+    let seal = own_seal(sealing.as_ref(), config, "root");
+    Ok(Opened { root: file.open_or_make(seal, doors.rng.as_ref())?, site: None })
+}
+
+fn own_seal<'c>(sealing: Option<&Sealing>, config: &'c Config, what: &str) -> &'c dyn Seal {
     let token = config.token.as_ref().map(|token| token as &dyn Seal);
     let passphrase = config.passphrase.as_ref().map(|passphrase| passphrase as &dyn Seal);
-    let wanted = token.or(passphrase).unwrap_or(&PlainFile);
-    let seal = match RootFile::new(path).sealing()? {
+    let tpm = config.tpm_seals.then_some(&config.tpm as &dyn Seal);
+    let wanted = token.or(tpm).or(passphrase).unwrap_or(&PlainFile);
+    match sealing {
         None => wanted,
         Some(Sealing::Clear) => {
-            if token.or(passphrase).is_some() {
+            if token.or(tpm).or(passphrase).is_some() {
                 tracing::warn!(
-                    "there is a passphrase or a token, but the root key lies in clear; run: holdfast key root seal"
+                    "there is a passphrase, a token or a TPM, but the {what} key lies in clear; run: holdfast key {what} seal"
                 );
             }
             &PlainFile
         }
         Some(Sealing::Passphrase) => passphrase.unwrap_or(wanted),
+        Some(Sealing::Keeper(kind)) if kind == seals::TPM_KIND => &config.tpm,
         Some(Sealing::Keeper(_)) => token.unwrap_or(wanted),
+    }
+}
+
+/// A site whose root key is of before a rotation takes the one that the rotation left for it in the metadata.
+async fn follow(data_dir: &Path, file: &RootFile, opened: Opened, engine: &dyn Engine) -> Result<RootKey, Failure> {
+    let Opened { root, site: Some(site) } = opened else { return Ok(opened.root) };
+    let Some(next) = keys::inherited(engine, &root, &site.fingerprint()).await? else { return Ok(root) };
+    let failed = |error: meta::MetaError| Failure::new(chain(&error));
+    let Some(wrap) = next.wrap else {
+        if opens_any(engine, &root).await.map_err(failed)? == Opens::No {
+            return Err(Failure::new(format!(
+                "there is another root key, {}, and the one here does not vouch for it: it is more than one rotation behind, or \
+                 somebody else wrote it",
+                next.root
+            ))
+            .hint("where the new root key is: `holdfast key root wrap`; and here: `holdfast key root accept --replace`"));
+        }
+        tracing::warn!(
+            site = next.name,
+            root = next.root,
+            "the metadata has a wrap of another root key for this site, which is not taken: the one here does not vouch for it"
+        );
+        return Ok(root);
     };
-    Keyring::open_sealed(path, seal, doors.rng.as_ref())
+    let seal = site.seal();
+    let new = file.taken(&wrap, &seal)?;
+    if opens_any(engine, &new).await.map_err(failed)? == Opens::No {
+        return Err(Failure::new(format!("the root key {} that was left for this site opens nothing here", next.root))
+            .hint("the metadata is a copy from the middle of a rotation, or damaged: copy it again"));
+    }
+    // As in a rotation: a start that is cut off between is done again by the next.
+    audit_log::hand_over(data_dir, &Keyring::of(&root), &Keyring::of(&new)).await?;
+    file.put(&wrap, &seal, true)?;
+    tracing::info!(
+        site = next.name,
+        root = next.root,
+        "the root key was rotated: this site took the wrap that was left for it, and its root.key is of the new root key"
+    );
+    Ok(new)
 }
 
 /// Samples of histograms are kept one by one until they are read: without this they would pile up

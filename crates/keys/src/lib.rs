@@ -8,6 +8,7 @@
 mod audit;
 mod cache;
 mod error;
+mod handover;
 mod keep;
 mod kms;
 mod lease;
@@ -34,6 +35,7 @@ pub use audit::{AuditEvent, AuditOutcome, Auditor};
 pub use cache::LEASE_MS;
 pub use envelope::{SHARES_MAX, Share, ShareError};
 pub use error::PortionError;
+pub use handover::{HandoverError, Inherited, WrappedSite, forget_site, hand_over, inherited, wrap_to, wrapped_sites};
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
 pub use lease::{Answer, Approval, Ask, Caller, Denial, Holder, Lease, Refusal, Standing, Who};
@@ -43,8 +45,9 @@ pub use portions::{
     Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, Tended, dashed, parse_id,
 };
 pub use root::{
-    Cost, Keeper, KeeperError, Kept, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile,
-    RootKey, Seal, SealError, Sealing,
+    Cost, Holds, Keeper, KeeperError, Kept, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile,
+    RootKey, SITE_KIND, SITE_NAME_MAX, Seal, SealError, Sealing, SiteError, SiteKey, SiteKeyFile, SitePublic,
+    is_site_name,
 };
 pub use rotate::{RotateError, Rotated, UnderRoot, rotate};
 pub use tenant::TenantKey;

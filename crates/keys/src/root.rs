@@ -1,10 +1,12 @@
 //! The root key and the file it lies in (`docs/spec/root.md`).
 //!
 //! What the file says, a [`Seal`] decides: the key itself, or the key under a passphrase or a token's. This file
-//! does the rest: who may read it, and that it is whole on disk before anything counts on it.
+//! does the rest: who may read it, and that it is whole on disk before anything counts on it. The file of a site's key
+//! is one like it.
 
 mod keeper;
 mod seal;
+mod site;
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind as Io, Read, Write};
@@ -17,11 +19,12 @@ use envelope::{Kek, Locked, Share, ShareError};
 use zeroize::Zeroizing;
 
 pub use keeper::{Keeper, KeeperError, Kept};
-pub use seal::{Cost, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, Seal, SealError, Sealing};
+pub use seal::{Cost, Holds, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, Seal, SealError, Sealing};
+pub use site::{SITE_KIND, SITE_NAME_MAX, SiteError, SiteKey, SiteKeyFile, SitePublic, is_site_name};
 
 /// Bytes of a root key file that are read: more than any version has. A bound, so that a wrong path to a
 /// huge file is an error and not a full memory.
-const FILE_MAX: usize = 4096;
+const FILE_MAX: usize = 8192;
 /// Permission bits of others than the owner.
 const OTHERS: u32 = 0o077;
 
@@ -73,7 +76,7 @@ impl std::fmt::Debug for RootKey {
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// The file cannot be read or made.
-    #[error("root key file {path}: {source}")]
+    #[error("key file {path}: {source}")]
     File {
         /// The file.
         path: PathBuf,
@@ -95,7 +98,7 @@ pub enum RootError {
         path: PathBuf,
     },
     /// What is in the file does not give the key this way.
-    #[error("root key file {path}: {source}")]
+    #[error("key file {path}: {source}")]
     Seal {
         /// The file.
         path: PathBuf,
@@ -117,12 +120,17 @@ impl Classify for RootError {
 
 /// The file of the root key.
 #[derive(Debug, Clone)]
-pub struct RootFile(PathBuf);
+pub struct RootFile(PathBuf, Holds);
 
 impl RootFile {
     /// The file at a path. Nothing is read or made yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self(path.into(), Holds::Root)
+    }
+
+    /// What its 32 bytes are.
+    pub fn holds(&self) -> Holds {
+        self.1
     }
 
     /// Where it is.
@@ -135,7 +143,7 @@ impl RootFile {
     /// # Errors
     /// [`RootError`] when the file is unreadable, readable by others, or the seal does not open it.
     pub fn open(&self, seal: &dyn Seal) -> Result<Option<RootKey>, RootError> {
-        self.read()?.map(|text| seal.open(&text).map_err(|source| self.sealed(source))).transpose()
+        self.read()?.map(|text| seal.open_as(self.1, &text).map_err(|source| self.sealed(source))).transpose()
     }
 
     /// What the file takes to open; nothing when there is no file.
@@ -143,7 +151,7 @@ impl RootFile {
     /// # Errors
     /// [`RootError`] when the file is unreadable, readable by others, or no root key.
     pub fn sealing(&self) -> Result<Option<Sealing>, RootError> {
-        self.read()?.map(|text| seal::sealing(&text).map_err(|source| self.sealed(source))).transpose()
+        self.read()?.map(|text| seal::sealing(self.1, &text).map_err(|source| self.sealed(source))).transpose()
     }
 
     /// The key, which is made with its file (mode 0600, durable before it is used) when there is none.
@@ -167,6 +175,43 @@ impl RootFile {
     pub fn restore(&self, key: &RootKey, seal: &dyn Seal, rng: &dyn Rng) -> Result<(), RootError> {
         let folder = std::fs::metadata(self.folder()).map_err(|source| self.failed(source))?;
         self.write(&self.text(key, seal, rng)?, Some(&folder), false)
+    }
+
+    /// Puts a text in the place of the file, or where there is none: what another machine sealed of a key that `seal`
+    /// opens it to. Over another only with `instead`.
+    ///
+    /// # Errors
+    /// [`RootError`]; when the text does not open, nothing is written.
+    pub fn put(&self, text: &str, seal: &dyn Seal, instead: bool) -> Result<RootKey, RootError> {
+        let key = self.taken(text, seal)?;
+        let owner =
+            if instead && self.0.exists() { std::fs::metadata(&self.0) } else { std::fs::metadata(self.folder()) };
+        self.write(text, Some(&owner.map_err(|source| self.failed(source))?), instead)?;
+        Ok(key)
+    }
+
+    /// The key in a text that is not in the file.
+    ///
+    /// # Errors
+    /// [`RootError`], in the name of the file.
+    pub fn taken(&self, text: &str, seal: &dyn Seal) -> Result<RootKey, RootError> {
+        seal.open_as(self.1, text).map_err(|source| self.sealed(source))
+    }
+
+    /// What another text takes to open.
+    ///
+    /// # Errors
+    /// [`RootError`] when it is no such key.
+    pub fn sealing_of(&self, text: &str) -> Result<Sealing, RootError> {
+        seal::sealing(self.1, text).map_err(|source| self.sealed(source))
+    }
+
+    /// The text of the file; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`RootError`] when it is unreadable, or readable by others.
+    pub fn text_there(&self) -> Result<Option<Zeroizing<String>>, RootError> {
+        self.read()
     }
 
     /// Changes what seals the file, in one step that a crash leaves done or not begun. With `dry_run` all but
@@ -208,8 +253,8 @@ impl RootFile {
     /// What the file shall say. Opened once before it is trusted: a text that does not open would be
     /// the loss of everything.
     fn text(&self, key: &RootKey, seal: &dyn Seal, rng: &dyn Rng) -> Result<Zeroizing<String>, RootError> {
-        let text = seal.seal(key, rng).map_err(|source| self.sealed(source))?;
-        match seal.open(&text) {
+        let text = seal.seal_as(self.1, key, rng).map_err(|source| self.sealed(source))?;
+        match seal.open_as(self.1, &text) {
             Ok(again) if again.is(key) => Ok(text),
             Ok(_) => Err(self.sealed(SealError::Refused)),
             Err(source) => Err(self.sealed(source)),
@@ -272,6 +317,7 @@ impl RootFile {
     }
 
     fn sealed(&self, source: SealError) -> RootError {
+        let source = if source == SealError::NotAKey { self.1.none() } else { source };
         RootError::Seal { path: self.0.clone(), source }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use audit::{AuditError, Entry, Outcome, Report, VerifierKey};
 use base::AccountId;
-use keys::{Keyring, RootFile};
+use keys::{Keyring, RootFile, SITE_KIND, Sealing};
 use serde::Serialize;
 
 use crate::audit_log;
@@ -99,6 +99,10 @@ fn beside(dir: &Path, args: &PassphraseArgs) -> Result<Option<VerifierKey>, Fail
     let file = RootFile::new(home.join("root.key"));
     // Of no right to read it, or no key: the rest can be verified all the same.
     let opened = match file.sealing() {
+        // Of another machine: its TPM or its site's key is not here.
+        Ok(Some(Sealing::Keeper(kind))) if kind == seals::TPM_KIND || kind == SITE_KIND => {
+            seals::opened(&file, args, false).unwrap_or(None)
+        }
         Ok(Some(_)) => seals::opened(&file, args, false)?,
         Ok(None) | Err(_) => None,
     };

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod group;
+pub(crate) mod key_site;
 pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod portion;

@@ -8,14 +8,14 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use base::{AccountId, SystemRng};
-use keys::{Keyring, PlainFile, RootError, RootFile, RootKey, Seal, Sealing, Share, ShareError};
-use meta::record::{BucketRecord, Record, key};
+use keys::{Holds, Keyring, PlainFile, RootError, RootFile, RootKey, Seal, Sealing, Share, ShareError, SiteKeyFile};
+use meta::record::{BucketRecord, Record, TenantKeyRecord, key};
 use meta::{Embedded, EmbeddedOptions, Engine, Range};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{AdminArgs, PassphraseArgs, RootCommand, SealArgs, SharesArgs};
-use crate::command::{data_dir, print, rotate, say};
+use crate::command::{data_dir, key_site, print, rotate, say};
 use crate::exit::{Exit, Failure, chain};
 use crate::serve::lock;
 use crate::{passphrase, seals};
@@ -24,14 +24,14 @@ use crate::{passphrase, seals};
 const INPUT_MAX: usize = 16 << 10;
 /// Memory for the metadata while a key is tried on it.
 const META_CACHE: usize = 8 << 20;
-/// Buckets that a key is tried on. One that opens is enough; a damaged row should not condemn a right key.
-const BUCKETS_TRIED: usize = 100;
+/// Rows of a kind that a key is tried on. One that opens is enough; a damaged row should not condemn a right key.
+const ROWS_TRIED: usize = 100;
 
 /// What a command that prints nothing secret has done.
 #[derive(Serialize)]
-struct Done {
-    path: String,
-    told: String,
+pub(crate) struct Done {
+    pub(crate) path: String,
+    pub(crate) told: String,
 }
 
 /// Shares as JSON. Not `Debug`: they are the key.
@@ -55,6 +55,12 @@ pub(crate) async fn run(admin: &AdminArgs, command: RootCommand, json: bool) -> 
         RootCommand::Check { shares, passphrase } => check(&file, &shares, &passphrase, json),
         RootCommand::Seal(args) => reseal(&file, &args, true, json),
         RootCommand::Unseal(args) => reseal(&file, &args, false, json),
+        RootCommand::Wrap { site, out, passphrase } => {
+            key_site::wrap(folder, &file, &site, &out, &passphrase, json).await
+        }
+        RootCommand::Accept { wrap, replace, passphrase } => {
+            key_site::accept(folder, &file, &wrap, replace, &passphrase, json).await
+        }
     }
 }
 
@@ -140,52 +146,70 @@ fn check(file: &RootFile, from: &SharesArgs, passphrase: &PassphraseArgs, json: 
     Ok(if right { Exit::Ok } else { Exit::No })
 }
 
-fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<Exit, Failure> {
+pub(crate) fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<Exit, Failure> {
     // Before anybody types a passphrase for nothing.
     let sealing = file.sealing()?.ok_or_else(|| missing(file))?;
     let to: Box<dyn Seal> = if seals { to_seal(file, &sealing, &args.passphrase)? } else { Box::new(PlainFile) };
     if !seals && sealing == Sealing::Clear {
         return Err(Failure::new(format!("{} is not sealed", file.path().display())));
     }
-    let from = seals::to_open(&sealing, &args.passphrase, true)?.ok_or_else(|| missing(file))?;
+    let from = seals::to_open(file, &sealing, &args.passphrase, true)?.ok_or_else(|| missing(file))?;
     file.reseal(from.as_ref(), to.as_ref(), &SystemRng, args.dry_run)?;
     let told = match (args.dry_run, seals) {
         (true, true) => "it can be sealed; nothing was written",
         (true, false) => "it can be unsealed; nothing was written",
         (false, true) => {
-            "it is sealed; the server needs the passphrase or the token at its next start. What the file held before may still \
+            "it is sealed; the server needs the passphrase, the token or the TPM at its next start. What the file held before may still \
              be on the disk and in backups"
         }
-        (false, false) => "it lies in clear; the server needs no passphrase and no token",
+        (false, false) => "it lies in clear; the server needs no passphrase, no token and no TPM",
     };
     print(&Done { path: file.path().display().to_string(), told: told.to_owned() }, json, text)?;
     Ok(Exit::Ok)
 }
 
-/// What shall seal a file: a token if one is named, a passphrase if not, and never what seals it already.
+/// What shall seal a file: a token or a TPM if one is named, a passphrase if not, and never what seals it already.
 fn to_seal(file: &RootFile, sealing: &Sealing, args: &PassphraseArgs) -> Result<Box<dyn Seal>, Failure> {
-    let token = seals::token(&args.token)?;
-    match (sealing, token) {
-        (Sealing::Clear | Sealing::Passphrase, Some(token)) => Ok(Box::new(token)),
-        (Sealing::Clear, None) => Ok(Box::new(passphrase::given_or_typed(args, true)?)),
-        (Sealing::Passphrase, None) => Err(Failure::new(format!("{} is sealed already", file.path().display()))
+    let is = |sealing: &Sealing, kind: &str| matches!(sealing, Sealing::Keeper(found) if found == kind);
+    let wrapped = seals::is_wrapped(sealing);
+    // What seals the site's key is named to open it.
+    let beside = if wrapped { SiteKeyFile::beside(file).sealing()? } else { None };
+    let opening = beside.as_ref().unwrap_or(sealing);
+    if !is(opening, "pkcs11")
+        && let Some(keeper) = seals::keeper(args)?
+        && !is(opening, keeper.kind())
+    {
+        return Ok(Box::new(keeper));
+    }
+    if is(opening, "pkcs11") && args.tpm.tpm {
+        return Ok(Box::new(seals::tpm(&args.tpm)?));
+    }
+    match opening {
+        Sealing::Clear if !wrapped => Ok(Box::new(passphrase::given_or_typed(args, true)?)),
+        Sealing::Passphrase => Err(Failure::new(format!("{} is sealed already", file.path().display()))
             .hint("to change its passphrase, unseal it first")),
-        (Sealing::Keeper(kind), _) => match passphrase::given(args)? {
+        _ => match passphrase::given(args)? {
             Some(phrase) => Ok(Box::new(phrase)),
-            None => Err(Failure::new(format!("{} is sealed already, by {kind}", file.path().display())).hint(
-                "to seal it by another token, unseal it first; to seal it by a passphrase, give --passphrase-file",
-            )),
+            None => {
+                let kind = if let Sealing::Keeper(kind) = sealing { kind } else { "another" };
+                Err(Failure::new(format!("{} is sealed already, by {kind}", file.path().display())).hint(
+                    "to seal it by another of its kind, unseal it first; to seal it by a passphrase, give --passphrase-file",
+                ))
+            }
         },
     }
 }
 
 pub(crate) fn missing(file: &RootFile) -> Failure {
+    if file.holds() == Holds::Site {
+        return seals::no_site_key(file);
+    }
     Failure::new(format!("there is no root key {}", file.path().display())).hint(
         "name the server's data directory with --data-dir, or write the key from shares: holdfast key root recover",
     )
 }
 
-fn text(done: &Done) -> String {
+pub(crate) fn text(done: &Done) -> String {
     format!("{}: {}\n", done.path, done.told)
 }
 
@@ -234,18 +258,18 @@ fn parse(name: &str, text: &str) -> Result<Vec<Share>, Failure> {
 
 /// Whether a key is the one of an installation.
 #[derive(Debug, PartialEq, Eq)]
-enum Opens {
+pub(crate) enum Opens {
     Yes,
     No,
     Unknown(&'static str),
 }
 
 /// Tries a key on the buckets of the metadata, which takes the server to be stopped.
-async fn opens(folder: &Path, key: &RootKey) -> Result<Opens, Failure> {
+pub(crate) async fn opens(folder: &Path, key: &RootKey) -> Result<Opens, Failure> {
     let path = folder.join("meta/meta.redb");
     if !path.exists() {
         return Ok(Opens::Unknown(
-            "written; there is no metadata here to try it on, only that the shares fit together is known",
+            "written; there is no metadata here to try it on, only that it fits together is known",
         ));
     }
     let Ok(_lock) = lock(folder) else {
@@ -255,24 +279,33 @@ async fn opens(folder: &Path, key: &RootKey) -> Result<Opens, Failure> {
         Failure::new(chain(&error)).hint("the metadata is needed to try the key on; nothing was written")
     };
     let engine = Embedded::open(EmbeddedOptions { path, cache_bytes: META_CACHE }).map_err(failed)?;
-    opens_buckets(&engine, key).await.map_err(failed)
+    opens_any(&engine, key).await.map_err(failed)
 }
 
-async fn opens_buckets(engine: &dyn Engine, key: &RootKey) -> Result<Opens, meta::MetaError> {
+/// Tries a key on what lies under a root key: keys of buckets and of tenants.
+pub(crate) async fn opens_any(engine: &dyn Engine, key: &RootKey) -> Result<Opens, meta::MetaError> {
     let keyring = Keyring::of(key);
     let mut tried = false;
-    for (from, to) in [key::buckets(AccountId::DEFAULT), key::all_tenants_buckets()] {
-        let page = engine.range(Range { from, to, limit: BUCKETS_TRIED }).await?;
-        for (_, row) in page.rows {
-            let Ok(bucket) = BucketRecord::decode(&row.value) else { continue };
+    let kinds = [key::buckets(AccountId::DEFAULT), key::all_tenants_buckets(), key::tenant_keys()];
+    for (from, to) in kinds {
+        let page = engine.range(Range { from, to, limit: ROWS_TRIED }).await?;
+        for (row_key, row) in page.rows {
+            let opened = match key::tenant_key_of(&row_key) {
+                Some(account) => TenantKeyRecord::decode(&row.value)
+                    .map(|record| keyring.tenant_key(account, &record.wrapped).is_ok()),
+                None => BucketRecord::decode(&row.value)
+                    .map(|record| keyring.bucket_key(record.id, &record.wrapped_key).is_ok()),
+            };
+            let Ok(opened) = opened else { continue };
             tried = true;
-            if keyring.bucket_key(bucket.id, &bucket.wrapped_key).is_ok() {
+            if opened {
                 return Ok(Opens::Yes);
             }
         }
     }
-    let nothing =
-        Opens::Unknown("written; there is no bucket yet to try it on, only that the shares fit together is known");
+    let nothing = Opens::Unknown(
+        "written; there is nothing in the metadata yet to try it on, only that it fits together is known",
+    );
     Ok(if tried { Opens::No } else { nothing })
 }
 
@@ -332,7 +365,7 @@ mod tests {
             let engine = Memory::default();
             engine.commit(Batch { checks: Vec::new(), writes: rows }).await.unwrap();
             for (key, expected) in [(&right, with_right), (&wrong, with_wrong)] {
-                let found = opens_buckets(&engine, key).await.unwrap();
+                let found = opens_any(&engine, key).await.unwrap();
                 match expected {
                     Some(expected) => assert_eq!(found, expected),
                     None => assert!(unknown(found)),

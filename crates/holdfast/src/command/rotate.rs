@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::audit_log;
 use crate::cli::RotateArgs;
-use crate::command::{print, root};
+use crate::command::{now_ms, print, root};
 use crate::exit::{Exit, Failure, chain};
 use crate::seals;
 use crate::serve::lock;
@@ -32,6 +32,7 @@ struct Told {
     tenants: u64,
     secrets: u64,
     already: u64,
+    sites: Vec<String>,
     left_damaged: Vec<String>,
     old_audit_log: Option<String>,
     old_audit_key: Option<String>,
@@ -56,7 +57,7 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
     own(folder)?;
     let _lock = lock(folder)?;
     let sealing = file.sealing()?.ok_or_else(|| root::missing(file))?;
-    let seal = seals::to_open(&sealing, &args.passphrase, true)?.ok_or_else(|| root::missing(file))?;
+    let seal = seals::to_open(file, &sealing, &args.passphrase, true)?.ok_or_else(|| root::missing(file))?;
     let old = file.open(seal.as_ref())?.ok_or_else(|| root::missing(file))?;
     let next = next_file(folder);
     let before = next.open(seal.as_ref())?;
@@ -80,8 +81,9 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
              open under no key",
         ));
     }
+    let sites = hand_over(&engine, &old, &new, true).await?;
     if args.dry_run {
-        print(&told(&found, true, resumed, None), json, text)?;
+        print(&told(&found, true, resumed, sites, None), json, text)?;
         return Ok(Exit::Ok);
     }
     let new = if resumed { new } else { next.make_after(file, seal.as_ref(), &SystemRng)? };
@@ -93,20 +95,22 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
             Failure::new("rows came under the old root key meanwhile").hint("stop what writes them, and run it again")
         );
     }
+    // Last: a site that finds its wrap finds everything under the new key.
+    let sites = hand_over(&engine, &old, &new, false).await?;
     let logs = audit_log::hand_over(folder, &old_ring, &new_ring).await?;
     next.replace(file)?;
-    print(&told(&rotated, false, resumed, logs), json, text)?;
+    print(&told(&rotated, false, resumed, sites, logs), json, text)?;
     Ok(Exit::Ok)
 }
 
 /// What this writes, the server's user must be able to write on.
-fn own(folder: &Path) -> Result<(), Failure> {
+pub(crate) fn own(folder: &Path) -> Result<(), Failure> {
     let owner = std::fs::metadata(folder).map_err(Failure::io(format!("directory {}", folder.display())))?.uid();
     if owner == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     Err(Failure::new(format!("{} belongs to another user", folder.display()))
-        .hint(format!("run this as that user: setpriv --reuid {owner} --clear-groups holdfast key root rotate ...")))
+        .hint(format!("run this as that user: setpriv --reuid {owner} --clear-groups holdfast key ...")))
 }
 
 async fn walk(engine: &Embedded, from: &Keyring, to: &Keyring, dry_run: bool) -> Result<Rotated, Failure> {
@@ -122,6 +126,14 @@ async fn walk(engine: &Embedded, from: &Keyring, to: &Keyring, dry_run: bool) ->
     keys::rotate(engine, from, to, &SystemRng, dry_run, &mut progress).await.map_err(|error| {
         Failure::new(chain(&error))
             .hint("nothing is lost: run it again when the cause is mended; the server does not start before")
+    })
+}
+
+async fn hand_over(engine: &Embedded, old: &RootKey, new: &RootKey, dry_run: bool) -> Result<Vec<String>, Failure> {
+    let done = keys::hand_over(engine, old, new, &SystemRng, now_ms(), dry_run).await;
+    done.map_err(|error| {
+        Failure::new(chain(&error))
+            .hint("see `holdfast key site list`, and remove what is wrong: `holdfast key site remove NAME`; then run it again")
     })
 }
 
@@ -144,7 +156,13 @@ fn some(names: &[String]) -> String {
     format!("{}{more}", names.iter().take(10).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
 }
 
-fn told(rotated: &Rotated, dry_run: bool, resumed: bool, logs: Option<audit_log::HandedOver>) -> Told {
+fn told(
+    rotated: &Rotated,
+    dry_run: bool,
+    resumed: bool,
+    sites: Vec<String>,
+    logs: Option<audit_log::HandedOver>,
+) -> Told {
     let [buckets, tenants, secrets] = rotated.moved;
     let (old_audit_log, old_audit_key, new_audit_key) =
         logs.map_or((None, None, None), |logs| (Some(logs.old_log), Some(logs.old_key), Some(logs.new_key)));
@@ -155,6 +173,7 @@ fn told(rotated: &Rotated, dry_run: bool, resumed: bool, logs: Option<audit_log:
         tenants,
         secrets,
         already: rotated.already.iter().sum(),
+        sites,
         left_damaged: rotated.damaged.clone(),
         old_audit_log,
         old_audit_key,
@@ -164,7 +183,10 @@ fn told(rotated: &Rotated, dry_run: bool, resumed: bool, logs: Option<audit_log:
 
 fn text(told: &Told) -> String {
     let Told { buckets, tenants, secrets, already, .. } = told;
-    let counts = format!("{buckets} keys of buckets, {tenants} keys of tenants, {secrets} secret keys of users");
+    let mut counts = format!("{buckets} keys of buckets, {tenants} keys of tenants, {secrets} secret keys of users");
+    if !told.sites.is_empty() {
+        counts.push_str(&format!("; for {} sites: {}", told.sites.len(), told.sites.join(", ")));
+    }
     if told.dry_run {
         let word = if told.resumed { "still " } else { "" };
         return format!("{word}to be wrapped anew: {counts}; nothing was written\n");
@@ -185,6 +207,12 @@ that key with them, or make a new backup and destroy the old ones.
             "The audit log goes on anew; the one until now is {log}. Keep both verifier keys elsewhere:\n  until now {old}\n  \
              from now {new}\n"
         ));
+    }
+    if !told.sites.is_empty() {
+        text.push_str(
+            "Each of these sites takes its wrap from the metadata at its next start. One that shall not have the new key: \
+             `holdfast key site remove NAME`, and rotate once more.\n",
+        );
     }
     if !told.left_damaged.is_empty() {
         text.push_str(&format!("left as they are, and open under no key: {}\n", some(&told.left_damaged)));

@@ -7,10 +7,11 @@ use envelope::{Kek, Locked};
 use zeroize::Zeroizing;
 
 use super::RootKey;
-use super::seal::{KEPT, Seal, SealError, Sealing, first_line, of_sealed, push_hex, read_hex, refused, sealing};
+use super::seal::{Holds, KEPT, Seal, SealError, Sealing, first_line, of_sealed, push_hex, read_hex, refused, sealing};
 
-/// Bytes of a kept secret: what tokens and TPMs make of 32 bytes is less than half of it.
-const KEPT_MAX: usize = 1024;
+/// Bytes of a kept secret. The longest is a site's: X-Wing makes 1,168 of 32, most of them a ciphertext of ML-KEM. Tokens and TPMs
+/// make less than a quarter of it.
+const KEPT_MAX: usize = 2048;
 /// Bytes of what names the place.
 const PLACE_MAX: usize = 256;
 
@@ -27,7 +28,7 @@ pub trait Keeper: Send + Sync {
     /// Where the secret is kept, for people: at most 256 bytes. The same each time.
     fn place(&self) -> String;
 
-    /// Keeps a secret. What it gives is worthless to others, and has at most 1,024 bytes.
+    /// Keeps a secret. What it gives is worthless to others, and has at most 2,048 bytes.
     ///
     /// # Errors
     /// [`KeeperError`].
@@ -49,6 +50,11 @@ impl Kept {
         Self(keeper)
     }
 
+    /// The keeper's kind.
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
     /// The keeper's kind and place.
     pub fn name(&self) -> String {
         format!("{}: {}", self.0.kind(), self.0.place())
@@ -56,8 +62,8 @@ impl Kept {
 }
 
 /// The line that says who keeps what is part of what the seal vouches for.
-fn context(line: &str) -> Vec<u8> {
-    [b"root/3".as_slice(), line.as_bytes()].concat()
+fn context(holds: Holds, line: &str) -> Vec<u8> {
+    [&holds.context(KEPT), line.as_bytes()].concat()
 }
 
 fn failed(error: KeeperError) -> SealError {
@@ -65,7 +71,7 @@ fn failed(error: KeeperError) -> SealError {
 }
 
 impl Seal for Kept {
-    fn seal(&self, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
+    fn seal_as(&self, holds: Holds, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
         let mut secret = Locked::zeros();
         rng.fill(secret.bytes_mut());
         let (kept, place) = (self.0.keep(secret.bytes()).map_err(failed)?, self.0.place());
@@ -77,17 +83,17 @@ impl Seal for Kept {
         line.push_str(" kept=");
         push_hex(&mut line, &kept);
         let kek = Kek::from_locked(secret);
-        let sealed = envelope::seal_small(&kek, &context(&line), key.0.bytes(), rng).map_err(refused)?;
-        let mut text = Zeroizing::new(String::with_capacity(4096));
+        let sealed = envelope::seal_small(&kek, &context(holds, &line), key.0.bytes(), rng).map_err(refused)?;
+        let mut text = Zeroizing::new(String::with_capacity(2 * KEPT_MAX + 2 * PLACE_MAX + 512));
         // Writing to a string does not fail.
-        let _ = write!(text, "{KEPT}\n{line}\n");
+        let _ = write!(text, "{}\n{line}\n", holds.magic(KEPT));
         push_hex(&mut text, &sealed);
         text.push('\n');
         Ok(text)
     }
 
-    fn open(&self, text: &str) -> Result<RootKey, SealError> {
-        match sealing(text)? {
+    fn open_as(&self, holds: Holds, text: &str) -> Result<RootKey, SealError> {
+        match sealing(holds, text)? {
             Sealing::Clear => return Err(SealError::NotSealed),
             Sealing::Passphrase => return Err(SealError::Sealed),
             Sealing::Keeper(kind) if kind != self.0.kind() => return Err(SealError::KeptBy { kind }),
@@ -114,6 +120,6 @@ impl Seal for Kept {
         }
         let secret = self.0.give(&kept).map_err(failed)?;
         let secret: &[u8; 32] = secret.as_slice().try_into().map_err(|_| SealError::Refused)?;
-        of_sealed(&Kek::from_locked(Locked::copy_of(secret)), &context(line), digits)
+        of_sealed(&Kek::from_locked(Locked::copy_of(secret)), &context(holds, line), digits)
     }
 }

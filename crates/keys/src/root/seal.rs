@@ -1,5 +1,5 @@
 //! What a root key file says: the key in clear (version 1), under a passphrase (version 2), or under what
-//! something else keeps (version 3, `keeper.rs`).
+//! something else keeps (version 3, `keeper.rs`). A site key file (`site.rs`) says the same in its own name.
 
 use std::fmt::Write;
 
@@ -11,14 +11,54 @@ use zeroize::Zeroizing;
 use super::RootKey;
 use super::keeper::KeeperError;
 
-/// First line of a file with the key in clear.
-const PLAIN: &str = "holdfast root key v1";
-/// First line of a file with the key under a passphrase.
-const SEALED: &str = "holdfast root key v2";
-/// First line of a file with the key under a secret that something else keeps.
-pub(super) const KEPT: &str = "holdfast root key v3";
-/// First line of every version.
-const FAMILY: &str = "holdfast root key v";
+/// The version of a file with the key in clear.
+const PLAIN: u8 = 1;
+/// The version of a file with the key under a passphrase.
+const SEALED: u8 = 2;
+/// The version of a file with the key under a secret that something else keeps.
+pub(super) const KEPT: u8 = 3;
+
+/// What the 32 bytes in a file are. The first line says it, and what seals them vouches for it: a file of the one kind
+/// never opens as the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// The root key.
+    Root,
+    /// A site's private key.
+    Site,
+}
+
+impl Holds {
+    /// What all first lines begin with.
+    fn family(self) -> &'static str {
+        match self {
+            Self::Root => "holdfast root key v",
+            Self::Site => "holdfast site key v",
+        }
+    }
+
+    /// The first line of a file of a version.
+    pub(super) fn magic(self, version: u8) -> String {
+        format!("{}{version}", self.family())
+    }
+
+    /// What a context of a version begins with.
+    pub(super) fn context(self, version: u8) -> Vec<u8> {
+        let name = match self {
+            Self::Root => "root",
+            Self::Site => "site",
+        };
+        format!("{name}/{version}").into_bytes()
+    }
+
+    /// What a text is that holds no such key.
+    pub(super) fn none(self) -> SealError {
+        match self {
+            Self::Root => SealError::NotAKey,
+            Self::Site => SealError::NotASiteKey,
+        }
+    }
+}
 
 /// Bytes of a salt: as RFC 9106 recommends.
 const SALT_LEN: usize = 16;
@@ -46,16 +86,20 @@ pub enum SealError {
     /// No root key, or a damaged one.
     #[error("this is not a root key; restore it from your backup, or from shares by `holdfast key root recover`")]
     NotAKey,
+    /// No site key, or a damaged one.
+    #[error(
+        "this is not a site key; restore it from your backup, or move it away, make another with `holdfast key site create`, \
+         and have the root key wrapped to that one"
+    )]
+    NotASiteKey,
     /// Written by a newer Holdfast.
-    #[error("this root key is of a version that this program does not know; upgrade it")]
+    #[error("this key is of a version that this program does not know; upgrade it")]
     Newer,
     /// It takes a passphrase, and there is none.
     #[error("it is sealed: give its passphrase with --passphrase-file or HOLDFAST_ROOT_PASSPHRASE")]
     Sealed,
     /// It takes a token or the like, and there is none, or another kind.
-    #[error(
-        "it is sealed by {kind}: name the token with --pkcs11-module, --pkcs11-token, --pkcs11-key and --pkcs11-pin-file"
-    )]
+    #[error("it is sealed by {kind}{}", cure(kind))]
     KeptBy {
         /// What keeps the secret it is under.
         kind: String,
@@ -110,7 +154,7 @@ pub enum SealError {
 impl Classify for SealError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotAKey | Self::Newer | Self::Cost { .. } => ErrorKind::Corrupt,
+            Self::NotAKey | Self::NotASiteKey | Self::Newer | Self::Cost { .. } => ErrorKind::Corrupt,
             Self::Sealed | Self::KeptBy { .. } | Self::Elsewhere { .. } | Self::NotSealed | Self::Length { .. } => {
                 ErrorKind::Invalid
             }
@@ -132,12 +176,13 @@ pub enum Sealing {
 }
 
 /// What a text takes to open, by its first lines.
-pub(super) fn sealing(text: &str) -> Result<Sealing, SealError> {
+pub(super) fn sealing(holds: Holds, text: &str) -> Result<Sealing, SealError> {
     let (magic, rest) = first_line(text)?;
-    match magic {
-        PLAIN => Ok(Sealing::Clear),
-        SEALED => Ok(Sealing::Passphrase),
-        KEPT => {
+    let version = magic.strip_prefix(holds.family()).ok_or(SealError::NotAKey)?;
+    match version {
+        "1" => Ok(Sealing::Clear),
+        "2" => Ok(Sealing::Passphrase),
+        "3" => {
             let kind = rest.split(' ').next().filter(|kind| {
                 !kind.is_empty()
                     && kind.len() <= 16
@@ -145,24 +190,49 @@ pub(super) fn sealing(text: &str) -> Result<Sealing, SealError> {
             });
             kind.map(|kind| Sealing::Keeper(kind.to_owned())).ok_or(SealError::NotAKey)
         }
-        magic if magic.starts_with(FAMILY) => Err(SealError::Newer),
-        _ => Err(SealError::NotAKey),
+        _ => Err(SealError::Newer),
+    }
+}
+
+/// What to do about a file that something else keeps.
+fn cure(kind: &str) -> &'static str {
+    match kind {
+        "pkcs11" => ": name the token with --pkcs11-module, --pkcs11-token, --pkcs11-key and --pkcs11-pin-file",
+        "tpm2" => ": only a server or command that has this machine's TPM opens it",
+        "site" => ": that takes the site.key beside it, which is the other half; `holdfast key site create` made it",
+        _ => ", which this program does not know or was not given",
     }
 }
 
 /// Turns the root key into the text of its file and back. Pure, but for what a keeper does.
 pub trait Seal: Send + Sync {
-    /// The text of a file that holds the key.
+    /// The text of a file that holds 32 bytes.
     ///
     /// # Errors
     /// [`SealError`] when this seal cannot hold a key.
-    fn seal(&self, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError>;
+    fn seal_as(&self, holds: Holds, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError>;
 
-    /// The key that a text holds.
+    /// The 32 bytes that a text holds.
     ///
     /// # Errors
     /// [`SealError`] that says what the text is instead.
-    fn open(&self, text: &str) -> Result<RootKey, SealError>;
+    fn open_as(&self, holds: Holds, text: &str) -> Result<RootKey, SealError>;
+
+    /// The text of a root key file.
+    ///
+    /// # Errors
+    /// As [`Self::seal_as`].
+    fn seal(&self, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
+        self.seal_as(Holds::Root, key, rng)
+    }
+
+    /// The key that the text of a root key file holds.
+    ///
+    /// # Errors
+    /// As [`Self::open_as`].
+    fn open(&self, text: &str) -> Result<RootKey, SealError> {
+        self.open_as(Holds::Root, text)
+    }
 }
 
 /// The file itself is the seal: who can read it has the key.
@@ -170,17 +240,18 @@ pub trait Seal: Send + Sync {
 pub struct PlainFile;
 
 impl Seal for PlainFile {
-    fn seal(&self, key: &RootKey, _: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
-        let mut text = Zeroizing::new(String::with_capacity(PLAIN.len() + 2 * key.0.bytes().len() + 2));
-        text.push_str(PLAIN);
+    fn seal_as(&self, holds: Holds, key: &RootKey, _: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
+        let magic = holds.magic(PLAIN);
+        let mut text = Zeroizing::new(String::with_capacity(magic.len() + 2 * key.0.bytes().len() + 2));
+        text.push_str(&magic);
         text.push('\n');
         push_hex(&mut text, key.0.bytes());
         text.push('\n');
         Ok(text)
     }
 
-    fn open(&self, text: &str) -> Result<RootKey, SealError> {
-        match sealing(text)? {
+    fn open_as(&self, holds: Holds, text: &str) -> Result<RootKey, SealError> {
+        match sealing(holds, text)? {
             Sealing::Clear => {
                 let mut key = Locked::zeros();
                 read_hex(first_line(text)?.1, key.bytes_mut())?;
@@ -229,8 +300,8 @@ impl Cost {
         }
     }
 
-    fn context(&self, salt: &[u8; SALT_LEN]) -> Vec<u8> {
-        let mut context = b"root/2".to_vec();
+    fn context(&self, holds: Holds, salt: &[u8; SALT_LEN]) -> Vec<u8> {
+        let mut context = holds.context(SEALED);
         [self.memory, self.passes, self.lanes].iter().for_each(|cost| context.extend_from_slice(&cost.to_be_bytes()));
         context.extend_from_slice(salt);
         context
@@ -291,18 +362,19 @@ impl Passphrase {
 }
 
 impl Seal for Passphrase {
-    fn seal(&self, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
+    fn seal_as(&self, holds: Holds, key: &RootKey, rng: &dyn Rng) -> Result<Zeroizing<String>, SealError> {
         if self.phrase.len() < PASSPHRASE_MIN {
             return Err(SealError::Length { len: self.phrase.len() });
         }
         let mut salt = [0; SALT_LEN];
         rng.fill(&mut salt);
         let kek = self.kek(self.cost, &salt)?;
-        let sealed = envelope::seal_small(&kek, &self.cost.context(&salt), key.0.bytes(), rng).map_err(refused)?;
+        let sealed =
+            envelope::seal_small(&kek, &self.cost.context(holds, &salt), key.0.bytes(), rng).map_err(refused)?;
         let Cost { memory, passes, lanes } = self.cost;
         let mut text = Zeroizing::new(String::with_capacity(512));
         // Writing to a string does not fail.
-        let _ = write!(text, "{SEALED}\nargon2id m={memory} t={passes} p={lanes} salt=");
+        let _ = write!(text, "{}\nargon2id m={memory} t={passes} p={lanes} salt=", holds.magic(SEALED));
         push_hex(&mut text, &salt);
         text.push('\n');
         push_hex(&mut text, &sealed);
@@ -310,8 +382,8 @@ impl Seal for Passphrase {
         Ok(text)
     }
 
-    fn open(&self, text: &str) -> Result<RootKey, SealError> {
-        match sealing(text)? {
+    fn open_as(&self, holds: Holds, text: &str) -> Result<RootKey, SealError> {
+        match sealing(holds, text)? {
             Sealing::Passphrase => {}
             Sealing::Clear => return Err(SealError::NotSealed),
             Sealing::Keeper(kind) => return Err(SealError::KeptBy { kind }),
@@ -319,7 +391,7 @@ impl Seal for Passphrase {
         let (_, rest) = first_line(text)?;
         let (line, digits) = rest.split_once('\n').ok_or(SealError::NotAKey)?;
         let (cost, salt) = Cost::of_line(line)?;
-        of_sealed(&self.kek(cost, &salt)?, &cost.context(&salt), digits)
+        of_sealed(&self.kek(cost, &salt)?, &cost.context(holds, &salt), digits)
     }
 }
 

@@ -45,6 +45,7 @@
 //! | `D/<account><portion id>` | [`DyingRecord`]: sites that have still to destroy shares | until they did |
 //! | `R/<portion id><time><slot><what>` | [`ReceiptRecord`]: a site's word about a shredding | for ever |
 //! | `S/<slot><hash>` | [`SiteKeyRecord`]: what a site signs receipts with | for ever |
+//! | `W/<name>` | [`WrappedSiteRecord`]: a site that the root key is wrapped to | until removed |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -64,6 +65,7 @@ mod site;
 mod upload;
 mod user;
 mod version;
+mod wrapped;
 
 use base::{Classify, ErrorKind};
 use bytes::Bytes;
@@ -94,6 +96,7 @@ pub use upload::{PartRecord, UploadRecord};
 pub use user::{
     AccessKeyRecord, Grant, GroupRecord, InlinePolicy, KeyEntry, Membership, NamedUser, Right, TenantRecord, UserRecord,
 };
+pub use wrapped::WrappedSiteRecord;
 
 pub mod key {
     //! Keys of all records, in one place so that prefixes cannot collide.
@@ -128,6 +131,7 @@ pub mod key {
         null_version_key, null_version_of, null_version_value, version_key, version_of, versions, versions_from,
         versions_of_key,
     };
+    pub use super::wrapped::{wrapped_site_key, wrapped_site_of, wrapped_sites};
 }
 
 /// Why stored bytes are not a record.
