@@ -30,7 +30,7 @@ use crate::error::PortionError;
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
 
-pub use epochs::{EpochMemory, EpochPlace};
+pub use epochs::{EpochMemory, EpochPlace, Missing};
 pub(crate) use holder::drawer_of;
 pub use holder::{Destroyed, EpochId, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity};
 pub use memory::{MemoryShares, Mood};

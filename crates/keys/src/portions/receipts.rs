@@ -5,7 +5,7 @@ use base::limits::COLUMNS;
 use base::{AccountId, PortionId};
 use futures::future::join_all;
 use meta::record::{DyingRecord, PortionKeyRecord, ReceiptRecord, Record, SiteKeyRecord, key};
-use meta::{Batch, Check, CommitError, Version, Write, each_row};
+use meta::{Batch, Check, CommitError, Range, Version, Write, each_row};
 use tokio::time::timeout;
 
 use super::{PortionClass, Portions, dashed};
@@ -171,6 +171,16 @@ impl Portions {
         })
         .await?;
         Ok(keys)
+    }
+
+    /// Whether a site in this slot ever signed: then it has epoch keys.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn has_site_key(&self, slot: u8) -> Result<bool, PortionError> {
+        let from = key::site_signing_key(slot, &[]);
+        let to = key::site_signing_key(slot, &[0xff; 33]);
+        Ok(!self.meta.range(Range { from, to, limit: 1 }).await?.rows.is_empty())
     }
 
     /// Keeps the keys that the sites sign with now, where they are not known yet.

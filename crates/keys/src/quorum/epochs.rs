@@ -17,6 +17,15 @@ use zeroize::Zeroizing;
 
 use super::holder::{EpochId, HolderError, SiteIdentity};
 
+/// What it means that a site has no epoch file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It never had keys, or is to begin anew: it gets fresh ones.
+    IsFirst,
+    /// It had keys, which are elsewhere or lost: an error until an operator says which.
+    IsLost,
+}
+
 const TITLE: &str = "holdfast epochs v1";
 /// More bytes than a file with all 256 drawers has.
 const FILE_MAX: usize = 64 * 1024;
@@ -117,7 +126,14 @@ pub enum EpochPlace {
 }
 
 impl EpochPlace {
-    fn read(&self) -> Result<Option<Zeroizing<String>>, String> {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Memory(_) => Path::new("(memory)"),
+            Self::File(path) => path,
+        }
+    }
+
+    fn read(&self) -> Result<Option<Zeroizing<String>>, HolderError> {
         match self {
             Self::Memory(memory) => Ok(memory.lock().clone()),
             Self::File(path) => read(path).map_err(|error| named(path, &error)),
@@ -125,7 +141,7 @@ impl EpochPlace {
     }
 
     /// From then on the text counts; durably so after [`Self::finish`].
-    fn switch(&self, text: Zeroizing<String>) -> Result<(), String> {
+    fn switch(&self, text: Zeroizing<String>) -> Result<(), HolderError> {
         match self {
             Self::Memory(memory) => {
                 *memory.lock() = Some(text);
@@ -136,7 +152,7 @@ impl EpochPlace {
     }
 
     /// Makes that durable, and destroys what does not count.
-    fn finish(&self) -> Result<(), String> {
+    fn finish(&self) -> Result<(), HolderError> {
         match self {
             Self::Memory(_) => Ok(()),
             Self::File(path) => finish(path).map_err(|error| named(path, &error)),
@@ -144,80 +160,110 @@ impl EpochPlace {
     }
 }
 
-fn named(path: &Path, error: &std::io::Error) -> String {
-    format!("epoch file {}: {error}", path.display())
+fn named(path: &Path, error: &std::io::Error) -> HolderError {
+    HolderError::Custody(format!("epoch file {}: {error}", path.display()))
 }
 
 /// A site's epoch keys. Every change is durable before it shows.
 pub(crate) struct Epochs {
     place: EpochPlace,
-    now: Mutex<Result<Content, String>>,
+    now: Mutex<Result<Content, HolderError>>,
 }
 
 impl Epochs {
     /// Nothing is read yet: until [`Self::settle`] there are no keys.
     pub(crate) fn new(place: EpochPlace) -> Self {
-        Self { place, now: Mutex::new(Err("they were not opened".to_owned())) }
+        Self { place, now: Mutex::new(Err(HolderError::Custody("they were not opened".to_owned()))) }
     }
 
     pub(crate) fn is_in_memory(&self) -> bool {
         matches!(self.place, EpochPlace::Memory(_))
     }
 
-    /// Opens the keys of a site, or makes them when there are none, or when they were of a site that was in its place before:
-    /// those are destroyed. Waits for the disk.
-    pub(crate) fn settle(&self, identity: &SiteIdentity, rng: &dyn Rng) -> Result<(), HolderError> {
+    /// Opens the keys of a site. Makes them when there are none and `missing` says so, or when they were of a site that was in
+    /// its place before: those are destroyed, and the epochs returned of which nothing is left but blobs. Waits for the disk.
+    pub(crate) fn settle(
+        &self,
+        identity: &SiteIdentity,
+        missing: Missing,
+        rng: &dyn Rng,
+    ) -> Result<Vec<EpochId>, HolderError> {
         let mut now = self.now.lock();
-        let settled = self.settled(identity, rng);
-        let told = settled.as_ref().map(drop).map_err(|why| HolderError::Custody(why.clone()));
+        let (settled, ended) = match self.settled(identity, missing, rng) {
+            Ok((content, ended)) => (Ok(content), Ok(ended)),
+            Err(error) => (Err(error.clone()), Err(error)),
+        };
         *now = settled;
-        told
+        ended
     }
 
-    fn settled(&self, identity: &SiteIdentity, rng: &dyn Rng) -> Result<Content, String> {
+    fn settled(
+        &self,
+        identity: &SiteIdentity,
+        missing: Missing,
+        rng: &dyn Rng,
+    ) -> Result<(Content, Vec<EpochId>), HolderError> {
         self.place.finish()?;
-        if let Some(text) = self.place.read()? {
-            let found = Content::parse(&text).ok_or(
-                "the epoch file is damaged; put it right or move it away, and the site's shares are made anew from the others'",
-            )?;
-            let is_there = |site: &SiteIdentity| (site.cluster.clone(), site.slot, site.name.clone());
-            if is_there(&found.identity) != is_there(identity) {
-                return Err(format!(
-                    "the epoch file is of site {} of cluster {}; give each site its own, or move it away",
-                    found.identity.name, found.identity.cluster
-                ));
+        let custody = |why: String| HolderError::Custody(why);
+        let file = self.place.path().display();
+        let mut ended = Vec::new();
+        match self.place.read()? {
+            None if missing == Missing::IsLost => {
+                return Err(HolderError::Missing {
+                    file: self.place.path().to_owned(),
+                    folder: folder(self.place.path()).to_owned(),
+                    site: identity.name.clone(),
+                });
             }
-            if found.identity.since_ms == identity.since_ms {
-                return Ok(found);
-            }
-            if found.identity.since_ms > identity.since_ms {
-                return Err("the epoch file is of a site that took the place later than the metadata know; \
-                     restore newer metadata, or move it away"
-                    .to_owned());
+            None => tracing::info!(site = %identity.name, %file, "a site gets its first epoch keys"),
+            Some(text) => {
+                let found = Content::parse(&text).ok_or_else(|| {
+                    custody(format!(
+                        "epoch file {file} is damaged; put it right, or move it away and run: holdfast site replace {} --force",
+                        identity.name
+                    ))
+                })?;
+                let is_there = |site: &SiteIdentity| (site.cluster.clone(), site.slot, site.name.clone());
+                if is_there(&found.identity) != is_there(identity) {
+                    return Err(custody(format!(
+                        "epoch file {file} is of site {} of cluster {}; give each site its own, or move it away",
+                        found.identity.name, found.identity.cluster
+                    )));
+                }
+                if found.identity.since_ms == identity.since_ms {
+                    return Ok((found, ended));
+                }
+                if found.identity.since_ms > identity.since_ms {
+                    return Err(custody(format!(
+                        "epoch file {file} is of a site that took the place later than the metadata know; restore newer \
+                         metadata, or move it away"
+                    )));
+                }
+                ended.extend(found.drawers.values().map(|epoch| epoch.id));
+                tracing::warn!(site = %identity.name, %file, "a site that was replaced gets fresh epoch keys, and loses those it had");
             }
         }
         let fresh = Content::fresh(identity.clone(), rng);
         self.place.switch(fresh.text())?;
         self.place.finish()?;
-        Ok(fresh)
+        Ok((fresh, ended))
     }
 
     /// Looks something up.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Content) -> T) -> Result<T, HolderError> {
         let now = self.now.lock();
-        now.as_ref().map(look).map_err(|why| HolderError::Custody(why.clone()))
+        now.as_ref().map(look).map_err(HolderError::clone)
     }
 
     /// Changes what is there, durably, and destroys what was. Waits for the disk.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Content)) -> Result<(), HolderError> {
         let mut now = self.now.lock();
-        let custody = |why: &String| HolderError::Custody(why.clone());
-        let mut changed = now.as_ref().map_err(custody)?.clone();
+        let mut changed = now.as_ref().map_err(HolderError::clone)?.clone();
         change(&mut changed);
-        self.place.switch(changed.text()).map_err(HolderError::Custody)?;
+        self.place.switch(changed.text())?;
         // It counts, whether or not the one before can be destroyed now.
         *now = Ok(changed);
-        self.place.finish().map_err(HolderError::Custody)
+        self.place.finish()
     }
 }
 
@@ -306,7 +352,7 @@ mod tests {
 
     fn opened(path: &Path, since_ms: u64) -> Result<Epochs, HolderError> {
         let epochs = Epochs::new(EpochPlace::File(path.to_owned()));
-        epochs.settle(&identity(since_ms), &SeededRng::new(7)).map(|()| epochs)
+        epochs.settle(&identity(since_ms), Missing::IsFirst, &SeededRng::new(7)).map(|_| epochs)
     }
 
     fn keys(epochs: &Epochs) -> Vec<(u8, [u8; 8], [u8; 32])> {
@@ -395,10 +441,44 @@ mod tests {
         assert_eq!(seed(&opened(&path, 6).unwrap()), seed(&second));
         let other = SiteIdentity { name: "dc4".to_owned(), ..identity(6) };
         let epochs = Epochs::new(EpochPlace::File(path.clone()));
-        assert!(epochs.settle(&other, &SeededRng::new(1)).is_err());
+        assert!(epochs.settle(&other, Missing::IsFirst, &SeededRng::new(1)).is_err());
         assert!(epochs.with(|_| ()).is_err());
         std::fs::write(&path, "holdfast epochs v1\nnonsense\n").unwrap();
         assert!(matches!(opened(&path, 6), Err(HolderError::Custody(why)) if why.contains("damaged")));
+    }
+
+    #[test]
+    fn keys_that_are_missing_are_not_made_anew_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk/dc3");
+        let first = opened(&path, 5).unwrap();
+        first.change(|content| drop(content.drawers.insert(1, Epoch::draw(&SeededRng::new(2))))).unwrap();
+        // A start before the disk is mounted: the folder is empty, or is not there.
+        let away = dir.path().join("away");
+        std::fs::rename(dir.path().join("disk"), &away).unwrap();
+        let epochs = Epochs::new(EpochPlace::File(path.clone()));
+        for make in [false, true] {
+            if make {
+                std::fs::create_dir(dir.path().join("disk")).unwrap();
+            }
+            let told = epochs.settle(&identity(5), Missing::IsLost, &SeededRng::new(3)).unwrap_err();
+            assert!(matches!(told, HolderError::Missing { .. }), "{told:?}");
+            let told = told.to_string();
+            for part in ["disk/dc3", "mount", "move it back", "site replace dc3"] {
+                assert!(told.contains(part), "{part} in {told}");
+            }
+            assert!(epochs.with(|_| ()).is_err() && !path.exists());
+        }
+        std::fs::remove_dir(dir.path().join("disk")).unwrap();
+        std::fs::rename(&away, dir.path().join("disk")).unwrap();
+        epochs.settle(&identity(5), Missing::IsLost, &SeededRng::new(3)).unwrap();
+        assert_eq!(keys(&epochs), keys(&first));
+        // Replaced: the old ones end, and are told.
+        let ended = epochs.settle(&identity(6), Missing::IsLost, &SeededRng::new(3)).unwrap();
+        assert_eq!(
+            ended.iter().map(|id| id.0).collect::<Vec<_>>(),
+            keys(&first).iter().map(|key| key.1).collect::<Vec<_>>()
+        );
     }
 
     proptest::proptest! {

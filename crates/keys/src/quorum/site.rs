@@ -1,5 +1,6 @@
 //! Shares at a site: blobs under names that are never used twice, and epoch keys apart from them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,10 +9,11 @@ use base::{PortionId, Rng};
 use bytes::Bytes;
 use envelope::{open_small, seal_small};
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use sites::{Pool, SiteError};
 use zeroize::Zeroizing;
 
-use super::epochs::{Epoch, EpochPlace, Epochs};
+use super::epochs::{Epoch, EpochPlace, Epochs, Missing};
 use super::holder::{Destroyed, EpochId, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity};
 use crate::wrap::KeyName;
 
@@ -30,33 +32,44 @@ pub struct SiteShares {
     rng: Arc<dyn Rng>,
     /// Held by who writes: nothing is put under an epoch while it ends.
     turning: Arc<tokio::sync::Mutex<()>>,
+    /// Epochs that never counted here or do not any more, whose blobs may still be there. Blobs of others stay: an epoch that is
+    /// not known may be one whose file is out of reach.
+    spent: Mutex<HashSet<EpochId>>,
 }
 
 impl SiteShares {
     /// The shares in a slot. Until [`Self::settle`] it has no epoch keys and does nothing.
     pub fn new(pool: Arc<Pool>, slot: u8, place: EpochPlace, rng: Arc<dyn Rng>) -> Self {
-        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning: Arc::default() }
+        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning: Arc::default(), spent: Mutex::default() }
     }
 
-    /// Says which site is in the slot. Its epoch keys are opened, or made; those of one that was there before it are destroyed.
+    /// The slot.
+    pub fn slot(&self) -> u8 {
+        self.slot
+    }
+
+    /// Says which site is in the slot. Its epoch keys are opened, or made if `missing` says that it may have none; those of a site
+    /// that was there before it are destroyed.
     ///
     /// # Errors
-    /// [`HolderError::Custody`]: the site holds no shares until that is put right.
-    pub async fn settle(&self, identity: SiteIdentity) -> Result<(), HolderError> {
+    /// [`HolderError::Custody`], [`HolderError::Missing`]: the site holds no shares until that is put right.
+    pub async fn settle(&self, identity: SiteIdentity, missing: Missing) -> Result<(), HolderError> {
         let turn = self.turning.clone().lock_owned().await;
         let rng = self.rng.clone();
-        self.disk(move |epochs| {
+        let settle = move |epochs: &Epochs| {
             let _turn = turn;
-            epochs.settle(&identity, rng.as_ref())
-        })
-        .await
+            epochs.settle(&identity, missing, rng.as_ref())
+        };
+        let ended = self.disk(settle).await?;
+        self.spent.lock().extend(ended);
+        Ok(())
     }
 
     /// Waits for the disk off the runtime's threads. What is begun is ended also where nobody waits any more.
-    async fn disk(
+    async fn disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Epochs) -> Result<(), HolderError> + Send + 'static,
-    ) -> Result<(), HolderError> {
+        work: impl FnOnce(&Epochs) -> Result<T, HolderError> + Send + 'static,
+    ) -> Result<T, HolderError> {
         let epochs = self.epochs.clone();
         if epochs.is_in_memory() {
             return work(&epochs);
@@ -210,6 +223,10 @@ impl ShareHolder for SiteShares {
     ) -> Result<Destroyed, HolderError> {
         let turn = self.turning.clone().lock_owned().await;
         let before = self.epoch(drawer)?;
+        // It counts, also where the change that began it was told as failed.
+        if let Some(before) = &before {
+            self.spent.lock().remove(&before.id);
+        }
         let blobs = self.blobs(drawer).await?;
         let (mut dead, mut others) = (Vec::new(), Vec::new());
         for (name, epoch) in blobs.iter().filter_map(|blob| parse_blob_name(blob)) {
@@ -220,9 +237,11 @@ impl ShareHolder for SiteShares {
         let mut begun = None;
         if let Some(before) = &before {
             let next = Epoch::draw(self.rng.as_ref());
+            self.spent.lock().insert(next.id);
             let moving = futures::stream::iter(others).map(|name| self.move_share(before, &next, name));
             let moved: usize = moving.buffer_unordered(AT_ONCE).try_fold(0, async |sum, one| Ok(sum + one)).await?;
             begun = (moved > 0).then_some(next.id);
+            let next_id = next.id;
             self.disk(move |epochs| {
                 let _turn = turn;
                 epochs.change(|content| {
@@ -233,13 +252,11 @@ impl ShareHolder for SiteShares {
                 })
             })
             .await?;
+            let mut spent = self.spent.lock();
+            spent.insert(before.id);
+            spent.remove(&next_id);
         }
-        // Nothing opens them any more: that some stay does no harm.
-        for blob in &blobs {
-            if let Err(error) = self.pool.delete(self.slot, blob).await {
-                tracing::warn!(%blob, %error, "a share that nothing opens any more stays at its site");
-            }
-        }
+        self.sweep(&blobs).await;
         Ok(Destroyed { names: dead, ended: before.map(|before| before.id), begun })
     }
 }
@@ -251,6 +268,23 @@ impl SiteShares {
             Signer::from_seed(&format!("holdfast/{cluster}/{name}"), &content.seed)
         })?;
         made.map_err(|error| HolderError::Custody(error.to_string()))
+    }
+
+    /// Removes those of a drawer's blobs whose epochs are spent. Nothing opens them any more: that some stay does no harm.
+    async fn sweep(&self, blobs: &[String]) {
+        let (mut swept, mut left) = (HashSet::new(), HashSet::new());
+        for blob in blobs {
+            let Some((_, epoch)) = parse_blob_name(blob) else { continue };
+            if !self.spent.lock().contains(&epoch) {
+                continue;
+            }
+            swept.insert(epoch);
+            if let Err(error) = self.pool.delete(self.slot, blob).await {
+                tracing::warn!(%blob, %error, "a share that nothing opens any more stays at its site");
+                left.insert(epoch);
+            }
+        }
+        self.spent.lock().retain(|epoch| !swept.contains(epoch) || left.contains(epoch));
     }
 
     /// Seals a share under the next epoch as well; how many were. One that is damaged is none: it is made anew from others.

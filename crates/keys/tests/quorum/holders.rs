@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use base::{PortionId, SeededRng, SystemClock};
 use keys::KeyName;
-use keys::quorum::{EpochPlace, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity, SiteShares, conformance};
+use keys::quorum::{
+    EpochPlace, HolderError, Missing, SHARE_LEN, ShareHolder, ShareName, SiteIdentity, SiteShares, conformance,
+};
 use sites::{Folder, Memory, Object, Pool, PoolOptions, Site, SiteSpec};
 
 use crate::world::Sites;
@@ -17,6 +19,10 @@ fn share_name(portion: u8, version: u32) -> ShareName {
 }
 
 async fn over(site: Arc<dyn Site>, epochs: &Path) -> SiteShares {
+    drawn(site, epochs, 3).await
+}
+
+async fn drawn(site: Arc<dyn Site>, epochs: &Path, seed: u64) -> SiteShares {
     let mut first = Some(site);
     let specs = std::array::from_fn(|slot| SiteSpec {
         name: format!("dc{slot}"),
@@ -25,9 +31,9 @@ async fn over(site: Arc<dyn Site>, epochs: &Path) -> SiteShares {
     });
     let pool = Arc::new(Pool::new(specs, Arc::new(SystemClock), PoolOptions::default()));
     let place = EpochPlace::File(epochs.to_owned());
-    let holder = SiteShares::new(pool, 0, place, Arc::new(SeededRng::new(3)));
+    let holder = SiteShares::new(pool, 0, place, Arc::new(SeededRng::new(seed)));
     let identity = SiteIdentity { cluster: "c".to_owned(), slot: 0, name: "dc0".to_owned(), since_ms: 1 };
-    holder.settle(identity).await.unwrap();
+    holder.settle(identity, Missing::IsFirst).await.unwrap();
     holder
 }
 
@@ -94,4 +100,22 @@ async fn a_destruction_that_is_cut_short_loses_no_other_share() {
         }
     }
     assert!(finished, "no destruction came to its end");
+}
+
+/// Shares under keys that are out of reach for now, whatever is destroyed meanwhile.
+#[tokio::test]
+async fn a_destruction_leaves_blobs_of_epochs_that_it_does_not_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let (epochs, aside) = (dir.path().join("dc0"), dir.path().join("aside"));
+    let site: Arc<Memory> = Arc::new(Memory::new());
+    let (kept, dead) = (share_name(1, 1), share_name(2, 1));
+    let holder = over(site.clone(), &epochs).await;
+    holder.put(&kept, &[5; SHARE_LEN]).await.unwrap();
+    std::fs::rename(&epochs, &aside).unwrap();
+    let shadow = drawn(site.clone(), &epochs, 4).await;
+    shadow.put(&dead, &[6; SHARE_LEN]).await.unwrap();
+    assert_eq!(shadow.destroy(7, &|_| true).await.unwrap().names, [dead]);
+    assert_eq!(site.names().len(), 1, "its own are gone");
+    std::fs::rename(&aside, &epochs).unwrap();
+    assert_eq!(over(site, &epochs).await.get(&kept).await.unwrap().as_slice(), [5; SHARE_LEN]);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use base::{Clock, Doors, ManualClock, SeededRng};
 use bytes::Bytes;
-use keys::quorum::{Bounds, EpochMemory, EpochPlace, Quorum, ShareHolder, SiteIdentity, SiteShares};
+use keys::quorum::{Bounds, EpochMemory, EpochPlace, Missing, Quorum, ShareHolder, SiteIdentity, SiteShares};
 use sites::{Entry, Marker, Memory, Pool, PoolOptions, Site, SiteError, SiteSpec, write_marker};
 use zeroize::Zeroizing;
 
@@ -136,7 +136,7 @@ async fn process(pool: &Arc<Pool>, epochs: &[EpochMemory; 5], doors: &Doors) -> 
     });
     for (slot, holder) in (0..).zip(&holders) {
         let identity = SiteIdentity { cluster: "c".to_owned(), slot, name: format!("dc{slot}"), since_ms: 1 };
-        holder.settle(identity).await.unwrap();
+        holder.settle(identity, Missing::IsFirst).await.unwrap();
     }
     let of = holders.clone().map(|holder| holder as Arc<dyn ShareHolder>);
     (holders, Arc::new(Quorum::new(of, Bounds::default())))
