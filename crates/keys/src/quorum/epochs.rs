@@ -167,13 +167,17 @@ fn named(path: &Path, error: &std::io::Error) -> HolderError {
 /// A site's epoch keys. Every change is durable before it shows.
 pub(crate) struct Epochs {
     place: EpochPlace,
-    now: Mutex<Result<Content, HolderError>>,
+    /// Held by who changes what is there, which waits for the disk.
+    writing: Mutex<()>,
+    /// Held only to look and to swap: the runtime's threads take it, and a disk may hang.
+    now: Mutex<Result<Arc<Content>, HolderError>>,
 }
 
 impl Epochs {
     /// Nothing is read yet: until [`Self::settle`] there are no keys.
     pub(crate) fn new(place: EpochPlace) -> Self {
-        Self { place, now: Mutex::new(Err(HolderError::Custody("they were not opened".to_owned()))) }
+        let now = Mutex::new(Err(HolderError::Custody("they were not opened".to_owned())));
+        Self { place, writing: Mutex::default(), now }
     }
 
     pub(crate) fn is_in_memory(&self) -> bool {
@@ -188,13 +192,17 @@ impl Epochs {
         missing: Missing,
         rng: &dyn Rng,
     ) -> Result<Vec<EpochId>, HolderError> {
-        let mut now = self.now.lock();
-        let (settled, ended) = match self.settled(identity, missing, rng) {
-            Ok((content, ended)) => (Ok(content), Ok(ended)),
-            Err(error) => (Err(error.clone()), Err(error)),
-        };
-        *now = settled;
-        ended
+        let _writing = self.writing.lock();
+        match self.settled(identity, missing, rng) {
+            Ok((content, ended)) => {
+                *self.now.lock() = Ok(Arc::new(content));
+                Ok(ended)
+            }
+            Err(error) => {
+                *self.now.lock() = Err(error.clone());
+                Err(error)
+            }
+        }
     }
 
     fn settled(
@@ -249,20 +257,23 @@ impl Epochs {
         Ok((fresh, ended))
     }
 
-    /// Looks something up.
+    fn content(&self) -> Result<Arc<Content>, HolderError> {
+        self.now.lock().clone()
+    }
+
+    /// Looks something up. Waits for no disk.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Content) -> T) -> Result<T, HolderError> {
-        let now = self.now.lock();
-        now.as_ref().map(look).map_err(HolderError::clone)
+        self.content().map(|content| look(&content))
     }
 
     /// Changes what is there, durably, and destroys what was. Waits for the disk.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Content)) -> Result<(), HolderError> {
-        let mut now = self.now.lock();
-        let mut changed = now.as_ref().map_err(HolderError::clone)?.clone();
+        let _writing = self.writing.lock();
+        let mut changed = Content::clone(self.content()?.as_ref());
         change(&mut changed);
         self.place.switch(changed.text())?;
         // It counts, whether or not the one before can be destroyed now.
-        *now = Ok(changed);
+        *self.now.lock() = Ok(Arc::new(changed));
         self.place.finish()
     }
 }
@@ -479,6 +490,33 @@ mod tests {
             ended.iter().map(|id| id.0).collect::<Vec<_>>(),
             keys(&first).iter().map(|key| key.1).collect::<Vec<_>>()
         );
+    }
+
+    /// The disk hangs while a change is written: who only looks does not wait for it.
+    #[test]
+    fn who_looks_does_not_wait_for_the_disk() {
+        use std::sync::mpsc::channel;
+        let memory = EpochMemory::default();
+        let epochs = Epochs::new(EpochPlace::Memory(memory.clone()));
+        epochs.settle(&identity(5), Missing::IsFirst, &SeededRng::new(1)).unwrap();
+        let disk = memory.lock();
+        std::thread::scope(|scope| {
+            let ((begun, begins), (seen, sees)) = (channel(), channel());
+            let epochs = &epochs;
+            let change = scope.spawn(move || {
+                epochs.change(|content| {
+                    content.drawers.insert(9, Epoch::draw(&SeededRng::new(2)));
+                    begun.send(()).unwrap();
+                })
+            });
+            begins.recv().unwrap();
+            scope.spawn(move || seen.send(epochs.with(|content| content.drawers.len()).unwrap()));
+            let found = sees.recv_timeout(std::time::Duration::from_secs(20));
+            drop(disk);
+            assert_eq!(found, Ok(0), "what was before counts until the new one is written");
+            change.join().unwrap().unwrap();
+        });
+        assert_eq!(keys(&epochs).len(), 1);
     }
 
     proptest::proptest! {
