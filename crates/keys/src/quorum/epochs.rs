@@ -278,6 +278,15 @@ impl Epochs {
     }
 }
 
+impl Epochs {
+    /// Destroys what an earlier change could not. Waits for the disk.
+    pub(crate) fn finish(&self) -> Result<(), HolderError> {
+        let _writing = self.writing.lock();
+        self.content()?;
+        self.place.finish()
+    }
+}
+
 fn beside(path: &Path, word: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{word}"));

@@ -255,6 +255,13 @@ impl ShareHolder for SiteShares {
             let mut spent = self.spent.lock();
             spent.insert(before.id);
             spent.remove(&next_id);
+        } else {
+            // An earlier attempt may have ended the epoch, but not destroyed its key.
+            self.disk(move |epochs| {
+                let _turn = turn;
+                epochs.finish()
+            })
+            .await?;
         }
         self.sweep(&blobs).await;
         Ok(Destroyed { names: dead, ended: before.map(|before| before.id), begun })

@@ -1,5 +1,6 @@
 //! Holders at sites: the suite over each kind of site, and crashes at every step.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,4 +119,26 @@ async fn a_destruction_leaves_blobs_of_epochs_that_it_does_not_know() {
     assert_eq!(site.names().len(), 1, "its own are gone");
     std::fs::rename(&aside, &epochs).unwrap();
     assert_eq!(over(site, &epochs).await.get(&kept).await.unwrap().as_slice(), [5; SHARE_LEN]);
+}
+
+/// The epoch ended, and then the disk failed: it is not done until the old key is destroyed.
+#[tokio::test]
+async fn nothing_counts_as_destroyed_while_the_old_epoch_key_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (epochs, old) = (dir.path().join("dc0"), dir.path().join("dc0.old"));
+    let holder = over(Arc::new(Memory::new()), &epochs).await;
+    holder.put(&share_name(1, 1), &[5; SHARE_LEN]).await.unwrap();
+    let before = std::fs::read(&epochs).unwrap();
+    holder.destroy(7, &|_| true).await.unwrap();
+    // As such a failure leaves it: one that cannot be opened, then one that can.
+    std::fs::create_dir(&old).unwrap();
+    let told = holder.destroy(7, &|_| true).await.unwrap_err();
+    assert!(matches!(&told, HolderError::Custody(_)), "{told}");
+    std::fs::remove_dir(&old).unwrap();
+    std::fs::write(&old, before).unwrap();
+    let mut watched = std::fs::File::open(&old).unwrap();
+    holder.destroy(7, &|_| true).await.unwrap();
+    let mut bytes = Vec::new();
+    watched.read_to_end(&mut bytes).unwrap();
+    assert!(!old.exists() && !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0));
 }
