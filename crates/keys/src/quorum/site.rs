@@ -19,6 +19,8 @@ use crate::wrap::KeyName;
 
 /// Bytes of a share as the site has it.
 const BLOB_LEN: u64 = SHARE_LEN as u64 + 72;
+/// Drawers of a site.
+const DRAWERS: usize = 256;
 /// Names read at a time.
 const PAGE: usize = 1_000;
 /// Shares that are sealed anew at once.
@@ -30,8 +32,9 @@ pub struct SiteShares {
     slot: u8,
     epochs: Arc<Epochs>,
     rng: Arc<dyn Rng>,
-    /// Held by who writes: nothing is put under an epoch while it ends.
-    turning: Arc<tokio::sync::Mutex<()>>,
+    /// One for each drawer, held by who writes there: nothing is put under an epoch while it ends, and who puts elsewhere does not
+    /// wait for the thousands of shares that are sealed anew then.
+    turning: Vec<Arc<tokio::sync::Mutex<()>>>,
     /// Epochs that never counted here or do not any more, whose blobs may still be there. Blobs of others stay: an epoch that is
     /// not known may be one whose file is out of reach.
     spent: Mutex<HashSet<EpochId>>,
@@ -40,7 +43,8 @@ pub struct SiteShares {
 impl SiteShares {
     /// The shares in a slot. Until [`Self::settle`] it has no epoch keys and does nothing.
     pub fn new(pool: Arc<Pool>, slot: u8, place: EpochPlace, rng: Arc<dyn Rng>) -> Self {
-        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning: Arc::default(), spent: Mutex::default() }
+        let turning = (0..DRAWERS).map(|_| Arc::default()).collect();
+        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning, spent: Mutex::default() }
     }
 
     /// The slot.
@@ -54,15 +58,23 @@ impl SiteShares {
     /// # Errors
     /// [`HolderError::Custody`], [`HolderError::Missing`]: the site holds no shares until that is put right.
     pub async fn settle(&self, identity: SiteIdentity, missing: Missing) -> Result<(), HolderError> {
-        let turn = self.turning.clone().lock_owned().await;
+        let mut turns = Vec::with_capacity(DRAWERS);
+        // Nobody else holds more than one.
+        for drawer in &self.turning {
+            turns.push(drawer.clone().lock_owned().await);
+        }
         let rng = self.rng.clone();
         let settle = move |epochs: &Epochs| {
-            let _turn = turn;
+            let _turns = turns;
             epochs.settle(&identity, missing, rng.as_ref())
         };
         let ended = self.disk(settle).await?;
         self.spent.lock().extend(ended);
         Ok(())
+    }
+
+    async fn turn(&self, drawer: u8) -> tokio::sync::OwnedMutexGuard<()> {
+        self.turning[usize::from(drawer)].clone().lock_owned().await
     }
 
     /// Waits for the disk off the runtime's threads. What is begun is ended also where nobody waits any more.
@@ -170,8 +182,8 @@ impl ShareHolder for SiteShares {
         if share.len() != SHARE_LEN {
             return Err(HolderError::Damaged);
         }
-        let _turn = self.turning.lock().await;
         let drawer = name.drawer();
+        let _turn = self.turn(drawer).await;
         let epoch = match self.epoch(drawer)? {
             Some(epoch) => epoch,
             None => {
@@ -207,7 +219,7 @@ impl ShareHolder for SiteShares {
 
     async fn list(&self, drawer: u8) -> Result<Vec<ShareName>, HolderError> {
         // What is put or ends while it is listed must not look absent.
-        let _turn = self.turning.lock().await;
+        let _turn = self.turn(drawer).await;
         let Some(epoch) = self.epoch(drawer)? else { return Ok(Vec::new()) };
         let blobs = self.blobs(drawer).await?;
         let current = blobs.iter().filter_map(|blob| parse_blob_name(blob)).filter(|(_, of)| *of == epoch.id);
@@ -221,7 +233,7 @@ impl ShareHolder for SiteShares {
         drawer: u8,
         is_dead: &(dyn for<'a> Fn(&'a ShareName) -> bool + Send + Sync),
     ) -> Result<Destroyed, HolderError> {
-        let turn = self.turning.clone().lock_owned().await;
+        let turn = self.turn(drawer).await;
         let before = self.epoch(drawer)?;
         // It counts, also where the change that began it was told as failed.
         if let Some(before) = &before {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::{PortionId, SeededRng, SystemClock};
+use futures::FutureExt;
 use keys::KeyName;
 use keys::quorum::{
     EpochPlace, HolderError, Missing, SHARE_LEN, ShareHolder, ShareName, SiteIdentity, SiteShares, conformance,
@@ -141,4 +142,24 @@ async fn nothing_counts_as_destroyed_while_the_old_epoch_key_is_there() {
     let mut bytes = Vec::new();
     watched.read_to_end(&mut bytes).unwrap();
     assert!(!old.exists() && !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0));
+}
+
+/// Thousands of shares may have to be sealed anew in a drawer; who makes a key in another one does not wait for that.
+#[tokio::test]
+async fn a_destruction_holds_up_its_own_drawer_only() {
+    let sites = Sites::new(1).await;
+    let holder = &sites.holders[0];
+    for portion in [1, 2] {
+        holder.put(&share_name(portion, 1), &[5; SHARE_LEN]).await.unwrap();
+    }
+    sites.disks[0].sticks("shares/07/");
+    let is_dead = |name: &ShareName| *name == share_name(1, 1);
+    let mut slow = holder.destroy(7, &is_dead);
+    assert!(futures::poll!(&mut slow).is_pending());
+    let mut elsewhere = share_name(3, 1);
+    elsewhere.key.portion = PortionId::from_bytes([8; 16]);
+    let put = holder.put(&elsewhere, &[6; SHARE_LEN]).now_or_never();
+    assert_eq!(put, Some(Ok(())));
+    assert_eq!(holder.list(8).now_or_never().unwrap().unwrap(), [elsewhere]);
+    assert!(holder.put(&share_name(4, 1), &[6; SHARE_LEN]).now_or_never().is_none(), "under which epoch?");
 }
