@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::Rng;
-use envelope::Kek;
+use envelope::{Kek, Locked};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
@@ -36,20 +36,26 @@ const OTHERS: u32 = 0o077;
 #[derive(Clone)]
 pub(crate) struct Epoch {
     pub(crate) id: EpochId,
-    key: Zeroizing<[u8; 32]>,
+    key: Arc<Locked>,
 }
 
 impl Epoch {
     pub(crate) fn draw(rng: &dyn Rng) -> Self {
-        let (mut id, mut key) = ([0; 8], Zeroizing::new([0; 32]));
+        let mut id = [0; 8];
         rng.fill(&mut id);
-        rng.fill(key.as_mut());
-        Self { id: EpochId(id), key }
+        Self { id: EpochId(id), key: drawn(rng) }
     }
 
     pub(crate) fn kek(&self) -> Kek {
-        Kek::from_bytes(*self.key)
+        Kek::from_locked(Locked::copy_of(self.key.bytes()))
     }
+}
+
+/// Secret bytes in memory that is neither swapped nor dumped: what swap keeps of a key outlives its end.
+fn drawn(rng: &dyn Rng) -> Arc<Locked> {
+    let mut bytes = Locked::zeros();
+    rng.fill(bytes.bytes_mut());
+    Arc::new(bytes)
 }
 
 /// What a file says.
@@ -57,27 +63,25 @@ impl Epoch {
 pub(crate) struct Content {
     pub(crate) identity: SiteIdentity,
     /// The seed of the signing key.
-    pub(crate) seed: Zeroizing<[u8; 32]>,
+    pub(crate) seed: Arc<Locked>,
     pub(crate) drawers: BTreeMap<u8, Epoch>,
 }
 
 impl Content {
     fn fresh(identity: SiteIdentity, rng: &dyn Rng) -> Self {
-        let mut seed = Zeroizing::new([0; 32]);
-        rng.fill(seed.as_mut());
-        Self { identity, seed, drawers: BTreeMap::new() }
+        Self { identity, seed: drawn(rng), drawers: BTreeMap::new() }
     }
 
     fn text(&self) -> Zeroizing<String> {
         let SiteIdentity { cluster, slot, name, since_ms } = &self.identity;
         // With room for all of it: what grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(FILE_MAX));
-        let seed = Zeroizing::new(hex::encode(self.seed.as_ref()));
+        let seed = Zeroizing::new(hex::encode(self.seed.bytes()));
         text.push_str(&format!("{TITLE}\ncluster {cluster}\nslot {slot}\nsite {name}\nsince {since_ms}\nsign "));
         text.push_str(&seed);
         text.push('\n');
         for (drawer, epoch) in &self.drawers {
-            let key = Zeroizing::new(hex::encode(epoch.key.as_ref()));
+            let key = Zeroizing::new(hex::encode(epoch.key.bytes()));
             text.push_str(&format!("{drawer:02x} {} ", epoch.id));
             text.push_str(&key);
             text.push('\n');
@@ -107,10 +111,10 @@ impl Content {
     }
 }
 
-fn key(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let mut key = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(digits, key.as_mut()).ok()?;
-    Some(key)
+fn key(digits: &str) -> Option<Arc<Locked>> {
+    let mut key = Locked::zeros();
+    hex::decode_to_slice(digits, key.bytes_mut()).ok()?;
+    Some(Arc::new(key))
 }
 
 /// Where epoch keys lie that no file has: for tests and simulation, which may copy it and put it back.
@@ -376,7 +380,9 @@ mod tests {
     }
 
     fn keys(epochs: &Epochs) -> Vec<(u8, [u8; 8], [u8; 32])> {
-        let all = |content: &Content| content.drawers.iter().map(|(at, epoch)| (*at, epoch.id.0, *epoch.key)).collect();
+        let all = |content: &Content| {
+            content.drawers.iter().map(|(at, epoch)| (*at, epoch.id.0, *epoch.key.bytes())).collect()
+        };
         epochs.with(all).unwrap()
     }
 
@@ -396,7 +402,7 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["dc3"], "nothing stays aside");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed).unwrap();
+        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed.bytes()).unwrap();
         assert_eq!(seed(&opened(&path, 5).unwrap()), seed(&epochs));
     }
 
@@ -452,7 +458,7 @@ mod tests {
     fn a_site_that_takes_the_place_has_other_keys_and_anothers_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dc3");
-        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed).unwrap();
+        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed.bytes()).unwrap();
         let first = opened(&path, 5).unwrap();
         first.change(|content| drop(content.drawers.insert(1, Epoch::draw(&SeededRng::new(2))))).unwrap();
         let second = opened(&path, 6).unwrap();
@@ -499,6 +505,19 @@ mod tests {
             ended.iter().map(|id| id.0).collect::<Vec<_>>(),
             keys(&first).iter().map(|key| key.1).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn copies_of_the_content_share_the_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let epochs = opened(&dir.path().join("dc3"), 5).unwrap();
+        let drawn = Epoch::draw(&SeededRng::new(2));
+        let key = Arc::downgrade(&drawn.key);
+        epochs.change(move |content| drop(content.drawers.insert(1, drawn))).unwrap();
+        epochs.change(|content| drop(content.drawers.insert(2, Epoch::draw(&SeededRng::new(3))))).unwrap();
+        assert_eq!(key.strong_count(), 1, "one slot, however often the content was copied");
+        epochs.change(|content| drop(content.drawers.remove(&1))).unwrap();
+        assert_eq!(key.strong_count(), 0, "it is zeroed when the epoch ends");
     }
 
     /// The disk hangs while a change is written: who only looks does not wait for it.

@@ -284,7 +284,7 @@ impl SiteShares {
     fn signer(&self) -> Result<Signer, HolderError> {
         let made = self.epochs.with(|content| {
             let SiteIdentity { cluster, name, .. } = &content.identity;
-            Signer::from_seed(&format!("holdfast/{cluster}/{name}"), &content.seed)
+            Signer::from_seed(&format!("holdfast/{cluster}/{name}"), content.seed.bytes())
         })?;
         made.map_err(|error| HolderError::Custody(error.to_string()))
     }
