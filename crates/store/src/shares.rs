@@ -18,6 +18,8 @@ use crate::{Error, Options, Store};
 const EVERY: Duration = Duration::from_secs(3600);
 /// The same while something is left to do.
 const AGAIN: Duration = Duration::from_secs(60);
+/// Shortest pause between looks that somebody asks for: each lists all that the sites have.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Pause between looks at the states of the sites.
 const STATES_EVERY: Duration = Duration::from_secs(1);
 
@@ -101,10 +103,10 @@ impl Store {
         let settled = self.settle_again().await;
         let done = self.tend_shares().await;
         let left = done.as_ref().map_or(true, |done| done.lacking + done.waiting > 0) || !settled.unwrap_or(false);
-        let until = Instant::now() + if left { AGAIN } else { EVERY };
+        let (begun, until) = (Instant::now(), Instant::now() + if left { AGAIN } else { EVERY });
         while Instant::now() < until && states() == seen {
             tokio::select! {
-                () = self.0.quorum.woken() => break,
+                () = self.0.quorum.woken(), if begun.elapsed() >= PAUSE => break,
                 () = tokio::time::sleep(STATES_EVERY) => {}
             }
         }

@@ -216,7 +216,7 @@ impl Portions {
         let mut lacking = has.len() + lacks.len() < COLUMNS;
         if !lacks.is_empty() || !suspects.is_empty() {
             let tenant = self.tenant_key(*account).await?;
-            let joined = match quorum.gather(&tenant, name.key, portion, shares).await {
+            let joined = match quorum.gather(&tenant, name.key, portion, shares).await.0 {
                 Ok(joined) => joined,
                 Err(PortionError::KeyUnavailable { why, .. }) => {
                     let version = name.key.version;

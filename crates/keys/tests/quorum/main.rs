@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use audit::VerifierKey;
 use base::{AccountId, Classify, Doors, ErrorKind, ManualClock, PortionId, SeededRng};
+use futures::FutureExt;
 use keys::quorum::receipt::{Attested, Receipt, ReceiptFile, verify};
 use keys::quorum::{Bounds, MemoryShares, Mood, Quorum, ShareHolder};
 use keys::{
@@ -206,6 +207,33 @@ async fn what_two_sites_lack_is_made_anew_from_the_others() {
     w.mood(&[3], Mood::Honest);
     let tended = w.tend().await;
     assert_eq!((tended.unavailable, tended.lacking, tended.made), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_site_that_takes_nothing_is_not_asked_without_end() {
+    let w = World::new();
+    let whole = w.make("whole").await.unwrap();
+    w.mood(&[3], Mood::Full);
+    let id = w.make("p").await.unwrap();
+    let is_woken = || w.quorum.woken().now_or_never().is_some();
+    assert!(is_woken(), "it was made in fewer than five shares");
+    w.holders[3].spoil();
+    for (round, id) in [whole, id].into_iter().enumerate() {
+        w.opens(id, 1).await.unwrap();
+        // Whoever opens it may have had enough from the others.
+        is_woken();
+        let tended = w.tend().await;
+        assert_eq!((tended.made, tended.lacking > 0), (0, true), "{round}: {tended:?}");
+        is_woken();
+        assert_eq!(w.tend().await.made, 0);
+        assert!(!is_woken(), "{round}: a pass that can do nothing asks for the next");
+    }
+    w.mood(&[3], Mood::Honest);
+    w.mood(&[0, 1], Mood::Away);
+    w.opens(whole, 1).await.unwrap_err();
+    w.mood(&[0, 1], Mood::Honest);
+    w.tend().await;
+    assert_eq!(w.held(), [2; 5]);
 }
 
 #[tokio::test]
