@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use base::{AccountId, Doors};
-use keys::{AuditEvent, Auditor, EncryptionContext, NewPortion, PortionError, Switch, Who};
+use bytes::Bytes;
+use keys::{AuditEvent, Auditor, EncryptionContext, NewPortion, PortionClass, PortionError, Switch, Who};
 use meta::record::{DenialReason, Maker, key};
-use meta::{Engine, Memory, Range};
+use meta::{Batch, Engine, Memory, Range, Write};
 use parking_lot::Mutex;
-use sites::Pool;
+use sites::{Entry, Pool, PoolOptions, Site, SiteError, SiteSpec};
 use store::{Error, Options, Store};
 
 #[derive(Default)]
@@ -30,13 +31,97 @@ impl Auditor for Recording {
 }
 
 async fn world() -> (Store, Arc<Memory>, Arc<Recording>) {
+    let (store, meta, auditor, _) = world_of_sites().await;
+    (store, meta, auditor)
+}
+
+/// A site in memory that may be down.
+#[derive(Default)]
+struct Disk {
+    blobs: sites::Memory,
+    down: AtomicBool,
+}
+
+impl Disk {
+    fn works(&self) -> Result<(), SiteError> {
+        if self.down.load(Ordering::Relaxed) { Err(SiteError::Down("it was told to be".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Site for Disk {
+    async fn put(&self, name: &str, body: &[Bytes]) -> Result<(), SiteError> {
+        self.works()?;
+        self.blobs.put(name, body).await
+    }
+    async fn get(&self, name: &str, range: std::ops::Range<u64>) -> Result<Bytes, SiteError> {
+        self.works()?;
+        self.blobs.get(name, range).await
+    }
+    async fn size(&self, name: &str) -> Result<u64, SiteError> {
+        self.works()?;
+        self.blobs.size(name).await
+    }
+    async fn delete(&self, name: &str) -> Result<(), SiteError> {
+        self.works()?;
+        self.blobs.delete(name).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, SiteError> {
+        self.works()?;
+        self.blobs.list(prefix, after, limit).await
+    }
+}
+
+async fn world_of_sites() -> (Store, Arc<Memory>, Arc<Recording>, [Arc<Disk>; 5]) {
     let (meta, auditor) = (Arc::new(Memory::new()), Arc::new(Recording::default()));
     let doors = Doors::system();
-    let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
+    let disks: [Arc<Disk>; 5] = std::array::from_fn(|_| Arc::new(Disk::default()));
+    let specs = std::array::from_fn(|slot| SiteSpec {
+        name: format!("dc{slot}"),
+        url: "test://".to_owned(),
+        site: disks[slot].clone(),
+    });
+    let pool = Arc::new(Pool::new(specs, doors.clock.clone(), PoolOptions::default()));
     let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
     let options = Options { background: false, auditor: Some(auditor.clone()), ..Options::new(doors) };
     let root = ("root".to_owned(), "rootroot".to_owned());
-    (Store::open(meta.clone(), pool, keyring, root, options).await.unwrap(), meta, auditor)
+    (Store::open(meta.clone(), pool, keyring, root, options).await.unwrap(), meta, auditor, disks)
+}
+
+/// Portions in shares whose sites are away, rows that cannot be read, and many tenants: each keeps only itself alive.
+#[tokio::test]
+async fn what_cannot_be_destroyed_yet_keeps_nothing_else_alive() {
+    let (store, meta, _, disks) = world_of_sites().await;
+    let mut tenants = Vec::new();
+    for number in 0..103 {
+        let name = format!("t{number}");
+        let home = store.create_tenant(&name).await.unwrap().0.account;
+        let mut ids = Vec::new();
+        let classes =
+            if number == 0 { vec![PortionClass::Quorum, PortionClass::Sealed] } else { vec![PortionClass::Sealed] };
+        for class in classes {
+            let new = NewPortion { class, ..NewPortion::default() };
+            ids.push(store.portions().create(home, new, Maker::Customer).await.unwrap().id);
+        }
+        store.delete_tenant(&name).await.unwrap();
+        tenants.push((home, ids));
+    }
+    // The first cannot be read, nor its only portion.
+    let (broken, ids) = tenants[1].clone();
+    for row_key in [key::departed_key(broken), key::portion_key(broken, ids[0])] {
+        meta.commit(Batch { checks: vec![], writes: vec![Write::Put(row_key, vec![9, 9].into())] }).await.unwrap();
+    }
+    disks[..3].iter().for_each(|disk| disk.down.store(true, Ordering::Relaxed));
+    store.take_tenants_apart().await.unwrap_err();
+    let waits = &tenants[0];
+    assert_eq!(store.portions().versions(waits.1[0]).await.unwrap().len(), 1, "its sites are away");
+    assert!(store.portions().versions(waits.1[1]).await.unwrap().is_empty(), "no site is needed for this one");
+    for (home, ids) in &tenants[2..] {
+        assert!(store.portions().versions(ids[0]).await.unwrap().is_empty());
+        assert_eq!(rows_of(&meta, *home).await, 0);
+    }
+    let (from, to) = key::departed();
+    assert_eq!(meta.range(Range { from, to, limit: 10 }).await.unwrap().rows.len(), 2);
 }
 
 async fn rows_of(meta: &Memory, account: AccountId) -> usize {
