@@ -173,6 +173,10 @@ async fn keys_of_a_deleted_tenant_are_destroyed() {
     for id in &ids {
         assert!(portions.versions(*id).await.unwrap().is_empty());
     }
+    // What proves it is there still.
+    let file = portions.receipts_of_key(ids[0]).await.unwrap();
+    let site_keys: Vec<_> = file.site_keys.iter().map(|text| text.parse().unwrap()).collect();
+    assert_eq!(keys::quorum::receipt::verify(&file, &site_keys).unwrap().rows.len(), 5);
     let (from, to) = key::departed();
     assert!(meta.range(Range { from, to, limit: 10 }).await.unwrap().rows.is_empty());
     assert!(portions.get(AccountId::DEFAULT, elsewhere).await.unwrap().is_enabled(), "others' keys stay");

@@ -191,19 +191,52 @@ impl Portions {
     /// # Errors
     /// [`PortionError::NoSuchPortion`], or a metadata error.
     pub async fn receipts(&self, account: AccountId, id: PortionId) -> Result<ReceiptFile, PortionError> {
-        let (record, _) = self.row(account, id).await?;
-        let mut receipts = Vec::new();
+        let name = self.row(account, id).await?.0.name;
+        self.receipt_file(account, id, name, self.notes(id).await?).await
+    }
+
+    /// The same for whichever tenant's portion it was, also of one that was deleted: receipts outlive it.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`] where no site ever signed for it, or a metadata error.
+    pub async fn receipts_of_key(&self, id: PortionId) -> Result<ReceiptFile, PortionError> {
+        let notes = self.notes(id).await?;
+        let of =
+            |note: &String| AccountId::from_bytes(Receipt::of_note(note)?.account.parse::<u64>().ok()?.to_be_bytes());
+        let account = notes.iter().find_map(of);
+        let account = account.ok_or_else(|| PortionError::NoSuchPortion(dashed(id)))?;
+        let name = match self.row(account, id).await {
+            Ok((record, _)) => record.name,
+            // With the tenant its name is gone.
+            Err(PortionError::NoSuchPortion(_)) => dashed(id),
+            Err(error) => return Err(error),
+        };
+        self.receipt_file(account, id, name, notes).await
+    }
+
+    async fn notes(&self, id: PortionId) -> Result<Vec<String>, PortionError> {
+        let mut notes = Vec::new();
         each_row(self.meta.as_ref(), key::receipts(id), |_, row| {
-            receipts.push(ReceiptRecord::decode(&row.value)?.note);
+            notes.push(ReceiptRecord::decode(&row.value)?.note);
             Ok::<_, PortionError>(())
         })
         .await?;
+        Ok(notes)
+    }
+
+    async fn receipt_file(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        name: String,
+        receipts: Vec<String>,
+    ) -> Result<ReceiptFile, PortionError> {
         let site_keys = self.site_keys().await?.into_iter().map(|key| key.verifier).collect();
         let waiting = self.record::<DyingRecord>(key::dying_key(account, id)).await?;
         let site =
             |slot: &u8| self.quorum.as_ref().map_or_else(|| slot.to_string(), |all| all.site(usize::from(*slot)));
         let waiting_for = waiting.iter().flat_map(|(dying, _)| dying.slots.iter().map(site)).collect();
-        Ok(ReceiptFile { portion: dashed(id), name: record.name, receipts, site_keys, waiting_for })
+        Ok(ReceiptFile { portion: dashed(id), name, receipts, site_keys, waiting_for })
     }
 
     /// All keys that sites ever signed with, by slot.
