@@ -88,6 +88,77 @@ async fn world_of_sites() -> (Store, Arc<Memory>, Arc<Recording>, [Arc<Disk>; 5]
     (Store::open(meta.clone(), pool, keyring, root, options).await.unwrap(), meta, auditor, disks)
 }
 
+/// Metadata that stop the first deletion of a tenant until somebody did something else.
+struct Slow {
+    inner: Arc<Memory>,
+    at: tokio::sync::Barrier,
+    armed: AtomicBool,
+}
+
+#[async_trait]
+impl Engine for Slow {
+    async fn get(&self, keys: &[meta::Key]) -> Result<Vec<Option<meta::Row>>, meta::MetaError> {
+        self.inner.get(keys).await
+    }
+
+    async fn range(&self, range: Range) -> Result<meta::Page, meta::MetaError> {
+        self.inner.range(range).await
+    }
+
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), meta::CommitError>> {
+        let deletes = |write: &Write| matches!(write, Write::Put(row_key, _) if row_key.starts_with(b"X/"));
+        if batches.iter().any(|batch| batch.writes.iter().any(deletes)) && self.armed.swap(false, Ordering::Relaxed) {
+            self.at.wait().await;
+            self.at.wait().await;
+        }
+        self.inner.commit_group(batches).await
+    }
+}
+
+/// A client seals something with a key of the tenant between the look at its keys and the deletion.
+#[tokio::test]
+async fn a_tenant_whose_key_seals_something_meanwhile_is_not_deleted() {
+    let slow = Arc::new(Slow {
+        inner: Arc::new(Memory::new()),
+        at: tokio::sync::Barrier::new(2),
+        armed: AtomicBool::new(true),
+    });
+    let doors = Doors::system();
+    let pool = Arc::new(Pool::in_memory(doors.clock.clone()));
+    let keyring = keys::Keyring::ephemeral(doors.rng.as_ref());
+    let options = Options { background: false, ..Options::new(doors) };
+    let root = ("root".to_owned(), "rootroot".to_owned());
+    let store = Store::open(slow.clone(), pool, keyring, root, options).await.unwrap();
+    let home = store.create_tenant("a").await.unwrap().0.account;
+    let portions = store.portions().clone();
+    let new = NewPortion { name: Some("p".to_owned()), ..NewPortion::default() };
+    let id = portions.create(home, new, Maker::Customer).await.unwrap().id;
+    let none = EncryptionContext::new();
+    let meanwhile = async {
+        slow.at.wait().await;
+        let sealed = portions.encrypt(home, id, &none, b"kept").await.unwrap();
+        slow.at.wait().await;
+        sealed
+    };
+    let (deleted, sealed) = futures::join!(store.delete_tenant("a"), meanwhile);
+    assert!(deleted.is_err(), "what was sealed would be lost");
+    assert!(matches!(store.delete_tenant("a").await, Err(Error::TenantHasKeys { .. })));
+    assert_eq!(portions.decrypt(home, None, &none, &sealed).await.unwrap().plain.as_slice(), b"kept");
+
+    // And in one that is gone nothing is made, nor sealed.
+    let gone = store.create_tenant("b").await.unwrap().0.account;
+    let id = portions.create(gone, NewPortion::default(), Maker::Customer).await.unwrap().id;
+    store.delete_tenant("b").await.unwrap();
+    assert!(portions.encrypt(gone, id, &none, b"lost").await.is_err());
+    store.take_tenants_apart().await.unwrap();
+    for class in [PortionClass::Sealed, PortionClass::Quorum] {
+        let new = NewPortion { class, ..NewPortion::default() };
+        let made = portions.create(gone, new, Maker::Customer).await;
+        assert!(matches!(made, Err(PortionError::NoSuchPortion(_))), "{:?}", made.map(|made| made.id));
+    }
+    assert_eq!(rows_of(&slow.inner, gone).await, 0);
+}
+
 /// Portions in shares whose sites are away, rows that cannot be read, and many tenants: each keeps only itself alive.
 #[tokio::test]
 async fn what_cannot_be_destroyed_yet_keeps_nothing_else_alive() {
