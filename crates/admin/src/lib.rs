@@ -128,6 +128,7 @@ fn router(app: App) -> Router {
         .route("/v1/portions/{name}/state", put(portions::set))
         .route("/v1/portions/{name}/rotate", post(portions::rotate))
         .route("/v1/portions/{name}/receipts", get(portions::receipts))
+        .route("/v1/receipts/{id}", get(portions::receipts_of_key))
         .route("/v1/portions/{name}/rekey", post(portions::rekey))
         .route("/v1/portions/{name}/exposure", get(portions::exposure))
         .route("/v1/portion-rules", get(portions::rules).put(portions::put_rules))

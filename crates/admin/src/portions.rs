@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use keys::quorum::receipt::ReceiptFile;
 use keys::rules::{Choice, Rules, Subject};
 use keys::{BUCKET_KEYS, KeyVersion, NewPortion, PortionClass, PortionError, Switch, dashed};
@@ -12,6 +12,7 @@ use meta::record::{Maker, PortionState};
 use serde::{Deserialize, Serialize};
 use store::{Error, Store};
 
+use crate::App;
 use crate::error::Failure;
 use crate::home::Home;
 use crate::sites::Done;
@@ -296,6 +297,12 @@ pub(crate) async fn rotate(Home(store): Home, Path(name): Path<String>, Json(rot
 pub(crate) async fn receipts(Home(store): Home, Path(name): Path<String>) -> Answer<ReceiptFile> {
     let id = find(&store, &name).await?.id;
     Ok(Json(store.portions().receipts(store.account(), id).await.map_err(failed)?))
+}
+
+/// By the key's id alone: of a tenant that was deleted, too, which no name finds any more.
+pub(crate) async fn receipts_of_key(State(app): State<App>, Path(id): Path<String>) -> Answer<ReceiptFile> {
+    let id = keys::parse_id(&id).ok_or_else(|| failed(PortionError::NoSuchPortion(id)))?;
+    Ok(Json(app.store.portions().receipts_of_key(id).await.map_err(failed)?))
 }
 
 pub(crate) async fn rekey(Home(store): Home, Path(name): Path<String>) -> Answer<Portion> {

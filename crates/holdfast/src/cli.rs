@@ -404,7 +404,11 @@ pub(crate) enum PortionCommand {
     /// What the sites signed when the portion was shredded; --json prints the file for `verify-receipts`.
     Receipts {
         /// Its name while it is being shredded, its key's id ever after.
-        name: String,
+        #[arg(required_unless_present = "key_id")]
+        name: Option<String>,
+        /// Its key's id, whichever tenant's it was: also of one that was deleted.
+        #[arg(long, value_name = "ID", conflicts_with = "name")]
+        key_id: Option<String>,
     },
     /// Check receipts, whether a server runs or not: 0 if they prove a shredding, 1 if not.
     VerifyReceipts {

@@ -9,7 +9,7 @@ use meta::{Batch, Check, CommitError, Write};
 
 use crate::cache::Slot;
 use crate::error::PortionError;
-use crate::portions::{Portions, open_state};
+use crate::portions::{Portions, open_state, tenant_gone, tenant_lives};
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
 
@@ -47,14 +47,14 @@ impl Portions {
                 let (_, wrapped) = self.ring.new_tenant_key(account, self.doors.rng.as_ref())?;
                 let record = TenantKeyRecord { created_ms: self.now_ms(), wrapped: wrapped.clone() };
                 let batch = Batch {
-                    checks: vec![Check::Absent(row_key.clone())],
+                    checks: std::iter::once(Check::Absent(row_key.clone())).chain(tenant_lives(account)).collect(),
                     writes: vec![Write::Put(row_key.clone(), record.encode())],
                 };
                 match self.meta.commit(batch).await {
                     Ok(()) => wrapped,
                     Err(CommitError::Failed { .. }) => {
                         let found = self.record::<TenantKeyRecord>(row_key).await?;
-                        found.ok_or(PortionError::Contended)?.0.wrapped
+                        found.ok_or_else(|| tenant_gone(account))?.0.wrapped
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -219,8 +219,16 @@ impl Portions {
                 };
                 if !record.given_out {
                     record.given_out = true;
-                    let checks = vec![Check::Is(row_key.clone(), row_version)];
-                    let writes = vec![Write::Put(row_key, record.encode())];
+                    let mut checks = vec![Check::Is(row_key.clone(), row_version)];
+                    let mut writes = vec![Write::Put(row_key, record.encode())];
+                    if account != AccountId::DEFAULT {
+                        // The tenant's row changes with it: who is about to delete the tenant, and found no such key, does not.
+                        let tenant = key::tenant_key(account);
+                        let found = self.meta.get(std::slice::from_ref(&tenant)).await?.pop().flatten();
+                        let found = found.ok_or_else(|| tenant_gone(account))?;
+                        checks.push(Check::Is(tenant.clone(), found.version));
+                        writes.push(Write::Put(tenant, found.value));
+                    }
                     match self.commit_once(Batch { checks, writes }).await {
                         Err(PortionError::Contended) => continue,
                         other => other?,

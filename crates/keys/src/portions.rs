@@ -212,7 +212,7 @@ impl Portions {
         let first = self.fresh_key(account, name, &record, Begun::First).await?;
         let name_key = key::portion_name_key(account, &record.name);
         let batch = Batch {
-            checks: vec![Check::Absent(name_key.clone())],
+            checks: std::iter::once(Check::Absent(name_key.clone())).chain(tenant_lives(account)).collect(),
             writes: vec![
                 Write::Put(name_key, key::portion_name_value(id)),
                 Write::Put(key::portion_key(account, id), record.encode()),
@@ -232,7 +232,8 @@ impl Portions {
                 .await;
                 Ok(Portion { id, record })
             }
-            Err(CommitError::Failed { .. }) => Err(PortionError::Exists(record.name)),
+            Err(CommitError::Failed { check: 0 }) => Err(PortionError::Exists(record.name)),
+            Err(CommitError::Failed { .. }) => Err(tenant_gone(account)),
             Err(error) => Err(error.into()),
         }
     }
@@ -399,6 +400,16 @@ impl Portions {
             error => error.into(),
         })
     }
+}
+
+/// A check that the tenant is still there, for what is made in it: no worker comes back to a tenant that was taken apart.
+pub(crate) fn tenant_lives(account: AccountId) -> Option<Check> {
+    (account != AccountId::DEFAULT).then(|| Check::Present(key::tenant_key(account)))
+}
+
+/// The tenant was deleted meanwhile.
+pub(crate) fn tenant_gone(account: AccountId) -> PortionError {
+    PortionError::NoSuchPortion(format!("of tenant {account}, which was deleted"))
 }
 
 /// The id of a key as text: 32 digits, or as AWS KMS writes it, with dashes.

@@ -30,7 +30,7 @@ use crate::error::PortionError;
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
 
-pub use epochs::{EpochMemory, EpochPlace};
+pub use epochs::{EpochMemory, EpochPlace, Missing};
 pub(crate) use holder::drawer_of;
 pub use holder::{Destroyed, EpochId, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity};
 pub use memory::{MemoryShares, Mood};
@@ -180,33 +180,38 @@ impl Quorum {
         portion: &str,
         shares: &SharesRecord,
     ) -> Result<PortionKey, PortionError> {
-        let joined = self.gather(tenant, key, portion, shares).await?;
+        let (joined, absent) = self.gather(tenant, key, portion, shares).await;
+        // Not in what sets it right: while the site takes no writes, that would ask itself again and again.
+        if absent {
+            self.wake();
+        }
+        let joined = joined?;
         Ok(PortionKey::new(key, joined.key))
     }
 
-    /// Asks all holders at once until three shares give the key that the verifier knows.
+    /// Asks all holders at once until three shares give the key that the verifier knows; and whether one said that it has none.
     pub(crate) async fn gather(
         &self,
         tenant: &TenantKey,
         key: KeyName,
         portion: &str,
         shares: &SharesRecord,
-    ) -> Result<Joined, PortionError> {
+    ) -> (Result<Joined, PortionError>, bool) {
         let name = ShareName { key, set: shares.set };
         let context = tenant.quorum_context(&name);
         let is_it = |key: &Kek| key.is_verified_by(&context, &shares.verifier);
         let mut running: FuturesUnordered<_> =
             (0..COLUMNS).map(|slot| async move { (slot, self.read(slot, tenant, &name).await) }).collect();
         let (mut points, mut failed): (Vec<Point>, Vec<_>) = (Vec::new(), Vec::new());
+        let mut absent = false;
         while let Some((slot, read)) = running.next().await {
             match read {
                 Ok(point) => points.push(point),
                 Err(error) => {
                     if error == HolderError::Damaged {
                         self.suspect(slot, name);
-                    } else if error == HolderError::Absent {
-                        self.wake();
                     }
+                    absent |= error == HolderError::Absent;
                     failed.push((slot, error));
                     continue;
                 }
@@ -215,27 +220,28 @@ impl Quorum {
                 for number in &joined.false_points {
                     self.suspect(usize::from(number - 1), name);
                 }
-                return Ok(joined);
+                return (Ok(joined), absent);
             }
         }
-        Err(self.unavailable(portion, points.len(), self.why(&failed)))
+        (Err(self.unavailable(portion, points.len(), self.why(&failed))), absent)
     }
 
-    async fn read(&self, slot: usize, tenant: &TenantKey, name: &ShareName) -> Result<Point, HolderError> {
+    pub(crate) async fn read(&self, slot: usize, tenant: &TenantKey, name: &ShareName) -> Result<Point, HolderError> {
         let read = timeout(self.bounds.within, self.holders[slot].get(name)).await;
         let share = read.unwrap_or_else(|_| Err(late()))?;
         tenant.open_share(name, slot as u8 + 1, &share).map_err(|_| HolderError::Damaged)
     }
 
     /// A share that is not what was put: told, and made anew by the next pass.
-    fn suspect(&self, slot: usize, name: ShareName) {
+    pub(crate) fn suspect(&self, slot: usize, name: ShareName) {
         let mut suspects = self.suspects.lock();
         if suspects.len() < SUSPECTS_MAX && suspects.insert((slot, name)) {
             metrics::counter!("holdfast_quorum_false_shares_total").increment(1);
             let (site, portion, version) = (self.site(slot), name.key.portion, name.key.version);
             tracing::error!(%site, %portion, version, "a site gave a false share; it will be made anew");
+            drop(suspects);
+            self.wake();
         }
-        self.wake();
     }
 
     /// Whether a site gave a false share.

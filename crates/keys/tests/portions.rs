@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base::{AccountId, Clock, Doors, ManualClock, PortionId, SeededRng};
 use keys::{BYTES_MAX, EncryptionContext, Keyring, LEASE_MS, NewPortion, PARTS_MAX, PortionError, Portions, Switch};
-use meta::Memory;
-use meta::record::{Maker, PortionState};
+use meta::record::{Maker, PortionState, Record, TenantRecord, key};
+use meta::{Batch, Engine, Memory, Write};
 
 const HOME: AccountId = AccountId::DEFAULT;
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -16,6 +16,7 @@ struct World {
     clock: Arc<ManualClock>,
     one: Portions,
     two: Portions,
+    meta: Arc<Memory>,
 }
 
 impl World {
@@ -25,7 +26,16 @@ impl World {
         let ring = Arc::new(Keyring::ephemeral(rng.as_ref()));
         let doors = Doors { clock: clock.clone(), rng };
         let process = || Portions::new(meta.clone(), ring.clone(), doors.clone());
-        Self { one: process(), two: process(), clock }
+        Self { one: process(), two: process(), clock, meta }
+    }
+
+    /// Another tenant, of which there is nothing but its row.
+    async fn tenant(&self) -> AccountId {
+        let account = AccountId::random(&SeededRng::new(9));
+        let record = TenantRecord { name: "other".to_owned(), created_ms: 0 };
+        let writes = vec![Write::Put(key::tenant_key(account), record.encode())];
+        self.meta.commit(Batch { checks: vec![], writes }).await.unwrap();
+        account
     }
 
     async fn portion(&self, name: &str) -> PortionId {
@@ -48,7 +58,7 @@ async fn a_portion_is_made_once_and_found_by_its_names() {
     for absent in ["users/8", "alias/other", "0", "00000000-0000-0000-0000-000000000000"] {
         assert!(matches!(w.one.find(HOME, absent).await, Err(PortionError::NoSuchPortion(_))), "{absent}");
     }
-    let other = AccountId::random(&SeededRng::new(9));
+    let other = w.tenant().await;
     assert!(matches!(w.one.find(other, &id.to_string()).await, Err(PortionError::NoSuchPortion(_))));
     assert_ne!(w.one.named(other, "users/7").await.unwrap(), id, "a tenant's own");
     let new = NewPortion { name: Some("users/7".to_owned()), ..NewPortion::default() };
@@ -224,7 +234,7 @@ async fn ciphertexts_open_in_their_context_account_and_key_only() {
     let refused = |result: Result<keys::Opened, PortionError>| matches!(result, Err(PortionError::Ciphertext));
     assert!(refused(w.one.decrypt(HOME, None, &BTreeMap::new(), &sealed).await));
     assert!(matches!(w.one.decrypt(HOME, Some(other), &context, &sealed).await, Err(PortionError::OtherKey)));
-    let stranger = AccountId::random(&SeededRng::new(9));
+    let stranger = w.tenant().await;
     assert!(refused(w.one.decrypt(stranger, None, &context, &sealed).await));
     for at in 0..sealed.len() {
         let mut bent = sealed.clone();

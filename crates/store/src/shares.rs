@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use base::limits::COLUMNS;
 use keys::Tended;
-use keys::quorum::{EpochPlace, SiteIdentity, SiteShares};
+use keys::quorum::{EpochPlace, Missing, ShareHolder, SiteIdentity, SiteShares};
 use meta::each_row;
-use meta::record::key;
+use meta::record::{SiteRecord, key};
 use sites::{Marker, Pool, SiteState};
 use tokio::time::Instant;
 
@@ -18,6 +18,8 @@ use crate::{Error, Options, Store};
 const EVERY: Duration = Duration::from_secs(3600);
 /// The same while something is left to do.
 const AGAIN: Duration = Duration::from_secs(60);
+/// Shortest pause between looks that somebody asks for: each lists all that the sites have.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Pause between looks at the states of the sites.
 const STATES_EVERY: Duration = Duration::from_secs(1);
 
@@ -35,13 +37,39 @@ pub(crate) fn holders(pool: &Arc<Pool>, options: &Options) -> [Arc<SiteShares>; 
 impl Store {
     /// The site that its marker tells holds the shares of its slot. Without its epoch keys it holds none, and the rest
     /// goes on.
-    pub(crate) async fn settle_shares(&self, marker: Marker) {
+    pub(crate) async fn settle_shares(&self, marker: Marker, missing: Missing) {
         let Marker { cluster, slot, name, created_ms } = marker;
         let holder = &self.0.shares[usize::from(slot) % COLUMNS];
         let identity = SiteIdentity { cluster, slot, name: name.clone(), since_ms: created_ms };
-        if let Err(error) = holder.settle(identity).await {
+        if let Err(error) = holder.settle(identity, missing).await {
             tracing::error!(site = %name, %error, "a site holds no shares of keys");
         }
+    }
+
+    /// What a slot's epoch keys are if they are not there: lost, where a site in it ever signed with its own.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub(crate) async fn missing_epochs(&self, slot: u8) -> Result<Missing, Error> {
+        // What lies in memory is never there at a start.
+        let had = self.0.options.epochs.is_some() && self.0.portions.has_site_key(slot).await?;
+        Ok(if had { Missing::IsLost } else { Missing::IsFirst })
+    }
+
+    /// Sites whose epoch keys were not to be had: their disk may be mounted by now.
+    async fn settle_again(&self) -> Result<bool, Error> {
+        let mut settled = true;
+        for holder in &self.0.shares {
+            if holder.identity().is_ok() {
+                continue;
+            }
+            let slot = holder.slot();
+            if let Some((record, _)) = self.record::<SiteRecord>(key::site_key(slot)).await? {
+                self.settle_shares(self.marker(slot, &record), self.missing_epochs(slot).await?).await;
+            }
+            settled &= holder.identity().is_ok();
+        }
+        Ok(settled)
     }
 
     /// One pass over the shares of all tenants' keys.
@@ -72,12 +100,13 @@ impl Store {
     pub(crate) async fn tend_and_wait(&self) -> Result<(), Error> {
         let states = || -> [SiteState; COLUMNS] { array::from_fn(|slot| self.0.pool.state(slot as u8)) };
         let seen = states();
+        let settled = self.settle_again().await;
         let done = self.tend_shares().await;
-        let left = done.as_ref().map_or(true, |done| done.lacking + done.waiting > 0);
-        let until = Instant::now() + if left { AGAIN } else { EVERY };
+        let left = done.as_ref().map_or(true, |done| done.lacking + done.waiting > 0) || !settled.unwrap_or(false);
+        let (begun, until) = (Instant::now(), Instant::now() + if left { AGAIN } else { EVERY });
         while Instant::now() < until && states() == seen {
             tokio::select! {
-                () = self.0.quorum.woken() => break,
+                () = self.0.quorum.woken(), if begun.elapsed() >= PAUSE => break,
                 () = tokio::time::sleep(STATES_EVERY) => {}
             }
         }

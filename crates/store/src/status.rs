@@ -2,6 +2,7 @@
 
 use base::limits::{COLUMNS, DATA_COLUMNS};
 use base::{AccountId, BlobId};
+use keys::quorum::Missing;
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, Resync, SiteRecord, key};
 use meta::{Batch, Range, Write, after};
 use serde::{Deserialize, Serialize};
@@ -341,7 +342,7 @@ impl Store {
             .await?;
         write_marker(site.as_ref(), &marker).await?;
         self.0.pool.expect(slot, marker.clone());
-        self.settle_shares(marker).await;
+        self.settle_shares(marker, Missing::IsFirst).await;
         self.0.portions.record_site_keys().await?;
         self.0.quorum.wake();
         *self.0.workers.repair.resync_total.lock() = self.count(key::blobs()).await?;

@@ -208,7 +208,7 @@ impl Store {
                 None => self.adopt_site(slot).await?,
             };
             self.0.pool.expect(slot, marker.clone());
-            self.settle_shares(marker).await;
+            self.settle_shares(marker, self.missing_epochs(slot).await?).await;
         }
         Ok(())
     }

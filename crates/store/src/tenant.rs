@@ -128,6 +128,8 @@ impl Store {
         }
         let home = self.tenant(name).await?;
         let account = home.account();
+        // As it is before the look at its keys: a key that seals something for others from then on changes it.
+        let tenant = self.row(key::tenant_key(account)).await?.ok_or_else(|| Error::NoSuchTenant(name.to_owned()))?;
         if let Some(portion) = home.key_given_out().await? {
             return Err(Error::TenantHasKeys { tenant: name.to_owned(), portion });
         }
@@ -144,6 +146,7 @@ impl Store {
             Check::Empty(groups, groups_end),
             Check::Empty(users, root_key.clone()),
             Check::Empty(after(&root_key), users_end),
+            Check::Is(key::tenant_key(account), tenant.version),
         ];
         let mut writes: Vec<Write> =
             administrator.keys.iter().map(|entry| Write::Delete(key::access_key_key(&entry.access_key))).collect();
@@ -156,7 +159,7 @@ impl Store {
                 self.wake_rewrap();
                 Ok(())
             }
-            Err(CommitError::Failed { check: 1.. }) => Err(Error::TenantNotEmpty(name.to_owned())),
+            Err(CommitError::Failed { check: 1..=4 }) => Err(Error::TenantNotEmpty(name.to_owned())),
             Err(error) => Err(contended(error)),
         }
     }

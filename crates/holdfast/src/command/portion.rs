@@ -10,7 +10,7 @@ use admin::{
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{AdminArgs, ExposureArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
-use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, receipts, release, say};
+use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, receipts, release, say, segment};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
@@ -83,8 +83,12 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
         }
         PortionCommand::Exposure(args) => exposures(&client, tenant, args, json).await?,
         PortionCommand::Rules(command) => return rules(&client, tenant, command, json).await,
-        PortionCommand::Receipts { name } => {
-            let file: ReceiptFile = client.call("GET", &at(&name, "receipts"), NOTHING).await?;
+        PortionCommand::Receipts { name, key_id } => {
+            let at = match (key_id, name) {
+                (Some(id), _) => format!("/v1/receipts/{}", segment(&id)),
+                (None, name) => at(&name.unwrap_or_default(), "receipts"),
+            };
+            let file: ReceiptFile = client.call("GET", &at, NOTHING).await?;
             print(&file, json, receipts::text)?;
         }
         PortionCommand::VerifyReceipts { .. } => {}

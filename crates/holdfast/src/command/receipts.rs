@@ -75,8 +75,10 @@ fn told(verified: &Verified) -> String {
     }
     if proof.sealed_versions != "none" {
         text.push_str(&format!(
-            "  key versions {} were deleted from the metadata: a backup from before, with the root key, brings them back\n",
-            clean(&proof.sealed_versions)
+            "  key versions {} were deleted from the metadata, as {} attest: a backup from before, with the root key, brings \
+             them back\n",
+            clean(&proof.sealed_versions),
+            clean(&proof.rows.join(", "))
         ));
     }
     if !verified.keys_given {

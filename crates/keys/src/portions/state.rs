@@ -10,6 +10,9 @@ use super::{
 };
 use crate::error::PortionError;
 
+/// Versions deleted in one batch, which has two rows of each.
+const PAGE: usize = 40;
+
 impl Portions {
     /// Changes what is recorded of a portion, but neither its state nor its version and class.
     ///
@@ -107,7 +110,9 @@ impl Portions {
     ) -> Result<Portion, PortionError> {
         let switched = self.update(account, id, |record| {
             record.state = switched_state(record, switch, now)?;
-            Ok(Batch::default())
+            // Whatever the clock says: once keys begin to be destroyed there is no way back.
+            let dying = (switch == Switch::KeepAfterAll).then(|| Check::Absent(key::dying_key(account, id)));
+            Ok(Batch { checks: dying.into_iter().collect(), writes: Vec::new() })
         });
         let switched = switched.await;
         self.caches.forget(id);
@@ -131,23 +136,29 @@ impl Portions {
             self.announce(event("portion:shredding")).await?;
         }
         let told = event("portion:shredded").with("versions", record.version);
-        let sealed = self.sealed_versions(id).await?;
-        let in_shares = self.destroy_shares(account, id, &record.name, version).await?;
+        self.begin_dying(account, id, record.version, version).await?;
+        self.destroy_shares(account, id, &record.name).await?;
         // The key rows first, then grants and aliases, in steps, since there may be many; the state last, so that a
         // crash half-way is a portion that is still to be shredded.
         loop {
             let (from, to) = key::key_versions(id);
-            let page = self.meta.range(Range { from, to, limit: 50 }).await?;
+            let page = self.meta.range(Range { from, to, limit: PAGE }).await?;
             if page.rows.is_empty() {
                 break;
             }
-            let writes = page.rows.into_iter().map(|(row_key, _)| Write::Delete(row_key)).collect();
+            let mut writes = Vec::new();
+            for (row_key, _) in page.rows {
+                // That it was closed counts no more.
+                let closed = key::key_version_of(&row_key).map(|version| key::closed_version_key(id, version));
+                writes.extend(closed.map(Write::Delete));
+                writes.push(Write::Delete(row_key));
+            }
             let checks = vec![Check::Is(key::portion_key(account, id), version)];
             self.commit_once(Batch { checks, writes }).await?;
         }
         self.shred_grants(account, id, version).await?;
         self.shred_aliases(account, id, version).await?;
-        let record_name = record.name.clone();
+        let name = record.name.clone();
         let shredded = PortionRecord { state: PortionState::Shredded(now), ..record };
         let row_key = key::portion_key(account, id);
         let batch = Batch {
@@ -159,14 +170,18 @@ impl Portions {
             ],
         };
         self.commit_once(batch).await?;
-        if let Some(quorum) = self.quorum.as_ref().filter(|_| in_shares) {
-            quorum.wake();
-        }
         self.caches.forget(id);
         self.caches.forget_names();
         self.tell(told).await;
-        if !sealed.is_empty() {
-            self.attest_rows(account, id, &record_name, &sealed, now).await?;
+        if let Some(quorum) = &self.quorum {
+            // It is done; what is left to sign is written down, and the next pass over shares comes back to it.
+            let signed = self.attest_rows(account, id, &name).await;
+            if !signed.as_ref().is_ok_and(Vec::is_empty) {
+                tracing::warn!(portion = %name, ?signed, "not all sites have signed for a shredding yet");
+            }
+            if self.is_dying(account, id).await.unwrap_or(true) {
+                quorum.wake();
+            }
         }
         Ok(true)
     }

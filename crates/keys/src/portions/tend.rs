@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use base::limits::COLUMNS;
 use base::{AccountId, PortionId};
 use futures::future::join_all;
+use meta::each_row;
 use meta::record::{DyingRecord, PortionKeyRecord, PortionRecord, PortionState, Record, SharesRecord, key};
-use meta::{Batch, Check, Write, each_row};
 use tokio::time::timeout;
 
 use super::Portions;
@@ -82,12 +82,13 @@ impl Portions {
         Ok(tended)
     }
 
-    /// Sites that were away when a portion was shredded.
+    /// Sites that were away when a portion was shredded, or could not sign.
     async fn finish_destroying(&self, account: AccountId, tended: &mut Tended) -> Result<(), PortionError> {
         let mut work = Vec::new();
         each_row(self.meta.as_ref(), key::dying(account), |row_key, row| {
             if let Some(id) = key::portion_of(row_key) {
-                work.push((id, DyingRecord::decode(&row.value)?.slots.len()));
+                let dying = DyingRecord::decode(&row.value)?;
+                work.push((id, dying.slots.len() + dying.unsigned.len()));
             }
             Ok::<_, PortionError>(())
         })
@@ -98,15 +99,10 @@ impl Portions {
             if !matches!(record.state, PortionState::Shredded(_)) {
                 continue;
             }
-            let left = self.destroy_at(account, id, &record.name).await?.0.len();
+            let mut left = self.destroy_at(account, id, &record.name).await?.0.len();
+            left += self.attest_rows(account, id, &record.name).await?.len();
             tended.receipts += (before - left.min(before)) as u64;
             tended.waiting += u64::from(left > 0);
-            if left == 0 {
-                let row_key = key::dying_key(account, id);
-                let Some((_, version)) = self.record::<DyingRecord>(row_key.clone()).await? else { continue };
-                let checks = vec![Check::Is(row_key.clone(), version)];
-                self.commit_once(Batch { checks, writes: vec![Write::Delete(row_key)] }).await?;
-            }
         }
         Ok(())
     }
@@ -220,7 +216,7 @@ impl Portions {
         let mut lacking = has.len() + lacks.len() < COLUMNS;
         if !lacks.is_empty() || !suspects.is_empty() {
             let tenant = self.tenant_key(*account).await?;
-            let joined = match quorum.gather(&tenant, name.key, portion, shares).await {
+            let joined = match quorum.gather(&tenant, name.key, portion, shares).await.0 {
                 Ok(joined) => joined,
                 Err(PortionError::KeyUnavailable { why, .. }) => {
                     let version = name.key.version;

@@ -11,11 +11,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::Rng;
-use envelope::Kek;
+use envelope::{Kek, Locked};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use super::holder::{EpochId, HolderError, SiteIdentity};
+
+/// What it means that a site has no epoch file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It never had keys, or is to begin anew: it gets fresh ones.
+    IsFirst,
+    /// It had keys, which are elsewhere or lost: an error until an operator says which.
+    IsLost,
+}
 
 const TITLE: &str = "holdfast epochs v1";
 /// More bytes than a file with all 256 drawers has.
@@ -27,20 +36,26 @@ const OTHERS: u32 = 0o077;
 #[derive(Clone)]
 pub(crate) struct Epoch {
     pub(crate) id: EpochId,
-    key: Zeroizing<[u8; 32]>,
+    key: Arc<Locked>,
 }
 
 impl Epoch {
     pub(crate) fn draw(rng: &dyn Rng) -> Self {
-        let (mut id, mut key) = ([0; 8], Zeroizing::new([0; 32]));
+        let mut id = [0; 8];
         rng.fill(&mut id);
-        rng.fill(key.as_mut());
-        Self { id: EpochId(id), key }
+        Self { id: EpochId(id), key: drawn(rng) }
     }
 
     pub(crate) fn kek(&self) -> Kek {
-        Kek::from_bytes(*self.key)
+        Kek::from_locked(Locked::copy_of(self.key.bytes()))
     }
+}
+
+/// Secret bytes in memory that is neither swapped nor dumped: what swap keeps of a key outlives its end.
+fn drawn(rng: &dyn Rng) -> Arc<Locked> {
+    let mut bytes = Locked::zeros();
+    rng.fill(bytes.bytes_mut());
+    Arc::new(bytes)
 }
 
 /// What a file says.
@@ -48,27 +63,25 @@ impl Epoch {
 pub(crate) struct Content {
     pub(crate) identity: SiteIdentity,
     /// The seed of the signing key.
-    pub(crate) seed: Zeroizing<[u8; 32]>,
+    pub(crate) seed: Arc<Locked>,
     pub(crate) drawers: BTreeMap<u8, Epoch>,
 }
 
 impl Content {
     fn fresh(identity: SiteIdentity, rng: &dyn Rng) -> Self {
-        let mut seed = Zeroizing::new([0; 32]);
-        rng.fill(seed.as_mut());
-        Self { identity, seed, drawers: BTreeMap::new() }
+        Self { identity, seed: drawn(rng), drawers: BTreeMap::new() }
     }
 
     fn text(&self) -> Zeroizing<String> {
         let SiteIdentity { cluster, slot, name, since_ms } = &self.identity;
         // With room for all of it: what grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(FILE_MAX));
-        let seed = Zeroizing::new(hex::encode(self.seed.as_ref()));
+        let seed = Zeroizing::new(hex::encode(self.seed.bytes()));
         text.push_str(&format!("{TITLE}\ncluster {cluster}\nslot {slot}\nsite {name}\nsince {since_ms}\nsign "));
         text.push_str(&seed);
         text.push('\n');
         for (drawer, epoch) in &self.drawers {
-            let key = Zeroizing::new(hex::encode(epoch.key.as_ref()));
+            let key = Zeroizing::new(hex::encode(epoch.key.bytes()));
             text.push_str(&format!("{drawer:02x} {} ", epoch.id));
             text.push_str(&key);
             text.push('\n');
@@ -98,10 +111,10 @@ impl Content {
     }
 }
 
-fn key(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let mut key = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(digits, key.as_mut()).ok()?;
-    Some(key)
+fn key(digits: &str) -> Option<Arc<Locked>> {
+    let mut key = Locked::zeros();
+    hex::decode_to_slice(digits, key.bytes_mut()).ok()?;
+    Some(Arc::new(key))
 }
 
 /// Where epoch keys lie that no file has: for tests and simulation, which may copy it and put it back.
@@ -117,7 +130,14 @@ pub enum EpochPlace {
 }
 
 impl EpochPlace {
-    fn read(&self) -> Result<Option<Zeroizing<String>>, String> {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Memory(_) => Path::new("(memory)"),
+            Self::File(path) => path,
+        }
+    }
+
+    fn read(&self) -> Result<Option<Zeroizing<String>>, HolderError> {
         match self {
             Self::Memory(memory) => Ok(memory.lock().clone()),
             Self::File(path) => read(path).map_err(|error| named(path, &error)),
@@ -125,7 +145,7 @@ impl EpochPlace {
     }
 
     /// From then on the text counts; durably so after [`Self::finish`].
-    fn switch(&self, text: Zeroizing<String>) -> Result<(), String> {
+    fn switch(&self, text: Zeroizing<String>) -> Result<(), HolderError> {
         match self {
             Self::Memory(memory) => {
                 *memory.lock() = Some(text);
@@ -136,7 +156,7 @@ impl EpochPlace {
     }
 
     /// Makes that durable, and destroys what does not count.
-    fn finish(&self) -> Result<(), String> {
+    fn finish(&self) -> Result<(), HolderError> {
         match self {
             Self::Memory(_) => Ok(()),
             Self::File(path) => finish(path).map_err(|error| named(path, &error)),
@@ -144,80 +164,130 @@ impl EpochPlace {
     }
 }
 
-fn named(path: &Path, error: &std::io::Error) -> String {
-    format!("epoch file {}: {error}", path.display())
+fn named(path: &Path, error: &std::io::Error) -> HolderError {
+    HolderError::Custody(format!("epoch file {}: {error}", path.display()))
 }
 
 /// A site's epoch keys. Every change is durable before it shows.
 pub(crate) struct Epochs {
     place: EpochPlace,
-    now: Mutex<Result<Content, String>>,
+    /// Held by who changes what is there, which waits for the disk.
+    writing: Mutex<()>,
+    /// Held only to look and to swap: the runtime's threads take it, and a disk may hang.
+    now: Mutex<Result<Arc<Content>, HolderError>>,
 }
 
 impl Epochs {
     /// Nothing is read yet: until [`Self::settle`] there are no keys.
     pub(crate) fn new(place: EpochPlace) -> Self {
-        Self { place, now: Mutex::new(Err("they were not opened".to_owned())) }
+        let now = Mutex::new(Err(HolderError::Custody("they were not opened".to_owned())));
+        Self { place, writing: Mutex::default(), now }
     }
 
     pub(crate) fn is_in_memory(&self) -> bool {
         matches!(self.place, EpochPlace::Memory(_))
     }
 
-    /// Opens the keys of a site, or makes them when there are none, or when they were of a site that was in its place before:
-    /// those are destroyed. Waits for the disk.
-    pub(crate) fn settle(&self, identity: &SiteIdentity, rng: &dyn Rng) -> Result<(), HolderError> {
-        let mut now = self.now.lock();
-        let settled = self.settled(identity, rng);
-        let told = settled.as_ref().map(drop).map_err(|why| HolderError::Custody(why.clone()));
-        *now = settled;
-        told
+    /// Opens the keys of a site. Makes them when there are none and `missing` says so, or when they were of a site that was in
+    /// its place before: those are destroyed, and the epochs returned of which nothing is left but blobs. Waits for the disk.
+    pub(crate) fn settle(
+        &self,
+        identity: &SiteIdentity,
+        missing: Missing,
+        rng: &dyn Rng,
+    ) -> Result<Vec<EpochId>, HolderError> {
+        let _writing = self.writing.lock();
+        match self.settled(identity, missing, rng) {
+            Ok((content, ended)) => {
+                *self.now.lock() = Ok(Arc::new(content));
+                Ok(ended)
+            }
+            Err(error) => {
+                *self.now.lock() = Err(error.clone());
+                Err(error)
+            }
+        }
     }
 
-    fn settled(&self, identity: &SiteIdentity, rng: &dyn Rng) -> Result<Content, String> {
+    fn settled(
+        &self,
+        identity: &SiteIdentity,
+        missing: Missing,
+        rng: &dyn Rng,
+    ) -> Result<(Content, Vec<EpochId>), HolderError> {
         self.place.finish()?;
-        if let Some(text) = self.place.read()? {
-            let found = Content::parse(&text).ok_or(
-                "the epoch file is damaged; put it right or move it away, and the site's shares are made anew from the others'",
-            )?;
-            let is_there = |site: &SiteIdentity| (site.cluster.clone(), site.slot, site.name.clone());
-            if is_there(&found.identity) != is_there(identity) {
-                return Err(format!(
-                    "the epoch file is of site {} of cluster {}; give each site its own, or move it away",
-                    found.identity.name, found.identity.cluster
-                ));
+        let custody = |why: String| HolderError::Custody(why);
+        let file = self.place.path().display();
+        let mut ended = Vec::new();
+        match self.place.read()? {
+            None if missing == Missing::IsLost => {
+                return Err(HolderError::Missing {
+                    file: self.place.path().to_owned(),
+                    folder: folder(self.place.path()).to_owned(),
+                    site: identity.name.clone(),
+                });
             }
-            if found.identity.since_ms == identity.since_ms {
-                return Ok(found);
-            }
-            if found.identity.since_ms > identity.since_ms {
-                return Err("the epoch file is of a site that took the place later than the metadata know; \
-                     restore newer metadata, or move it away"
-                    .to_owned());
+            None => tracing::info!(site = %identity.name, %file, "a site gets its first epoch keys"),
+            Some(text) => {
+                let found = Content::parse(&text).ok_or_else(|| {
+                    custody(format!(
+                        "epoch file {file} is damaged; put it right, or move it away and run: holdfast site replace {} --force",
+                        identity.name
+                    ))
+                })?;
+                let is_there = |site: &SiteIdentity| (site.cluster.clone(), site.slot, site.name.clone());
+                if is_there(&found.identity) != is_there(identity) {
+                    return Err(custody(format!(
+                        "epoch file {file} is of site {} of cluster {}; give each site its own, or move it away",
+                        found.identity.name, found.identity.cluster
+                    )));
+                }
+                if found.identity.since_ms == identity.since_ms {
+                    return Ok((found, ended));
+                }
+                if found.identity.since_ms > identity.since_ms {
+                    return Err(custody(format!(
+                        "epoch file {file} is of a site that took the place later than the metadata know; restore newer \
+                         metadata, or move it away"
+                    )));
+                }
+                ended.extend(found.drawers.values().map(|epoch| epoch.id));
+                tracing::warn!(site = %identity.name, %file, "a site that was replaced gets fresh epoch keys, and loses those it had");
             }
         }
         let fresh = Content::fresh(identity.clone(), rng);
         self.place.switch(fresh.text())?;
         self.place.finish()?;
-        Ok(fresh)
+        Ok((fresh, ended))
     }
 
-    /// Looks something up.
+    fn content(&self) -> Result<Arc<Content>, HolderError> {
+        self.now.lock().clone()
+    }
+
+    /// Looks something up. Waits for no disk.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&Content) -> T) -> Result<T, HolderError> {
-        let now = self.now.lock();
-        now.as_ref().map(look).map_err(|why| HolderError::Custody(why.clone()))
+        self.content().map(|content| look(&content))
     }
 
     /// Changes what is there, durably, and destroys what was. Waits for the disk.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Content)) -> Result<(), HolderError> {
-        let mut now = self.now.lock();
-        let custody = |why: &String| HolderError::Custody(why.clone());
-        let mut changed = now.as_ref().map_err(custody)?.clone();
+        let _writing = self.writing.lock();
+        let mut changed = Content::clone(self.content()?.as_ref());
         change(&mut changed);
-        self.place.switch(changed.text()).map_err(HolderError::Custody)?;
+        self.place.switch(changed.text())?;
         // It counts, whether or not the one before can be destroyed now.
-        *now = Ok(changed);
-        self.place.finish().map_err(HolderError::Custody)
+        *self.now.lock() = Ok(Arc::new(changed));
+        self.place.finish()
+    }
+}
+
+impl Epochs {
+    /// Destroys what an earlier change could not. Waits for the disk.
+    pub(crate) fn finish(&self) -> Result<(), HolderError> {
+        let _writing = self.writing.lock();
+        self.content()?;
+        self.place.finish()
     }
 }
 
@@ -306,11 +376,13 @@ mod tests {
 
     fn opened(path: &Path, since_ms: u64) -> Result<Epochs, HolderError> {
         let epochs = Epochs::new(EpochPlace::File(path.to_owned()));
-        epochs.settle(&identity(since_ms), &SeededRng::new(7)).map(|()| epochs)
+        epochs.settle(&identity(since_ms), Missing::IsFirst, &SeededRng::new(7)).map(|_| epochs)
     }
 
     fn keys(epochs: &Epochs) -> Vec<(u8, [u8; 8], [u8; 32])> {
-        let all = |content: &Content| content.drawers.iter().map(|(at, epoch)| (*at, epoch.id.0, *epoch.key)).collect();
+        let all = |content: &Content| {
+            content.drawers.iter().map(|(at, epoch)| (*at, epoch.id.0, *epoch.key.bytes())).collect()
+        };
         epochs.with(all).unwrap()
     }
 
@@ -330,7 +402,7 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["dc3"], "nothing stays aside");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed).unwrap();
+        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed.bytes()).unwrap();
         assert_eq!(seed(&opened(&path, 5).unwrap()), seed(&epochs));
     }
 
@@ -386,7 +458,7 @@ mod tests {
     fn a_site_that_takes_the_place_has_other_keys_and_anothers_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dc3");
-        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed).unwrap();
+        let seed = |epochs: &Epochs| epochs.with(|content| *content.seed.bytes()).unwrap();
         let first = opened(&path, 5).unwrap();
         first.change(|content| drop(content.drawers.insert(1, Epoch::draw(&SeededRng::new(2))))).unwrap();
         let second = opened(&path, 6).unwrap();
@@ -395,10 +467,84 @@ mod tests {
         assert_eq!(seed(&opened(&path, 6).unwrap()), seed(&second));
         let other = SiteIdentity { name: "dc4".to_owned(), ..identity(6) };
         let epochs = Epochs::new(EpochPlace::File(path.clone()));
-        assert!(epochs.settle(&other, &SeededRng::new(1)).is_err());
+        assert!(epochs.settle(&other, Missing::IsFirst, &SeededRng::new(1)).is_err());
         assert!(epochs.with(|_| ()).is_err());
         std::fs::write(&path, "holdfast epochs v1\nnonsense\n").unwrap();
         assert!(matches!(opened(&path, 6), Err(HolderError::Custody(why)) if why.contains("damaged")));
+    }
+
+    #[test]
+    fn keys_that_are_missing_are_not_made_anew_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk/dc3");
+        let first = opened(&path, 5).unwrap();
+        first.change(|content| drop(content.drawers.insert(1, Epoch::draw(&SeededRng::new(2))))).unwrap();
+        // A start before the disk is mounted: the folder is empty, or is not there.
+        let away = dir.path().join("away");
+        std::fs::rename(dir.path().join("disk"), &away).unwrap();
+        let epochs = Epochs::new(EpochPlace::File(path.clone()));
+        for make in [false, true] {
+            if make {
+                std::fs::create_dir(dir.path().join("disk")).unwrap();
+            }
+            let told = epochs.settle(&identity(5), Missing::IsLost, &SeededRng::new(3)).unwrap_err();
+            assert!(matches!(told, HolderError::Missing { .. }), "{told:?}");
+            let told = told.to_string();
+            for part in ["disk/dc3", "mount", "move it back", "site replace dc3"] {
+                assert!(told.contains(part), "{part} in {told}");
+            }
+            assert!(epochs.with(|_| ()).is_err() && !path.exists());
+        }
+        std::fs::remove_dir(dir.path().join("disk")).unwrap();
+        std::fs::rename(&away, dir.path().join("disk")).unwrap();
+        epochs.settle(&identity(5), Missing::IsLost, &SeededRng::new(3)).unwrap();
+        assert_eq!(keys(&epochs), keys(&first));
+        // Replaced: the old ones end, and are told.
+        let ended = epochs.settle(&identity(6), Missing::IsLost, &SeededRng::new(3)).unwrap();
+        assert_eq!(
+            ended.iter().map(|id| id.0).collect::<Vec<_>>(),
+            keys(&first).iter().map(|key| key.1).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn copies_of_the_content_share_the_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let epochs = opened(&dir.path().join("dc3"), 5).unwrap();
+        let drawn = Epoch::draw(&SeededRng::new(2));
+        let key = Arc::downgrade(&drawn.key);
+        epochs.change(move |content| drop(content.drawers.insert(1, drawn))).unwrap();
+        epochs.change(|content| drop(content.drawers.insert(2, Epoch::draw(&SeededRng::new(3))))).unwrap();
+        assert_eq!(key.strong_count(), 1, "one slot, however often the content was copied");
+        epochs.change(|content| drop(content.drawers.remove(&1))).unwrap();
+        assert_eq!(key.strong_count(), 0, "it is zeroed when the epoch ends");
+    }
+
+    /// The disk hangs while a change is written: who only looks does not wait for it.
+    #[test]
+    fn who_looks_does_not_wait_for_the_disk() {
+        use std::sync::mpsc::channel;
+        let memory = EpochMemory::default();
+        let epochs = Epochs::new(EpochPlace::Memory(memory.clone()));
+        epochs.settle(&identity(5), Missing::IsFirst, &SeededRng::new(1)).unwrap();
+        let disk = memory.lock();
+        std::thread::scope(|scope| {
+            let ((begun, begins), (seen, sees)) = (channel(), channel());
+            let epochs = &epochs;
+            let change = scope.spawn(move || {
+                epochs.change(|content| {
+                    content.drawers.insert(9, Epoch::draw(&SeededRng::new(2)));
+                    begun.send(()).unwrap();
+                })
+            });
+            begins.recv().unwrap();
+            scope.spawn(move || seen.send(epochs.with(|content| content.drawers.len()).unwrap()));
+            let found = sees.recv_timeout(std::time::Duration::from_secs(20));
+            drop(disk);
+            assert_eq!(found, Ok(0), "what was before counts until the new one is written");
+            change.join().unwrap().unwrap();
+        });
+        assert_eq!(keys(&epochs).len(), 1);
     }
 
     proptest::proptest! {

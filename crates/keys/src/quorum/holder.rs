@@ -1,5 +1,7 @@
 //! The seam between keys in shares and who holds a share of each.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use audit::VerifierKey;
 use base::PortionId;
@@ -32,7 +34,7 @@ pub(crate) fn drawer_of(portion: PortionId) -> u8 {
 }
 
 /// Names one epoch of a drawer; random, no secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EpochId(pub [u8; 8]);
 
 impl std::fmt::Display for EpochId {
@@ -80,6 +82,21 @@ pub enum HolderError {
     /// Its epoch keys are not to be had.
     #[error("has no epoch keys: {0}")]
     Custody(String),
+    /// It had epoch keys, and their file is not there.
+    #[error(
+        "has no epoch keys: {} is not there, and the site had one. If {} is a disk of its own, mount it; if the file was moved, \
+         move it back. If it is lost, run: holdfast site replace {site} --force",
+        file.display(),
+        folder.display()
+    )]
+    Missing {
+        /// The file.
+        file: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+        /// The site's name.
+        site: String,
+    },
 }
 
 /// Holds one share of each key. It sees shares only as they are sealed for their place.
@@ -88,19 +105,19 @@ pub trait ShareHolder: Send + Sync {
     /// Whose shares these are.
     ///
     /// # Errors
-    /// [`HolderError::Custody`].
+    /// [`HolderError::Custody`], [`HolderError::Missing`].
     fn identity(&self) -> Result<SiteIdentity, HolderError>;
 
     /// What its signatures are checked with.
     ///
     /// # Errors
-    /// [`HolderError::Custody`].
+    /// As [`Self::identity`].
     fn verifier(&self) -> Result<VerifierKey, HolderError>;
 
     /// Signs a text of lines, as a note.
     ///
     /// # Errors
-    /// [`HolderError::Custody`].
+    /// As [`Self::identity`].
     fn sign(&self, text: &str) -> Result<String, HolderError>;
 
     /// Keeps a share of [`SHARE_LEN`] bytes, durably. A name is put again only with the same share.

@@ -16,6 +16,8 @@ pub enum Mood {
     Honest,
     /// It does not answer, and says so.
     Away,
+    /// It gives what it has, and takes and destroys nothing.
+    Full,
     /// It never answers.
     Hangs,
     /// It gives what it was given for another key, where it has one.
@@ -74,6 +76,13 @@ impl MemoryShares {
         }
     }
 
+    async fn takes(&self) -> Result<(), HolderError> {
+        match self.answers().await? {
+            Mood::Full => Err(HolderError::Away("it is full".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     fn signer(&self) -> Result<Signer, HolderError> {
         let SiteIdentity { cluster, name, slot, .. } = &self.identity;
         Signer::from_seed(&format!("holdfast/{cluster}/{name}"), &[*slot; 32])
@@ -100,7 +109,7 @@ impl ShareHolder for MemoryShares {
     }
 
     async fn put(&self, name: &ShareName, share: &[u8]) -> Result<(), HolderError> {
-        self.answers().await?;
+        self.takes().await?;
         if share.len() != SHARE_LEN {
             return Err(HolderError::Damaged);
         }
@@ -134,7 +143,7 @@ impl ShareHolder for MemoryShares {
         drawer: u8,
         is_dead: &(dyn for<'a> Fn(&'a ShareName) -> bool + Send + Sync),
     ) -> Result<Destroyed, HolderError> {
-        self.answers().await?;
+        self.takes().await?;
         let mut held = self.held.lock();
         let in_drawer = |name: &&ShareName| name.drawer() == drawer;
         let names: Vec<ShareName> =

@@ -1,16 +1,17 @@
 //! Receipts of a shredding: what a site signs, and what they prove together. Pure. The format is `docs/spec/quorum.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use audit::VerifierKey;
 use base::{AccountId, PortionId};
+use meta::record::DyingRecord;
 use serde::{Deserialize, Serialize};
 
 use super::holder::{Destroyed, SiteIdentity};
 use crate::portions::dashed;
 
 const TITLE: &str = "holdfast/shredding/v1";
-/// Receipts that it takes for a key in shares.
+/// Sites that it takes, for each kind of receipt.
 pub const RECEIPTS_NEEDED: usize = 3;
 /// Receipts in one file: every site, and each again for every time it was replaced, with room.
 const RECEIPTS_MAX: usize = 100;
@@ -51,8 +52,12 @@ pub struct Receipt {
     pub portion: String,
     /// What is attested.
     pub attests: Attested,
-    /// Versions of the key that were to be destroyed: `1-3,5`.
+    /// All versions that the key ever had: `1-5`.
     pub versions: String,
+    /// Those that were in shares when the shredding began: `1-3,5`; `none`.
+    pub in_shares: String,
+    /// Those that were in rows of the metadata then; `none`.
+    pub in_rows: String,
     /// Versions that were there and destroyed; `none` is as good.
     pub destroyed: String,
     /// The epoch that ended with them; `none`: there was none.
@@ -63,14 +68,16 @@ pub struct Receipt {
     pub time_ms: u64,
 }
 
+/// What a receipt is about.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject<'a> {
+    pub(crate) account: AccountId,
+    pub(crate) portion: PortionId,
+    pub(crate) dying: &'a DyingRecord,
+}
+
 impl Receipt {
-    pub(crate) fn of_shares(
-        site: SiteIdentity,
-        (account, portion): (AccountId, PortionId),
-        versions: &str,
-        done: &Destroyed,
-        time_ms: u64,
-    ) -> Self {
+    pub(crate) fn of_shares(site: SiteIdentity, of: &Subject<'_>, done: &Destroyed, time_ms: u64) -> Self {
         let mut found: Vec<u32> = done.names.iter().map(|name| name.key.version).collect();
         found.sort_unstable();
         found.dedup();
@@ -81,27 +88,24 @@ impl Receipt {
             destroyed: ranges(&found),
             epoch_ended: epoch(done.ended),
             epoch_begun: epoch(done.begun),
-            ..Self::of_rows(site, (account, portion), versions, time_ms)
+            ..Self::of_rows(site, of, time_ms)
         }
     }
 
-    pub(crate) fn of_rows(
-        site: SiteIdentity,
-        (account, portion): (AccountId, PortionId),
-        versions: &str,
-        time_ms: u64,
-    ) -> Self {
+    pub(crate) fn of_rows(site: SiteIdentity, of: &Subject<'_>, time_ms: u64) -> Self {
         let none = || "none".to_owned();
         Self {
             cluster: site.cluster,
             site: site.name,
             slot: site.slot,
             since_ms: site.since_ms,
-            account: account.to_string(),
-            portion: dashed(portion),
+            account: of.account.to_string(),
+            portion: dashed(of.portion),
             attests: Attested::Rows,
-            versions: versions.to_owned(),
-            destroyed: versions.to_owned(),
+            versions: of.dying.versions.clone(),
+            in_shares: of.dying.in_shares.clone(),
+            in_rows: of.dying.in_rows.clone(),
+            destroyed: of.dying.in_rows.clone(),
             epoch_ended: none(),
             epoch_begun: none(),
             time_ms,
@@ -111,11 +115,11 @@ impl Receipt {
     /// The text that is signed.
     pub fn text(&self) -> String {
         let Self { cluster, site, slot, since_ms, account, portion, .. } = self;
-        let Self { versions, destroyed, epoch_ended, epoch_begun, time_ms, .. } = self;
+        let Self { versions, in_shares, in_rows, destroyed, epoch_ended, epoch_begun, time_ms, .. } = self;
         format!(
             "{TITLE}\ncluster {cluster}\nsite {site}\nslot {slot}\nsince {since_ms}\naccount {account}\nportion {portion}\n\
-             attests {}\nversions {versions}\ndestroyed {destroyed}\nepoch-ended {epoch_ended}\nepoch-begun {epoch_begun}\n\
-             time {time_ms}\n",
+             attests {}\nversions {versions}\nin-shares {in_shares}\nin-rows {in_rows}\ndestroyed {destroyed}\n\
+             epoch-ended {epoch_ended}\nepoch-begun {epoch_begun}\ntime {time_ms}\n",
             self.attests.word()
         )
     }
@@ -140,6 +144,8 @@ impl Receipt {
                 _ => return None,
             },
             versions: field("versions")?,
+            in_shares: field("in-shares")?,
+            in_rows: field("in-rows")?,
             destroyed: field("destroyed")?,
             epoch_ended: field("epoch-ended")?,
             epoch_begun: field("epoch-begun")?,
@@ -190,8 +196,12 @@ pub struct Proof {
     pub cluster: String,
     /// The portion's id.
     pub portion: String,
+    /// All versions that the key ever had.
+    pub versions: String,
     /// Sites that destroyed their shares of the versions named.
     pub shares: Vec<String>,
+    /// Sites that attest that the rows of the versions named were deleted.
+    pub rows: Vec<String>,
     /// Versions of the key that were in shares; `none`.
     pub quorum_versions: String,
     /// Versions of the key whose rows were deleted; `none`.
@@ -231,6 +241,16 @@ pub enum Unproved {
         /// Cluster, portion, account or versions.
         what: &'static str,
     },
+    /// Too few attest that the rows are gone.
+    #[error(
+        "{sites} sites attest that key versions {versions} were deleted from the metadata, and it takes {RECEIPTS_NEEDED}"
+    )]
+    TooFewOfRows {
+        /// Different ones.
+        sites: usize,
+        /// Versions of the key that were in rows.
+        versions: String,
+    },
     /// The others may still give the key.
     #[error("{sites} sites destroyed their shares, and it takes {RECEIPTS_NEEDED}: the others may still give the key")]
     TooFew {
@@ -252,7 +272,7 @@ pub fn verify(file: &ReceiptFile, keys: &[VerifierKey]) -> Result<Proof, Unprove
         read.push(opened(at, note, keys)?);
     }
     let first = &read[0];
-    let mut versions: BTreeMap<&str, &str> = BTreeMap::new();
+    let of = |receipt: &Receipt| [&receipt.versions, &receipt.in_shares, &receipt.in_rows].map(String::clone);
     for (at, receipt) in (1..).zip(&read) {
         let another = |what| Unproved::Another { receipt: at, what };
         if receipt.cluster != first.cluster {
@@ -261,26 +281,30 @@ pub fn verify(file: &ReceiptFile, keys: &[VerifierKey]) -> Result<Proof, Unprove
         if receipt.portion != file.portion || receipt.account != first.account {
             return Err(another("portion"));
         }
-        if *versions.entry(receipt.attests.word()).or_insert(&receipt.versions) != receipt.versions {
+        if of(receipt) != of(first) {
             return Err(another("set of versions"));
         }
     }
     // By name, which the key has: a slot is only what the site says.
-    let shares: BTreeSet<&str> = read
-        .iter()
-        .filter(|receipt| receipt.attests == Attested::Shares)
-        .map(|receipt| receipt.site.as_str())
-        .collect();
-    if versions.contains_key("shares") && shares.len() < RECEIPTS_NEEDED {
+    let sites = |attests| -> BTreeSet<String> {
+        read.iter().filter(|receipt| receipt.attests == attests).map(|receipt| receipt.site.clone()).collect()
+    };
+    let (shares, rows) = (sites(Attested::Shares), sites(Attested::Rows));
+    // Each receipt tells what there was of both kinds: none can be left out.
+    if first.in_shares != "none" && shares.len() < RECEIPTS_NEEDED {
         return Err(Unproved::TooFew { sites: shares.len() });
     }
-    let told = |word| versions.get(word).map_or_else(|| "none".to_owned(), |text| (*text).to_owned());
+    if (first.in_rows != "none" || first.in_shares == "none") && rows.len() < RECEIPTS_NEEDED {
+        return Err(Unproved::TooFewOfRows { sites: rows.len(), versions: first.in_rows.clone() });
+    }
     Ok(Proof {
         cluster: first.cluster.clone(),
         portion: first.portion.clone(),
-        shares: shares.into_iter().map(str::to_owned).collect(),
-        quorum_versions: told("shares"),
-        sealed_versions: told("rows"),
+        versions: first.versions.clone(),
+        shares: shares.into_iter().collect(),
+        rows: rows.into_iter().collect(),
+        quorum_versions: first.in_shares.clone(),
+        sealed_versions: first.in_rows.clone(),
     })
 }
 
@@ -305,8 +329,8 @@ mod tests {
 
     /// The vector of `docs/spec/quorum.md`.
     const TEXT: &str = "holdfast/shredding/v1\ncluster 00112233445566778899aabbccddeeff\nsite dc2\nslot 1\nsince 1800000000000\n\
-        account 000000000000\nportion 01a31b5f-8000-4142-4344-454647484950\nattests shares\nversions 1-3,5\ndestroyed 1-3,5\n\
-        epoch-ended 0001020304050607\nepoch-begun none\ntime 1800000600000\n";
+        account 000000000000\nportion 01a31b5f-8000-4142-4344-454647484950\nattests shares\nversions 1-6\n\
+        in-shares 1-3,5\nin-rows none\ndestroyed 1-3,5\nepoch-ended 0001020304050607\nepoch-begun none\ntime 1800000600000\n";
 
     fn signer(slot: u8) -> Signer {
         Signer::from_seed(&format!("holdfast/00112233445566778899aabbccddeeff/dc{}", slot + 1), &[slot; 32]).unwrap()
@@ -353,11 +377,26 @@ mod tests {
         let proof = verify(&file(&three), &keys()).unwrap();
         assert_eq!((proof.shares.join(" "), proof.quorum_versions.as_str()), ("dc1 dc3 dc5".to_owned(), "1-3,5"));
         assert_eq!(proof.sealed_versions, "none");
-        let rows = |slot| Receipt { attests: Attested::Rows, versions: "4".to_owned(), ..receipt(slot) };
-        assert_eq!(verify(&file(&[rows(3)]), &keys()).unwrap().sealed_versions, "4");
-        let mut both = three.clone();
-        both.push(rows(3));
+        assert_eq!((proof.versions.as_str(), proof.rows.len()), ("1-6", 0));
+        assert_eq!(proof.sealed_versions, "none");
+        let rows = |slot| Receipt { attests: Attested::Rows, in_rows: "4".to_owned(), ..receipt(slot) };
+        // One of class sealed: three sites, as for shares.
+        let sealed = |slot| Receipt { in_shares: "none".to_owned(), ..rows(slot) };
+        let of_rows = |sites| Unproved::TooFewOfRows { sites, versions: "4".to_owned() };
+        assert_eq!(verify(&file(&[sealed(3)]), &keys()), Err(of_rows(1)));
+        assert_eq!(verify(&file(&[sealed(3), sealed(3), sealed(1)]), &keys()), Err(of_rows(2)));
+        let proof = verify(&file(&[sealed(3), sealed(0), sealed(1)]), &keys()).unwrap();
+        assert_eq!((proof.sealed_versions.as_str(), proof.rows.join(" ")), ("4", "dc1 dc2 dc4".to_owned()));
+        // Of both classes: neither kind can be left out.
+        let shares = |slot| Receipt { in_rows: "4".to_owned(), ..receipt(slot) };
+        let mut both: Vec<Receipt> = [0, 2, 4].map(shares).into();
+        assert_eq!(verify(&file(&both), &keys()), Err(of_rows(0)));
+        both.extend([1, 2, 3].map(rows));
         assert_eq!(verify(&file(&both), &keys()).unwrap().sealed_versions, "4");
+        assert_eq!(verify(&file(&both[3..]), &keys()), Err(Unproved::TooFew { sites: 0 }));
+        // What says that there was nothing proves nothing.
+        let none = |slot| Receipt { in_shares: "none".to_owned(), ..receipt(slot) };
+        assert!(verify(&file(&[0, 1, 2].map(none)), &keys()).is_err());
 
         let with = |at: usize, change: &dyn Fn(&mut Receipt)| {
             let mut changed = three.clone();
@@ -366,6 +405,8 @@ mod tests {
         };
         let another = |what| Unproved::Another { receipt: 2, what };
         assert_eq!(with(1, &|receipt| receipt.versions = "1-3".to_owned()), another("set of versions"));
+        assert_eq!(with(1, &|receipt| receipt.in_shares = "none".to_owned()), another("set of versions"));
+        assert_eq!(with(1, &|receipt| receipt.in_rows = "4".to_owned()), another("set of versions"));
         assert_eq!(with(1, &|receipt| receipt.account = "000000000001".to_owned()), another("portion"));
         assert_eq!(with(1, &|receipt| receipt.portion.replace_range(..1, "f")), another("portion"));
         assert_eq!(with(1, &|receipt| receipt.slot = 0), Unproved::Signature { receipt: 2, site: "dc3".to_owned() });

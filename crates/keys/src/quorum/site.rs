@@ -1,5 +1,6 @@
 //! Shares at a site: blobs under names that are never used twice, and epoch keys apart from them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,15 +9,18 @@ use base::{PortionId, Rng};
 use bytes::Bytes;
 use envelope::{open_small, seal_small};
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use sites::{Pool, SiteError};
 use zeroize::Zeroizing;
 
-use super::epochs::{Epoch, EpochPlace, Epochs};
+use super::epochs::{Epoch, EpochPlace, Epochs, Missing};
 use super::holder::{Destroyed, EpochId, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity};
 use crate::wrap::KeyName;
 
 /// Bytes of a share as the site has it.
 const BLOB_LEN: u64 = SHARE_LEN as u64 + 72;
+/// Drawers of a site.
+const DRAWERS: usize = 256;
 /// Names read at a time.
 const PAGE: usize = 1_000;
 /// Shares that are sealed anew at once.
@@ -28,35 +32,56 @@ pub struct SiteShares {
     slot: u8,
     epochs: Arc<Epochs>,
     rng: Arc<dyn Rng>,
-    /// Held by who writes: nothing is put under an epoch while it ends.
-    turning: Arc<tokio::sync::Mutex<()>>,
+    /// One for each drawer, held by who writes there: nothing is put under an epoch while it ends, and who puts elsewhere does not
+    /// wait for the thousands of shares that are sealed anew then.
+    turning: Vec<Arc<tokio::sync::Mutex<()>>>,
+    /// Epochs that never counted here or do not any more, whose blobs may still be there. Blobs of others stay: an epoch that is
+    /// not known may be one whose file is out of reach.
+    spent: Mutex<HashSet<EpochId>>,
 }
 
 impl SiteShares {
     /// The shares in a slot. Until [`Self::settle`] it has no epoch keys and does nothing.
     pub fn new(pool: Arc<Pool>, slot: u8, place: EpochPlace, rng: Arc<dyn Rng>) -> Self {
-        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning: Arc::default() }
+        let turning = (0..DRAWERS).map(|_| Arc::default()).collect();
+        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning, spent: Mutex::default() }
     }
 
-    /// Says which site is in the slot. Its epoch keys are opened, or made; those of one that was there before it are destroyed.
+    /// The slot.
+    pub fn slot(&self) -> u8 {
+        self.slot
+    }
+
+    /// Says which site is in the slot. Its epoch keys are opened, or made if `missing` says that it may have none; those of a site
+    /// that was there before it are destroyed.
     ///
     /// # Errors
-    /// [`HolderError::Custody`]: the site holds no shares until that is put right.
-    pub async fn settle(&self, identity: SiteIdentity) -> Result<(), HolderError> {
-        let turn = self.turning.clone().lock_owned().await;
+    /// [`HolderError::Custody`], [`HolderError::Missing`]: the site holds no shares until that is put right.
+    pub async fn settle(&self, identity: SiteIdentity, missing: Missing) -> Result<(), HolderError> {
+        let mut turns = Vec::with_capacity(DRAWERS);
+        // Nobody else holds more than one.
+        for drawer in &self.turning {
+            turns.push(drawer.clone().lock_owned().await);
+        }
         let rng = self.rng.clone();
-        self.disk(move |epochs| {
-            let _turn = turn;
-            epochs.settle(&identity, rng.as_ref())
-        })
-        .await
+        let settle = move |epochs: &Epochs| {
+            let _turns = turns;
+            epochs.settle(&identity, missing, rng.as_ref())
+        };
+        let ended = self.disk(settle).await?;
+        self.spent.lock().extend(ended);
+        Ok(())
+    }
+
+    async fn turn(&self, drawer: u8) -> tokio::sync::OwnedMutexGuard<()> {
+        self.turning[usize::from(drawer)].clone().lock_owned().await
     }
 
     /// Waits for the disk off the runtime's threads. What is begun is ended also where nobody waits any more.
-    async fn disk(
+    async fn disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Epochs) -> Result<(), HolderError> + Send + 'static,
-    ) -> Result<(), HolderError> {
+        work: impl FnOnce(&Epochs) -> Result<T, HolderError> + Send + 'static,
+    ) -> Result<T, HolderError> {
         let epochs = self.epochs.clone();
         if epochs.is_in_memory() {
             return work(&epochs);
@@ -157,8 +182,8 @@ impl ShareHolder for SiteShares {
         if share.len() != SHARE_LEN {
             return Err(HolderError::Damaged);
         }
-        let _turn = self.turning.lock().await;
         let drawer = name.drawer();
+        let _turn = self.turn(drawer).await;
         let epoch = match self.epoch(drawer)? {
             Some(epoch) => epoch,
             None => {
@@ -194,7 +219,7 @@ impl ShareHolder for SiteShares {
 
     async fn list(&self, drawer: u8) -> Result<Vec<ShareName>, HolderError> {
         // What is put or ends while it is listed must not look absent.
-        let _turn = self.turning.lock().await;
+        let _turn = self.turn(drawer).await;
         let Some(epoch) = self.epoch(drawer)? else { return Ok(Vec::new()) };
         let blobs = self.blobs(drawer).await?;
         let current = blobs.iter().filter_map(|blob| parse_blob_name(blob)).filter(|(_, of)| *of == epoch.id);
@@ -208,8 +233,12 @@ impl ShareHolder for SiteShares {
         drawer: u8,
         is_dead: &(dyn for<'a> Fn(&'a ShareName) -> bool + Send + Sync),
     ) -> Result<Destroyed, HolderError> {
-        let turn = self.turning.clone().lock_owned().await;
+        let turn = self.turn(drawer).await;
         let before = self.epoch(drawer)?;
+        // It counts, also where the change that began it was told as failed.
+        if let Some(before) = &before {
+            self.spent.lock().remove(&before.id);
+        }
         let blobs = self.blobs(drawer).await?;
         let (mut dead, mut others) = (Vec::new(), Vec::new());
         for (name, epoch) in blobs.iter().filter_map(|blob| parse_blob_name(blob)) {
@@ -220,9 +249,11 @@ impl ShareHolder for SiteShares {
         let mut begun = None;
         if let Some(before) = &before {
             let next = Epoch::draw(self.rng.as_ref());
+            self.spent.lock().insert(next.id);
             let moving = futures::stream::iter(others).map(|name| self.move_share(before, &next, name));
             let moved: usize = moving.buffer_unordered(AT_ONCE).try_fold(0, async |sum, one| Ok(sum + one)).await?;
             begun = (moved > 0).then_some(next.id);
+            let next_id = next.id;
             self.disk(move |epochs| {
                 let _turn = turn;
                 epochs.change(|content| {
@@ -233,13 +264,18 @@ impl ShareHolder for SiteShares {
                 })
             })
             .await?;
+            let mut spent = self.spent.lock();
+            spent.insert(before.id);
+            spent.remove(&next_id);
+        } else {
+            // An earlier attempt may have ended the epoch, but not destroyed its key.
+            self.disk(move |epochs| {
+                let _turn = turn;
+                epochs.finish()
+            })
+            .await?;
         }
-        // Nothing opens them any more: that some stay does no harm.
-        for blob in &blobs {
-            if let Err(error) = self.pool.delete(self.slot, blob).await {
-                tracing::warn!(%blob, %error, "a share that nothing opens any more stays at its site");
-            }
-        }
+        self.sweep(&blobs).await;
         Ok(Destroyed { names: dead, ended: before.map(|before| before.id), begun })
     }
 }
@@ -248,9 +284,26 @@ impl SiteShares {
     fn signer(&self) -> Result<Signer, HolderError> {
         let made = self.epochs.with(|content| {
             let SiteIdentity { cluster, name, .. } = &content.identity;
-            Signer::from_seed(&format!("holdfast/{cluster}/{name}"), &content.seed)
+            Signer::from_seed(&format!("holdfast/{cluster}/{name}"), content.seed.bytes())
         })?;
         made.map_err(|error| HolderError::Custody(error.to_string()))
+    }
+
+    /// Removes those of a drawer's blobs whose epochs are spent. Nothing opens them any more: that some stay does no harm.
+    async fn sweep(&self, blobs: &[String]) {
+        let (mut swept, mut left) = (HashSet::new(), HashSet::new());
+        for blob in blobs {
+            let Some((_, epoch)) = parse_blob_name(blob) else { continue };
+            if !self.spent.lock().contains(&epoch) {
+                continue;
+            }
+            swept.insert(epoch);
+            if let Err(error) = self.pool.delete(self.slot, blob).await {
+                tracing::warn!(%blob, %error, "a share that nothing opens any more stays at its site");
+                left.insert(epoch);
+            }
+        }
+        self.spent.lock().retain(|epoch| !swept.contains(epoch) || left.contains(epoch));
     }
 
     /// Seals a share under the next epoch as well; how many were. One that is damaged is none: it is made anew from others.

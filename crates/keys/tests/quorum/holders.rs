@@ -1,11 +1,15 @@
 //! Holders at sites: the suite over each kind of site, and crashes at every step.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use base::{PortionId, SeededRng, SystemClock};
+use futures::FutureExt;
 use keys::KeyName;
-use keys::quorum::{EpochPlace, HolderError, SHARE_LEN, ShareHolder, ShareName, SiteIdentity, SiteShares, conformance};
+use keys::quorum::{
+    EpochPlace, HolderError, Missing, SHARE_LEN, ShareHolder, ShareName, SiteIdentity, SiteShares, conformance,
+};
 use sites::{Folder, Memory, Object, Pool, PoolOptions, Site, SiteSpec};
 
 use crate::world::Sites;
@@ -17,6 +21,10 @@ fn share_name(portion: u8, version: u32) -> ShareName {
 }
 
 async fn over(site: Arc<dyn Site>, epochs: &Path) -> SiteShares {
+    drawn(site, epochs, 3).await
+}
+
+async fn drawn(site: Arc<dyn Site>, epochs: &Path, seed: u64) -> SiteShares {
     let mut first = Some(site);
     let specs = std::array::from_fn(|slot| SiteSpec {
         name: format!("dc{slot}"),
@@ -25,9 +33,9 @@ async fn over(site: Arc<dyn Site>, epochs: &Path) -> SiteShares {
     });
     let pool = Arc::new(Pool::new(specs, Arc::new(SystemClock), PoolOptions::default()));
     let place = EpochPlace::File(epochs.to_owned());
-    let holder = SiteShares::new(pool, 0, place, Arc::new(SeededRng::new(3)));
+    let holder = SiteShares::new(pool, 0, place, Arc::new(SeededRng::new(seed)));
     let identity = SiteIdentity { cluster: "c".to_owned(), slot: 0, name: "dc0".to_owned(), since_ms: 1 };
-    holder.settle(identity).await.unwrap();
+    holder.settle(identity, Missing::IsFirst).await.unwrap();
     holder
 }
 
@@ -94,4 +102,64 @@ async fn a_destruction_that_is_cut_short_loses_no_other_share() {
         }
     }
     assert!(finished, "no destruction came to its end");
+}
+
+/// Shares under keys that are out of reach for now, whatever is destroyed meanwhile.
+#[tokio::test]
+async fn a_destruction_leaves_blobs_of_epochs_that_it_does_not_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let (epochs, aside) = (dir.path().join("dc0"), dir.path().join("aside"));
+    let site: Arc<Memory> = Arc::new(Memory::new());
+    let (kept, dead) = (share_name(1, 1), share_name(2, 1));
+    let holder = over(site.clone(), &epochs).await;
+    holder.put(&kept, &[5; SHARE_LEN]).await.unwrap();
+    std::fs::rename(&epochs, &aside).unwrap();
+    let shadow = drawn(site.clone(), &epochs, 4).await;
+    shadow.put(&dead, &[6; SHARE_LEN]).await.unwrap();
+    assert_eq!(shadow.destroy(7, &|_| true).await.unwrap().names, [dead]);
+    assert_eq!(site.names().len(), 1, "its own are gone");
+    std::fs::rename(&aside, &epochs).unwrap();
+    assert_eq!(over(site, &epochs).await.get(&kept).await.unwrap().as_slice(), [5; SHARE_LEN]);
+}
+
+/// The epoch ended, and then the disk failed: it is not done until the old key is destroyed.
+#[tokio::test]
+async fn nothing_counts_as_destroyed_while_the_old_epoch_key_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (epochs, old) = (dir.path().join("dc0"), dir.path().join("dc0.old"));
+    let holder = over(Arc::new(Memory::new()), &epochs).await;
+    holder.put(&share_name(1, 1), &[5; SHARE_LEN]).await.unwrap();
+    let before = std::fs::read(&epochs).unwrap();
+    holder.destroy(7, &|_| true).await.unwrap();
+    // As such a failure leaves it: one that cannot be opened, then one that can.
+    std::fs::create_dir(&old).unwrap();
+    let told = holder.destroy(7, &|_| true).await.unwrap_err();
+    assert!(matches!(&told, HolderError::Custody(_)), "{told}");
+    std::fs::remove_dir(&old).unwrap();
+    std::fs::write(&old, before).unwrap();
+    let mut watched = std::fs::File::open(&old).unwrap();
+    holder.destroy(7, &|_| true).await.unwrap();
+    let mut bytes = Vec::new();
+    watched.read_to_end(&mut bytes).unwrap();
+    assert!(!old.exists() && !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0));
+}
+
+/// Thousands of shares may have to be sealed anew in a drawer; who makes a key in another one does not wait for that.
+#[tokio::test]
+async fn a_destruction_holds_up_its_own_drawer_only() {
+    let sites = Sites::new(1).await;
+    let holder = &sites.holders[0];
+    for portion in [1, 2] {
+        holder.put(&share_name(portion, 1), &[5; SHARE_LEN]).await.unwrap();
+    }
+    sites.disks[0].sticks("shares/07/");
+    let is_dead = |name: &ShareName| *name == share_name(1, 1);
+    let mut slow = holder.destroy(7, &is_dead);
+    assert!(futures::poll!(&mut slow).is_pending());
+    let mut elsewhere = share_name(3, 1);
+    elsewhere.key.portion = PortionId::from_bytes([8; 16]);
+    let put = holder.put(&elsewhere, &[6; SHARE_LEN]).now_or_never();
+    assert_eq!(put, Some(Ok(())));
+    assert_eq!(holder.list(8).now_or_never().unwrap().unwrap(), [elsewhere]);
+    assert!(holder.put(&share_name(4, 1), &[6; SHARE_LEN]).now_or_never().is_none(), "under which epoch?");
 }

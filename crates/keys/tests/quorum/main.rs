@@ -6,10 +6,13 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use audit::VerifierKey;
 use base::{AccountId, Classify, Doors, ErrorKind, ManualClock, PortionId, SeededRng};
+use futures::FutureExt;
 use keys::quorum::receipt::{Attested, Receipt, ReceiptFile, verify};
 use keys::quorum::{Bounds, MemoryShares, Mood, Quorum, ShareHolder};
 use keys::{
@@ -207,6 +210,33 @@ async fn what_two_sites_lack_is_made_anew_from_the_others() {
 }
 
 #[tokio::test]
+async fn a_site_that_takes_nothing_is_not_asked_without_end() {
+    let w = World::new();
+    let whole = w.make("whole").await.unwrap();
+    w.mood(&[3], Mood::Full);
+    let id = w.make("p").await.unwrap();
+    let is_woken = || w.quorum.woken().now_or_never().is_some();
+    assert!(is_woken(), "it was made in fewer than five shares");
+    w.holders[3].spoil();
+    for (round, id) in [whole, id].into_iter().enumerate() {
+        w.opens(id, 1).await.unwrap();
+        // Whoever opens it may have had enough from the others.
+        is_woken();
+        let tended = w.tend().await;
+        assert_eq!((tended.made, tended.lacking > 0), (0, true), "{round}: {tended:?}");
+        is_woken();
+        assert_eq!(w.tend().await.made, 0);
+        assert!(!is_woken(), "{round}: a pass that can do nothing asks for the next");
+    }
+    w.mood(&[3], Mood::Honest);
+    w.mood(&[0, 1], Mood::Away);
+    w.opens(whole, 1).await.unwrap_err();
+    w.mood(&[0, 1], Mood::Honest);
+    w.tend().await;
+    assert_eq!(w.held(), [2; 5]);
+}
+
+#[tokio::test]
 async fn a_lease_ends_for_keys_in_shares_as_for_others() {
     let w = World::new();
     let id = w.make("p").await.unwrap();
@@ -310,7 +340,9 @@ async fn a_receipt_for_rows_says_that_it_attests_less() {
     let of: Vec<Receipt> = file.receipts.iter().map(|note| Receipt::of_note(note).unwrap()).collect();
     assert!(of.len() == 5 && of.iter().all(|receipt| receipt.attests == Attested::Rows), "{of:?}");
     let proof = verify(&file, &keys_of(&file)).unwrap();
-    assert_eq!((proof.shares.len(), proof.sealed_versions.as_str()), (0, "1"));
+    assert_eq!((proof.shares.len(), proof.rows.len(), proof.sealed_versions.as_str()), (0, 5, "1"));
+    let few = ReceiptFile { receipts: file.receipts[..2].to_vec(), ..file };
+    assert!(verify(&few, &keys_of(&few)).is_err(), "two sites are not enough");
 
     let both = w.portions().named(HOME, "q").await.unwrap();
     w.mood(&[0, 1, 2, 3, 4], Mood::Honest);
@@ -321,6 +353,64 @@ async fn a_receipt_for_rows_says_that_it_attests_less() {
     let proof = verify(&file, &keys_of(&file)).unwrap();
     assert_eq!((proof.quorum_versions.as_str(), proof.sealed_versions.as_str()), ("2", "1"));
     assert_eq!((file.receipts.len(), proof.shares.len()), (10, 5));
+}
+
+/// Metadata that take so many commits and no more: the process dies there.
+struct Dying {
+    inner: Arc<Memory>,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl Engine for Dying {
+    async fn get(&self, keys: &[meta::Key]) -> Result<Vec<Option<meta::Row>>, meta::MetaError> {
+        self.inner.get(keys).await
+    }
+
+    async fn range(&self, range: meta::Range) -> Result<meta::Page, meta::MetaError> {
+        self.inner.range(range).await
+    }
+
+    async fn commit_group(&self, batches: Vec<meta::Batch>) -> Vec<Result<(), meta::CommitError>> {
+        let mut done = Vec::new();
+        for batch in batches {
+            let lives =
+                self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            done.push(if lives { self.inner.commit(batch).await } else { Err(meta::CommitError::Full) });
+        }
+        done
+    }
+}
+
+/// Versions of both classes, more than a page; one of them closed.
+#[tokio::test]
+async fn a_crash_at_any_step_of_a_shredding_loses_no_receipt() {
+    let mut cut_short = 0;
+    for left in 0..40 {
+        let w = World::new();
+        let id = w.portions().named(HOME, "p").await.unwrap();
+        for version in 2..=60 {
+            let class = if version == 3 { PortionClass::Quorum } else { PortionClass::Sealed };
+            w.portions().rotate_as(HOME, id, false, Some(class)).await.unwrap();
+        }
+        let closed = meta::Write::Put(key::closed_version_key(id, 2), vec![0].into());
+        w.meta.commit(meta::Batch { checks: vec![], writes: vec![closed] }).await.unwrap();
+        w.portions().switch(HOME, id, Switch::Shred { days: 0 }).await.unwrap();
+        let dying = Dying { inner: w.meta.clone(), left: AtomicUsize::new(left) };
+        let mortal = Portions::new(Arc::new(dying), w.ring.clone(), w.doors.clone()).with_quorum(w.quorum.clone());
+        cut_short += u32::from(mortal.shred(HOME, id).await.is_err());
+        w.clock.advance_ms(1);
+        w.portions().shred(HOME, id).await.unwrap();
+        w.tend().await;
+        let file = w.receipts(id).await;
+        let proof = verify(&file, &keys_of(&file)).unwrap_or_else(|error| panic!("after {left} commits: {error}"));
+        assert_eq!((proof.versions.as_str(), proof.quorum_versions.as_str()), ("1-60", "3"), "after {left}");
+        assert_eq!((proof.sealed_versions.as_str(), proof.rows.len(), proof.shares.len()), ("1-2,4-60", 5, 5));
+        assert_eq!(file.waiting_for, Vec::<String>::new());
+        let left_closed = w.meta.get(&[key::closed_version_key(id, 2)]).await.unwrap().remove(0);
+        assert!(left_closed.is_none(), "that a version was closed goes with it");
+    }
+    assert!((5..40).contains(&cut_short), "{cut_short}");
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use base::{Clock, Doors, ManualClock, SeededRng};
 use bytes::Bytes;
-use keys::quorum::{Bounds, EpochMemory, EpochPlace, Quorum, ShareHolder, SiteIdentity, SiteShares};
+use keys::quorum::{Bounds, EpochMemory, EpochPlace, Missing, Quorum, ShareHolder, SiteIdentity, SiteShares};
+use parking_lot::Mutex;
 use sites::{Entry, Marker, Memory, Pool, PoolOptions, Site, SiteError, SiteSpec, write_marker};
 use zeroize::Zeroizing;
 
@@ -17,6 +18,8 @@ pub struct Disk {
     down: AtomicBool,
     /// Operations that still succeed.
     left: AtomicU64,
+    /// Reads of names that begin so never end.
+    stuck: Mutex<Option<String>>,
 }
 
 impl Disk {
@@ -27,6 +30,11 @@ impl Disk {
             return Err(SiteError::Down("it was told to be".to_owned()));
         }
         Ok(())
+    }
+
+    /// Never answers a read below this prefix.
+    pub fn sticks(&self, prefix: &str) {
+        *self.stuck.lock() = Some(prefix.to_owned());
     }
 
     /// Fails from the operation after `more` on.
@@ -43,6 +51,9 @@ impl Site for Disk {
     }
     async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, SiteError> {
         self.works()?;
+        if self.stuck.lock().as_ref().is_some_and(|prefix| name.starts_with(prefix)) {
+            std::future::pending::<()>().await;
+        }
         self.blobs.get(name, range).await
     }
     async fn size(&self, name: &str) -> Result<u64, SiteError> {
@@ -81,7 +92,12 @@ impl Sites {
         let clock = Arc::new(ManualClock::new(1_000_000));
         let doors = Doors { clock: clock.clone(), rng: Arc::new(SeededRng::new(seed)) };
         let disks: [Arc<Disk>; 5] = std::array::from_fn(|_| {
-            Arc::new(Disk { blobs: Memory::new(), down: AtomicBool::new(false), left: AtomicU64::new(u64::MAX) })
+            Arc::new(Disk {
+                blobs: Memory::new(),
+                down: AtomicBool::new(false),
+                left: AtomicU64::new(u64::MAX),
+                stuck: Mutex::default(),
+            })
         });
         for (slot, disk) in (0..).zip(&disks) {
             let marker = Marker { cluster: "c".to_owned(), slot, name: format!("dc{slot}"), created_ms: 1 };
@@ -136,7 +152,7 @@ async fn process(pool: &Arc<Pool>, epochs: &[EpochMemory; 5], doors: &Doors) -> 
     });
     for (slot, holder) in (0..).zip(&holders) {
         let identity = SiteIdentity { cluster: "c".to_owned(), slot, name: format!("dc{slot}"), since_ms: 1 };
-        holder.settle(identity).await.unwrap();
+        holder.settle(identity, Missing::IsFirst).await.unwrap();
     }
     let of = holders.clone().map(|holder| holder as Arc<dyn ShareHolder>);
     (holders, Arc::new(Quorum::new(of, Bounds::default())))

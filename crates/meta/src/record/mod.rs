@@ -42,7 +42,7 @@
 //! | `L/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
 //! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
 //! | `X/<account>` | [`DepartedRecord`]: a deleted tenant | until its keys are destroyed |
-//! | `D/<account><portion id>` | [`DyingRecord`]: sites that have still to destroy shares | until they did |
+//! | `D/<account><portion id>` | [`DyingRecord`]: sites that have still to destroy shares, or to sign | until they did |
 //! | `R/<portion id><time><slot><what>` | [`ReceiptRecord`]: a site's word about a shredding | for ever |
 //! | `S/<slot><hash>` | [`SiteKeyRecord`]: what a site signs receipts with | for ever |
 //! | `W/<name>` | [`WrappedSiteRecord`]: a site that the root key is wrapped to | until removed |

@@ -222,17 +222,28 @@ impl Record for RewrapRecord {
     }
 }
 
-/// A shredded portion whose shares some sites have still to destroy.
+/// A portion that is being shredded, or was: what sites have still to do and to sign for it. Written before anything is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DyingRecord {
-    /// The sites' slots.
+    /// The slots of the sites that have still to destroy their shares.
     pub slots: Vec<u8>,
     /// The versions that were in shares, as receipts tell them.
+    pub in_shares: String,
+    /// The versions that were in rows, as receipts tell them.
+    pub in_rows: String,
+    /// All versions that there ever were.
     pub versions: String,
+    /// The slots of the sites that have still to sign that the rows are gone.
+    pub unsigned: Vec<u8>,
 }
 
 impl Record for DyingRecord {
     const NAME: &'static str = "dying shares";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0, 0, 0])
+    }
 }
 
 /// A site's signed word about a shredding.
@@ -266,7 +277,7 @@ pub fn dying_key(account: AccountId, portion: PortionId) -> Bytes {
     join(b"D/", &[&account.to_bytes(), portion.as_bytes()])
 }
 
-/// All portions of an account with shares to destroy; [`portion_of`] reads the keys.
+/// All portions of an account that sites have still something to do for; [`portion_of`] reads the keys.
 pub fn dying(account: AccountId) -> (Bytes, Bytes) {
     under(join(b"D/", &[&account.to_bytes()]))
 }
