@@ -108,11 +108,25 @@ impl Kek {
     /// # Errors
     /// [`EnvelopeError::Refused`] never in practice.
     pub fn combined(&self, other: &[u8; KEY_LEN]) -> Result<Self, EnvelopeError> {
+        self.both(other, &[b"holdfast/combined/v1"])
+    }
+
+    /// The same with another half that is kept elsewhere, for a context: a key of another context, and of
+    /// [`Self::combined`], is another one.
+    ///
+    /// # Errors
+    /// As [`Self::combined`].
+    pub fn combined_with_half(&self, context: &[u8], half: &Locked) -> Result<Self, EnvelopeError> {
+        let len = (context.len() as u64).to_be_bytes();
+        self.both(half.bytes(), &[b"holdfast/halves/v1", &len, context])
+    }
+
+    fn both(&self, other: &[u8; KEY_LEN], info: &[&[u8]]) -> Result<Self, EnvelopeError> {
         // HKDF-Extract is HMAC; the library's own would keep the salt, this key, on the heap.
         let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, self.0.bytes()), other);
         let both = Prk::new_less_safe(HKDF_SHA512, extracted.as_ref());
         let mut key = Locked::zeros();
-        let okm = both.expand(&[b"holdfast/combined/v1"], Len(KEY_LEN)).map_err(|_| EnvelopeError::Refused)?;
+        let okm = both.expand(info, Len(KEY_LEN)).map_err(|_| EnvelopeError::Refused)?;
         okm.fill(key.bytes_mut()).map_err(|_| EnvelopeError::Refused)?;
         Ok(Self(key))
     }

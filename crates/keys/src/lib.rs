@@ -8,6 +8,7 @@
 mod audit;
 mod cache;
 mod error;
+mod held;
 mod keep;
 mod kms;
 mod lease;
@@ -34,6 +35,7 @@ pub use audit::{AuditEvent, AuditOutcome, Auditor};
 pub use cache::LEASE_MS;
 pub use envelope::{SHARES_MAX, Share, ShareError};
 pub use error::PortionError;
+pub use held::{HOLD_LEASE_MS, HalfState, Holding, Keepers, NewHold, NoKeepers};
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
 pub use lease::{Answer, Approval, Ask, Caller, Denial, Holder, Lease, Refusal, Standing, Who};
