@@ -39,6 +39,7 @@ pub struct Server {
     pub admin: String,
     /// `host:port` of the KMS API.
     pub kms: String,
+    kms_listen: String,
 }
 
 impl Server {
@@ -77,6 +78,7 @@ impl Server {
             s3: String::new(),
             admin: String::new(),
             kms: String::new(),
+            kms_listen: "127.0.0.1:0".to_owned(),
         };
         server.boot();
         server
@@ -132,7 +134,7 @@ impl Server {
         command
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--kms-listen", "127.0.0.1:0", "--data-dir"])
+            .args(["--kms-listen", &self.kms_listen, "--data-dir"])
             .arg(self.dir().join("data"))
             .args(args)
             .env("HOLDFAST_ACCESS_KEY", ACCESS_KEY)
@@ -160,6 +162,11 @@ impl Server {
             assert!(ended.is_none() && begun.elapsed() < PATIENCE, "the server did not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// From now on its KMS API is found at the address that it has now, whenever it is started.
+    pub fn keeps_its_kms_address(&mut self) {
+        self.kms_listen.clone_from(&self.kms);
     }
 
     /// What the server wrote to stderr.

@@ -25,7 +25,7 @@ use crate::command::rotate;
 use crate::config::{self, Config, Mistakes};
 use crate::credentials::{self, Credentials, Source};
 use crate::exit::{Exit, Failure, chain};
-use crate::harden;
+use crate::{harden, seals};
 
 /// Memory for cached metadata pages.
 const META_CACHE: usize = 64 << 20;
@@ -135,6 +135,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     let options = Options {
         language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
+        keepers: Arc::new(seals::Customers),
         epochs: Some(config.sites.each_ref().map(|site| site.epochs.clone())),
         gc_grace_ms: config.collect_after_ms,
         lifecycle_day: config.lifecycle_day,

@@ -181,6 +181,14 @@ impl Caches {
         self.0.lock().halves.get(&account).cloned()
     }
 
+    /// What is known of a tenant's half, which is being asked for now.
+    pub(crate) fn asking(&self, account: AccountId, now_ms: u64) -> Option<Half> {
+        let mut inner = self.0.lock();
+        let half = inner.halves.get_mut(&account)?;
+        half.asked_ms = now_ms;
+        Some(half.clone())
+    }
+
     /// What is known of all halves.
     pub(crate) fn halves(&self) -> Vec<(AccountId, Half)> {
         self.0.lock().halves.iter().map(|(account, half)| (*account, half.clone())).collect()

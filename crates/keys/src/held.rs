@@ -9,7 +9,7 @@ mod settle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base::AccountId;
@@ -17,6 +17,7 @@ use envelope::Locked;
 use meta::record::{HeldRecord, Record, TenantKeyRecord, TenantRecord, key};
 use meta::{Version, each_row};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::error::PortionError;
 use crate::portions::Portions;
@@ -68,6 +69,9 @@ pub(crate) struct Turns {
     of: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
     /// Whether somebody looks after the leases, so that no request has to.
     attended: AtomicBool,
+    /// When halves were last looked for in the metadata, milliseconds since the Unix epoch.
+    found_ms: AtomicU64,
+    changed: Notify,
 }
 
 impl Turns {
@@ -179,6 +183,12 @@ impl Portions {
 
     /// Asks for a half, and opens or shuts the tenant's keys by the answer. The turn is the caller's.
     async fn ask(&self, account: AccountId) -> Result<(Arc<TenantKey>, Version), PortionError> {
+        let answer = self.asked(account).await;
+        self.turns.changed.notify_one();
+        answer
+    }
+
+    async fn asked(&self, account: AccountId) -> Result<(Arc<TenantKey>, Version), PortionError> {
         let seen = self.caches.generation();
         let asked_ms = self.now_ms();
         let Some((record, version)) = self.record::<TenantKeyRecord>(key::tenant_key_key(account)).await? else {
@@ -193,7 +203,7 @@ impl Portions {
             self.caches.remember_tenant(account, key.clone(), version, asked_ms, seen);
             return Ok((key, version));
         };
-        let known = self.caches.half(account);
+        let known = self.caches.asking(account, asked_ms);
         let tenant = match &known {
             Some(known) => known.tenant.clone(),
             None => self.tenant_name(account).await?,
@@ -266,11 +276,21 @@ impl Portions {
         Ok(found.map_or_else(|| account.to_string(), |(record, _)| record.name))
     }
 
-    /// Learns of all halves that are held anywhere. What is new is asked for by the next look.
+    /// Resolves when something became known of a half since the last call: it is time to look again.
+    pub async fn halves_changed(&self) {
+        self.turns.changed.notified().await;
+    }
+
+    /// Learns of all halves that are held, once a minute. What is new is asked for by the next look.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn find_halves(&self) -> Result<(), PortionError> {
+        let now = self.now_ms();
+        let last = self.turns.found_ms.load(Ordering::Relaxed);
+        if last > 0 && now.checked_sub(last).is_some_and(|age| age < LOOK_MS) {
+            return Ok(());
+        }
         let mut found = Vec::new();
         each_row(self.meta.as_ref(), key::tenant_keys(), |row_key, row| {
             if let (Some(account), Some(held)) =
@@ -288,6 +308,7 @@ impl Portions {
                 self.caches.expect_half(account, half);
             }
         }
+        self.turns.found_ms.store(now, Ordering::Relaxed);
         Ok(())
     }
 
@@ -298,10 +319,10 @@ impl Portions {
         let now = self.now_ms();
         let (mut due, mut next) = (Vec::new(), LOOK_MS);
         let mut states = [0_u32; 3];
-        for (account, mut half) in self.caches.halves() {
+        for (account, half) in self.caches.halves() {
             if half.given_ms.is_some() && !half.is_open(now) {
-                tracing::error!(tenant = %half.tenant, key = %half.place, "the lease of a customer's half has ended: the tenant's keys are shut");
-                half.given_ms = None;
+                let Half { tenant, place, .. } = &half;
+                tracing::error!(%tenant, key = %place, "the lease of a customer's half has ended: the tenant's keys are shut");
                 self.caches.shut_half(account, now);
             }
             states[HalfState::of(&half, now) as usize] += 1;

@@ -201,6 +201,7 @@ impl Portions {
         let (record, version) = self.tenant_record(account).await?;
         let tenant_key = Arc::new(self.ring.tenant_key_of(account, &record, Some(&half))?);
         self.caches.open_half(account, known.clone(), tenant_key, version);
+        self.turns.changed.notify_one();
         Ok(self.told(held, Some(known), record.older.len(), true))
     }
 
