@@ -328,6 +328,21 @@ pub fn skip(test: &str, reason: &str) {
 /// The half of what [`tree`] makes, in bytes.
 pub const HALF_A_TREE: u64 = 6_000_000;
 
+fn openssl(dir: &Path, words: &str) {
+    let output = Command::new("openssl").args(words.split(' ')).current_dir(dir).output().expect("openssl runs");
+    assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes an authority, and a certificate of it for 127.0.0.1: `NAME-ca.crt`, `NAME.crt`, `NAME.key`.
+pub fn certificate(dir: &Path, name: &str) {
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(dir, &format!("req -x509 {key} -keyout {name}-ca.key -out {name}-ca.crt -days 2 -subj /CN={name}"));
+    let san = "-addext subjectAltName=IP:127.0.0.1";
+    openssl(dir, &format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN=server {san}"));
+    let sign = format!("-CA {name}-ca.crt -CAkey {name}-ca.key -CAcreateserial -copy_extensions copy");
+    openssl(dir, &format!("x509 -req -in {name}.csr {sign} -days 2 -out {name}.crt"));
+}
+
 /// Bytes that nothing compresses or finds twice.
 pub fn noise(seed: u64, size: usize) -> Vec<u8> {
     let mut state = seed;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{ACCESS_KEY, SECRET_KEY, Server};
+use e2e::{ACCESS_KEY, SECRET_KEY, Server, certificate};
 use serde_json::Value;
 
 /// Bounds every wait. Generous: it only matters when something is broken.
@@ -77,8 +77,9 @@ fn the_customer_shuts_and_opens_and_nobody_else_is_touched() {
     let of = |name: &str| acme[name].as_str().expect("a key").to_owned();
     let (access, secret) = (of("access_key"), of("secret_key"));
     two.provider.run("aws", &["s3", "mb", "s3://theirs"]);
-    let made = two.provider.command("aws").args(["s3", "mb", "s3://acme"]).env("AWS_ACCESS_KEY_ID", &access);
-    let made = made.env("AWS_SECRET_ACCESS_KEY", &secret).output().expect("aws runs");
+    let mut make = two.provider.command("aws");
+    make.args(["s3", "mb", "s3://acme"]).env("AWS_ACCESS_KEY_ID", &access).env("AWS_SECRET_ACCESS_KEY", &secret);
+    let made = make.output().expect("aws runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let (get, put) = (["get", "acme", &access, &secret], ["put", "acme", &access, &secret]);
     let others = ["get", "theirs"];
@@ -145,7 +146,7 @@ fn a_held_tenant_outlives_another_root_key() {
     two.provider.run("aws", &["s3", "mb", "s3://theirs"]);
     assert_eq!(two.object(&["put", "theirs"]), "ok");
     two.hold("default", &[]);
-    let (code, text) = two.provider.holdfast(&["portion", "rotate", "theirs"]);
+    let (code, text) = two.provider.holdfast(&["portion", "rotate", "bucket/theirs"]);
     assert_eq!(code, 0, "{text}");
     two.provider.stop();
     let (code, text) = two.provider.holdfast_on_data(&["key", "root", "rotate"]);
@@ -153,4 +154,55 @@ fn a_held_tenant_outlives_another_root_key() {
     boot(&mut two.provider);
     assert_eq!((two.object(&["get", "theirs"]), two.object(&["put", "theirs"])), ("ok".to_owned(), "ok".to_owned()));
     assert_eq!(json(&two.provider, &["tenant", "show", "default"])["half"]["state"], "open");
+}
+
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn the_way_to_the_kms_is_tls_and_credentials_are_found_in_a_file() {
+    let customer = Server::with_config(|dir| {
+        certificate(dir, "kms");
+        format!("tls_cert = \"{0}/kms.crt\"\ntls_key = \"{0}/kms.key\"\n", dir.display())
+    });
+    let (url, authority) = (format!("https://{}", customer.kms), customer.dir().join("kms-ca.crt"));
+    let mut make = customer.command("aws");
+    make.args(["--endpoint-url", &url, "--output", "json", "kms", "create-key"]).env("AWS_CA_BUNDLE", &authority);
+    let made = make.output().expect("aws runs");
+    let made: Value = serde_json::from_slice(&made.stdout).expect("JSON");
+    let arn = made["KeyMetadata"]["Arn"].as_str().expect("an ARN").to_owned();
+    let mut provider = Server::start();
+    provider.run("aws", &["s3", "mb", "s3://theirs"]);
+    let file = provider.dir().join("aws-credentials");
+    let profile = format!("[half]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
+    std::fs::write(&file, profile).expect("a file");
+    let file = file.display().to_string();
+    let authority = authority.display().to_string();
+    let hold = |provider: &Server, more: &[&str]| {
+        let args = ["tenant", "hold", "default", "--kms-key", &arn, "--kms-endpoint", &url];
+        provider.holdfast(&[&args, more].concat())
+    };
+    // (environment, more arguments, what is told)
+    let trusted = ("AWS_CA_BUNDLE", authority.as_str());
+    let found = ("AWS_SHARED_CREDENTIALS_FILE", file.as_str());
+    let table: [(&[(&str, &str)], &[&str], &str); 5] = [
+        (&[found], &["--kms-profile", "half"], "does not answer"),
+        (&[trusted, ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")], &[], "no AWS credentials"),
+        (&[trusted, found], &["--kms-profile", "other"], "no profile other"),
+        (&[trusted, ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")], &[], "UnrecognizedClientException"),
+        (&[trusted, found], &["--kms-profile", "half", "--kms-region", "a/b"], "not a region"),
+    ];
+    for (environment, more, told) in table {
+        provider.stop();
+        provider.boot_in(&[], environment);
+        let (code, text) = hold(&provider, more);
+        assert!(code == 2 && text.contains(told), "{told}: {text}");
+    }
+    let clear = ["tenant", "hold", "default", "--kms-key", &arn, "--kms-endpoint", "http://192.0.2.1:9002"];
+    let (code, text) = provider.holdfast(&clear);
+    assert!(code == 2 && text.contains("not https"), "{text}");
+    provider.stop();
+    provider.boot_in(&[], &[trusted, found]);
+    let (code, text) = hold(&provider, &["--kms-profile", "half"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(provider.py("held.py", &["put", "theirs"]).trim(), "ok");
+    assert_eq!(provider.py("held.py", &["get", "theirs"]).trim(), "ok");
 }
