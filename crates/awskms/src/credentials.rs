@@ -62,7 +62,8 @@ impl Credentials {
         for line in text.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
                 is_it = name.trim() == profile;
-            } else if let Some((name, value)) = line.split_once('=').filter(|_| is_it && !line.starts_with(['#', ';'])) {
+            } else if let Some((name, value)) = line.split_once('=').filter(|_| is_it && !line.starts_with(['#', ';']))
+            {
                 let names = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
                 if let Some(at) = names.iter().position(|known| name.trim() == *known) {
                     found[at] = Some(value.trim()).filter(|value| !value.is_empty());
@@ -92,7 +93,12 @@ mod tests {
                     aws_access_key_id=B\naws_secret_access_key=T\n;aws_session_token=no\naws_session_token = U\n[none]\nregion=x\n";
         std::fs::write(&path, text).unwrap();
         // (profile, access key, secret, session token)
-        let table = [("default", Some(("A", "S=1/+", None))), ("half", Some(("B", "T", Some("U")))), ("none", None), ("x", None)];
+        let table = [
+            ("default", Some(("A", "S=1/+", None))),
+            ("half", Some(("B", "T", Some("U")))),
+            ("none", None),
+            ("x", None),
+        ];
         for (profile, expected) in table {
             match (Credentials::in_file(&path, profile), expected) {
                 (Ok(found), Some((access, secret, token))) => {

@@ -179,3 +179,100 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Answers each connection with the next of these, and the last for ever; `None` is silence.
+    fn kms(answers: Vec<Option<(u16, &'static str)>>) -> (KmsOptions, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = [
+            ("key", "1234".to_owned()),
+            ("region", "us-east-1".to_owned()),
+            ("endpoint", format!("http://{}", listener.local_addr().unwrap())),
+        ];
+        let options = options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        std::thread::spawn(move || {
+            let mut silent = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept() {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let Some((status, body)) = answers[number.min(answers.len() - 1)] else {
+                    silent.push(stream);
+                    continue;
+                };
+                let mut heard = Vec::new();
+                let mut piece = [0; 4096];
+                while !heard.windows(2).any(|end| end == b"}}") && !heard.ends_with(b"\"}") {
+                    match stream.read(&mut piece) {
+                        Ok(len) if len > 0 => heard.extend_from_slice(&piece[..len]),
+                        _ => break,
+                    }
+                }
+                let text = String::from_utf8_lossy(&heard).to_lowercase();
+                let covered = "signedheaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-amz-target,";
+                for word in ["x-amz-target: trentservice.decrypt", covered, "\"why\":\"test\"", "\"keyid\":\"1234\""] {
+                    assert!(text.contains(word), "{word}: {text}");
+                }
+                let close = "connection: close";
+                let _ =
+                    write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {}\r\n{close}\r\n\r\n{body}", body.len());
+            }
+        });
+        (KmsOptions::of(&options).unwrap(), asked)
+    }
+
+    async fn given(answers: Vec<Option<(u16, &'static str)>>) -> (Result<Zeroizing<Vec<u8>>, KeeperError>, usize) {
+        let (options, asked) = kms(answers);
+        let context = BTreeMap::from([("why".to_owned(), "test".to_owned())]);
+        let credentials = Credentials {
+            access_key: "A".to_owned(),
+            secret_key: Zeroizing::new("S".to_owned()),
+            session_token: Some("T".to_owned()),
+        };
+        let kms = AwsKms::new(options, context.clone());
+        let input =
+            Input { key_id: "1234", encryption_context: &context, plaintext: None, ciphertext_blob: Some("AA==") };
+        let output = kms.ask("Decrypt", &serde_json::to_vec(&input).unwrap(), &credentials).await;
+        let given = output.and_then(|output| decoded(output.plaintext.as_ref().map(|text| text.as_str())));
+        (given, asked.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_is_asked_twice_and_what_says_no_once() {
+        let done = Some((200, r#"{"Plaintext":"AQI=","KeyId":"1234"}"#));
+        let later = Some((500, r#"{"__type":"KMSInternalException","message":"soon"}"#));
+        let refused = Some((400, r#"{"__type":"DisabledException","message":"off"}"#));
+        // (answers, what comes of it, times asked)
+        let table = [
+            (vec![done], "1,2", 1),
+            (vec![later, done], "1,2", 2),
+            (vec![None, done], "1,2", 2),
+            (vec![later, later, done], "unreachable", 2),
+            (vec![None], "unreachable", 2),
+            (vec![refused, done], "refused", 1),
+            (vec![later, refused], "refused", 2),
+            (vec![Some((302, "")), refused], "refused", 2),
+            (vec![Some((200, r#"{"KeyId":"1234"}"#))], "failed", 1),
+        ];
+        for (answers, expected, times) in table {
+            let told = format!("{answers:?}");
+            let (given, asked) = given(answers).await;
+            let found = match &given {
+                Ok(bytes) => format!("{},{}", bytes[0], bytes[1]),
+                Err(KeeperError::Refused(why)) if why == "DisabledException: off" => "refused".to_owned(),
+                Err(KeeperError::Unreachable(why)) if why.contains("127.0.0.1") => "unreachable".to_owned(),
+                Err(KeeperError::Failed(_)) => "failed".to_owned(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!((found.as_str(), asked), (expected, times), "{told}");
+        }
+    }
+}

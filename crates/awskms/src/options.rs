@@ -51,7 +51,9 @@ impl KmsOptions {
             return wrong(format!("{region:?} is not a region"));
         }
         let endpoint = option("endpoint").map_or_else(|| format!("https://kms.{region}.amazonaws.com"), str::to_owned);
-        let Ok(url) = Url::parse(&endpoint) else { return wrong(format!("{endpoint:?} is not a URL like https://HOST")) };
+        let Ok(url) = Url::parse(&endpoint) else {
+            return wrong(format!("{endpoint:?} is not a URL like https://HOST"));
+        };
         let here = match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => address.is_loopback(),

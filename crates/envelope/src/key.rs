@@ -241,6 +241,32 @@ mod tests {
 
     /// The vector of `docs/spec/wrap.md`.
     #[test]
+    fn halves_make_the_specified_key() {
+        let ours = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
+        let theirs = Locked::copy_of(&std::array::from_fn(|i| 0xa0 + i as u8));
+        let context: Vec<u8> = b"halves/1".iter().copied().chain([0; 8]).collect();
+        let key = ours.combined_with_half(&context, &theirs).unwrap();
+        assert_eq!(hex::encode(key.0.bytes()), "bf401525c9c1d80eac4f8be2bd0b2369b711ee9770d60f92a2488d2b34bf8147");
+        assert_eq!(
+            hex::encode(key.verifier(&context).unwrap()),
+            "7f33ab90040f13481fd5e5b6ab966bd903d95ce66e06ccd1ff07a5bafd6f0704"
+        );
+        // Another tenant, another half of either, and what SSE-C would make of the same: other keys.
+        let verifier = key.verifier(&context).unwrap();
+        let other = Locked::copy_of(&[1; KEY_LEN]);
+        for wrong in [
+            ours.combined_with_half(b"halves/1", &theirs),
+            ours.combined_with_half(&context, &other),
+            Kek::from_bytes([1; KEY_LEN]).combined_with_half(&context, &theirs),
+            Kek::from_bytes(*theirs.bytes()).combined_with_half(&context, &ours.0),
+            ours.combined(theirs.bytes()),
+        ] {
+            assert!(!wrong.unwrap().is_verified_by(&context, &verifier));
+        }
+    }
+
+    /// The vector of `docs/spec/wrap.md`.
+    #[test]
     fn derived_secrets_are_the_specified_ones() {
         let kek = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
         let secret = kek.derive_secret(b"temporary/1HFTSALICE").unwrap();

@@ -28,7 +28,10 @@ impl Keepers for Customers {
         options: &BTreeMap<String, String>,
     ) -> Result<Arc<dyn Keeper>, KeeperError> {
         if kind != awskms::KIND {
-            return Err(KeeperError::Failed(format!("there is no keeper of kind {kind:?} here; there is {}", awskms::KIND)));
+            return Err(KeeperError::Failed(format!(
+                "there is no keeper of kind {kind:?} here; there is {}",
+                awskms::KIND
+            )));
         }
         // The customer sees it in the KMS' log, and may ask for it in the key's policy.
         let context = [("holdfast-purpose", "tenant-half".to_owned()), ("holdfast-tenant", account.to_string())];

@@ -99,7 +99,9 @@ pub enum PortionError {
         place: String,
     },
     /// A half of the tenant's key is held already.
-    #[error("a half of the key of tenant {tenant} is held already, by {place}; `holdfast tenant release` takes it back")]
+    #[error(
+        "a half of the key of tenant {tenant} is held already, by {place}; `holdfast tenant release` takes it back"
+    )]
     Held {
         /// The tenant.
         tenant: String,

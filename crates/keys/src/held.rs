@@ -53,12 +53,7 @@ pub trait Keepers: Send + Sync {
 pub struct NoKeepers;
 
 impl Keepers for NoKeepers {
-    fn keeper(
-        &self,
-        _: AccountId,
-        kind: &str,
-        _: &BTreeMap<String, String>,
-    ) -> Result<Arc<dyn Keeper>, KeeperError> {
+    fn keeper(&self, _: AccountId, kind: &str, _: &BTreeMap<String, String>) -> Result<Arc<dyn Keeper>, KeeperError> {
         Err(KeeperError::Failed(format!("there is no keeper of kind {kind} here")))
     }
 }
@@ -214,7 +209,9 @@ impl Portions {
             Half { tenant, place: held.place.clone(), lease_ms: held.lease_ms, asked_ms, given_ms, trouble: None };
         let given = self.given(account, held).await.and_then(|given| {
             self.ring.tenant_key_of(account, &record, Some(&given)).map_err(|_| {
-                KeeperError::Failed("what it gives is not the half that it kept, or the root key is another one".to_owned())
+                KeeperError::Failed(
+                    "what it gives is not the half that it kept, or the root key is another one".to_owned(),
+                )
             })
         });
         let trouble = match given {
@@ -244,7 +241,8 @@ impl Portions {
         half.trouble = Some(trouble.clone());
         self.caches.remember_half(account, half.clone(), self.now_ms());
         match (&trouble, &before) {
-            (Trouble::Refused(_), Some(Trouble::Refused(_))) | (Trouble::Unreachable(_), Some(Trouble::Unreachable(_))) => {}
+            (Trouble::Refused(_), Some(Trouble::Refused(_)))
+            | (Trouble::Unreachable(_), Some(Trouble::Unreachable(_))) => {}
             (Trouble::Refused(why), _) => {
                 tracing::error!(tenant = %half.tenant, key = %half.place, %why, "the customer's key refuses its half: the tenant's keys are shut");
                 let event = self.event_of_half(account, "tenant:half-refused", &half).with("why", why);

@@ -234,7 +234,12 @@ impl Portions {
         }
     }
 
-    async fn commit_first(&self, account: AccountId, id: PortionId, record: &PortionRecord) -> Result<(), PortionError> {
+    async fn commit_first(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        record: &PortionRecord,
+    ) -> Result<(), PortionError> {
         let name_key = key::portion_name_key(account, &record.name);
         for _ in 0..ATTEMPTS {
             let name = KeyName { portion: id, version: 1 };

@@ -48,7 +48,8 @@ impl Keyring {
         record: &TenantKeyRecord,
         half: Option<&Locked>,
     ) -> Result<TenantKey, KeyError> {
-        let kek = self.root.unwrap_kek(&root_context(account, record.held.is_some()), &wrapped_key(&record.wrapped)?)?;
+        let kek =
+            self.root.unwrap_kek(&root_context(account, record.held.is_some()), &wrapped_key(&record.wrapped)?)?;
         let kek = match (&record.held, half) {
             (None, _) => kek,
             (Some(held), Some(half)) => {
@@ -60,7 +61,8 @@ impl Keyring {
             }
             (Some(_), None) => return Err(KeyError::Wrong(EnvelopeError::Refused)),
         };
-        let older = record.older.iter().map(|older| kek.unwrap_kek(&older_context(account), &wrapped_key(&older.wrapped)?));
+        let older =
+            record.older.iter().map(|older| kek.unwrap_kek(&older_context(account), &wrapped_key(&older.wrapped)?));
         let older = older.collect::<Result<_, _>>()?;
         Ok(TenantKey { account, kek, older })
     }
@@ -90,7 +92,12 @@ impl Keyring {
         let older = older.collect::<Result<_, EnvelopeError>>()?;
         let verifier = kek.verifier(&halves_context(account))?;
         let wrapped = self.root.wrap_kek(&root_context(account, true), &ours)?.0.to_vec();
-        Ok(TenantKeyRecord { created_ms: record.created_ms, wrapped, held: Some(HeldRecord { verifier, ..held }), older })
+        Ok(TenantKeyRecord {
+            created_ms: record.created_ms,
+            wrapped,
+            held: Some(HeldRecord { verifier, ..held }),
+            older,
+        })
     }
 
     /// The row of a tenant's key that nobody else holds a half of any more. It stays the same key.

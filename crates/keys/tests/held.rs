@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use base::{AccountId, Doors, ManualClock, PortionId, SeededRng};
+use keys::quorum::{Bounds, MemoryShares, Quorum, ShareHolder};
 use keys::{
     AuditEvent, AuditOutcome, Auditor, EncryptionContext, HalfState, Keeper, KeeperError, Keepers, KeyName, Keyring,
-    LEASE_MS, NewHold, NoKeepers, PortionError, Portions,
+    LEASE_MS, NewHold, NoKeepers, PortionClass, PortionError, Portions, Switch,
 };
 use meta::record::{Record, TenantKeyRecord, key};
 use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row};
@@ -87,12 +88,7 @@ impl Keeper for Key1 {
 struct Customers(Arc<Customer>);
 
 impl Keepers for Customers {
-    fn keeper(
-        &self,
-        _: AccountId,
-        kind: &str,
-        _: &BTreeMap<String, String>,
-    ) -> Result<Arc<dyn Keeper>, KeeperError> {
+    fn keeper(&self, _: AccountId, kind: &str, _: &BTreeMap<String, String>) -> Result<Arc<dyn Keeper>, KeeperError> {
         assert_eq!(kind, "memory");
         Ok(Arc::new(Key1(self.0.clone())))
     }
@@ -259,8 +255,8 @@ async fn no_shuts_everything_of_the_tenant_at_once_and_nothing_else() {
     let holding = w.one.holding(HOME).await.unwrap().unwrap();
     assert_eq!((holding.state, holding.trouble.as_deref()), (HalfState::Refused, Some("it is disabled")));
     // What destroys needs no key.
-    w.one.switch(HOME, id, keys::Switch::Disable).await.unwrap();
-    w.one.switch(HOME, id, keys::Switch::Enable).await.unwrap();
+    w.one.switch(HOME, id, Switch::Disable).await.unwrap();
+    w.one.switch(HOME, id, Switch::Enable).await.unwrap();
     // Told once, however often it is asked.
     for _ in 0..3 {
         w.clock.advance_ms(HOLD_MS);
@@ -401,6 +397,56 @@ async fn another_process_notices_a_hold_and_a_release() {
     for ciphertext in [&ciphertext, &rotated] {
         opens(&two, ciphertext).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn keys_in_shares_are_held_too_wherever_their_shares_are() {
+    let w = World::new();
+    let holders: [Arc<MemoryShares>; 5] = std::array::from_fn(|slot| Arc::new(MemoryShares::new(slot as u8)));
+    let quorum = Arc::new(Quorum::new(holders.map(|holder| holder as Arc<dyn ShareHolder>), Bounds::default()));
+    let here = || w.another().with_quorum(quorum.clone());
+    let attacker = || w.attacker().with_quorum(quorum.clone());
+    let id = here().named_as(HOME, "p", PortionClass::Quorum).await.unwrap();
+    let mut ciphertexts = vec![sealed(&here(), id).await];
+    assert!(opens(&attacker(), &ciphertexts[0]).await.is_ok(), "the sites and the root key were enough");
+    w.hold().await;
+    here().rotate(HOME, id, false).await.unwrap();
+    ciphertexts.push(sealed(&here(), id).await);
+    here().settle_tenant_key(HOME).await.unwrap();
+    assert_eq!(w.row().await.older.len(), 1, "shares are under the key from before");
+    for ciphertext in &ciphertexts {
+        opens(&here(), ciphertext).await.unwrap();
+        assert!(unreachable(opens(&attacker(), ciphertext).await));
+    }
+    // Nothing is made anew while it is shut, and others' shares do not wait for that.
+    let tended = attacker().tend(&[HOME]).await.unwrap();
+    assert_eq!((tended.made, tended.unavailable), (0, 0));
+    // What destroys needs no half.
+    w.customer.is(Mood::Refuses);
+    let shut = here();
+    shut.switch(HOME, id, Switch::Shred { days: 0 }).await.unwrap();
+    assert!(shut.shred(HOME, id).await.unwrap());
+    w.customer.is(Mood::Gives);
+    here().settle_tenant_key(HOME).await.unwrap();
+    assert!(w.row().await.older.is_empty(), "nothing is under it any more");
+}
+
+#[tokio::test]
+async fn another_root_key_takes_over_our_half() {
+    let w = World::new();
+    let id = w.one.named(HOME, "p").await.unwrap();
+    let ciphertext = sealed(&w.one, id).await;
+    w.hold().await;
+    let next = Arc::new(Keyring::ephemeral(w.rng.as_ref()));
+    let moved = keys::rotate(w.meta.as_ref(), &w.ring, &next, w.rng.as_ref(), false, &mut |_, _| {}).await.unwrap();
+    assert_eq!((moved.moved, moved.damaged), ([0, 1, 0], vec![]));
+    let doors = Doors { clock: w.clock.clone(), rng: w.rng.clone() };
+    let under_next = Portions::new(w.meta.clone(), next, doors);
+    assert!(unreachable(opens(&under_next, &ciphertext).await));
+    let under_next = under_next.with_keepers(Arc::new(Customers(w.customer.clone())));
+    w.clock.advance_ms(LEASE_MS);
+    opens(&under_next, &ciphertext).await.unwrap();
+    assert!(unreachable(opens(&w.another(), &ciphertext).await), "the old root key opens no half");
 }
 
 /// Does so many commits, and then dies: before it does the next, or after that and before it says so.

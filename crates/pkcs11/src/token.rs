@@ -69,9 +69,8 @@ impl Token {
     }
 
     fn run(&self, request: &Request) -> Result<Answer, KeeperError> {
-        let told = |error: std::io::Error| {
-            KeeperError::Unreachable(format!("the helper for PKCS#11 does not run: {error}"))
-        };
+        let told =
+            |error: std::io::Error| KeeperError::Unreachable(format!("the helper for PKCS#11 does not run: {error}"));
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A library that prints its environment should have nothing to tell.

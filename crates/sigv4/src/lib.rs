@@ -339,7 +339,14 @@ mod tests {
                 own.or_else(|| more.iter().find(|(n, _)| *n == name).map(|(_, value)| *value))
             };
             // What it gives lives as long as what is signed.
-            request.verify(|name| header(name).map(str::to_owned).map(|v| &*v.leak()), "AK", SECRET, "kms", 1_700_000_000, 1)
+            request.verify(
+                |name| header(name).map(str::to_owned).map(|v| &*v.leak()),
+                "AK",
+                SECRET,
+                "kms",
+                1_700_000_000,
+                1,
+            )
         };
         assert_eq!(verified("TrentService.Decrypt"), Ok(()));
         assert_eq!(verified("TrentService.Encrypt"), Err(SignatureError::Wrong));
