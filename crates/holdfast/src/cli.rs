@@ -698,3 +698,24 @@ mod tests {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::lease;
+
+    #[test]
+    fn leases_are_read_as_people_write_them() {
+        let table = [
+            ("1", Some(1_000)),
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("60m", Some(3_600_000)),
+        ];
+        let wrong =
+            ["", "0", "0s", "61m", "2h", "5d", "-1s", "1.5m", "m", "99999999999999999999h"].map(|text| (text, None));
+        for (text, expected) in table.into_iter().chain(wrong) {
+            assert_eq!(lease(text).ok(), expected, "{text}");
+        }
+    }
+}

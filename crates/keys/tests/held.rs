@@ -374,6 +374,51 @@ async fn what_cannot_be_held_changes_nothing() {
     assert!(w.one.to_seal(HOME, id, 1).await.is_ok(), "it was asked for another purpose than a lease");
 }
 
+/// Keeps what it is given under a key of the installation itself, as its own KMS API would.
+struct Own(Vec<u8>, Mutex<[u8; 32]>);
+
+impl Keeper for Own {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn place(&self) -> String {
+        "own".to_owned()
+    }
+
+    fn keep(&self, secret: &[u8; 32]) -> Result<Vec<u8>, KeeperError> {
+        *self.1.lock() = *secret;
+        Ok(self.0.clone())
+    }
+
+    fn give(&self, _: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
+        Ok(Zeroizing::new(self.1.lock().to_vec()))
+    }
+}
+
+struct Owns(Arc<Own>);
+
+impl Keepers for Owns {
+    fn keeper(&self, _: AccountId, _: &str, _: &BTreeMap<String, String>) -> Result<Arc<dyn Keeper>, KeeperError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn no_half_is_kept_under_a_key_of_the_same_installation() {
+    let w = World::new();
+    let id = w.one.named(HOME, "p").await.unwrap();
+    let owns = |ciphertext| w.process(Arc::new(Owns(Arc::new(Own(ciphertext, Mutex::new([0; 32]))))));
+    let other = AccountId::random(&SeededRng::new(9));
+    for account in [HOME, other] {
+        let held = owns(sealed(&w.one, id).await).hold(account, "t", &new_hold(), false).await;
+        assert!(matches!(held, Err(PortionError::Invalid(why)) if why.contains("own")), "{held:?}");
+    }
+    let elsewhere = World::over(Arc::new(Memory::new()), 2);
+    let ciphertext = sealed(&elsewhere.one, elsewhere.one.named(HOME, "p").await.unwrap()).await;
+    owns(ciphertext).hold(HOME, "t", &new_hold(), false).await.unwrap();
+}
+
 #[tokio::test]
 async fn another_process_notices_a_hold_and_a_release() {
     let w = World::new();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base::AccountId;
 use envelope::Locked;
-use meta::record::{HeldRecord, Record, RewrapRecord, TenantKeyRecord, key};
-use meta::{Batch, Check, Write};
+use meta::record::{HeldRecord, PortionRecord, Record, RewrapRecord, TenantKeyRecord, key};
+use meta::{Batch, Check, Write, each_row};
 
 use super::{Half, Trouble, on_a_thread};
 use crate::error::PortionError;
@@ -171,6 +171,7 @@ impl Portions {
             Ok((kept, half))
         })
         .await?;
+        self.must_not_be_ours(&kept).await?;
         let held = HeldRecord {
             since_ms: self.now_ms(),
             kind: new.kind.clone(),
@@ -203,6 +204,26 @@ impl Portions {
         self.caches.open_half(account, known.clone(), tenant_key, version);
         self.turns.changed.notify_one();
         Ok(self.told(held, Some(known), record.older.len(), true))
+    }
+
+    /// A half under a key of this installation would lie beside the other one, or, worse, be needed to open itself.
+    async fn must_not_be_ours(&self, kept: &[u8]) -> Result<(), PortionError> {
+        let Some((name, _)) = crate::key_of(kept) else { return Ok(()) };
+        let mut accounts = Vec::new();
+        each_row(self.meta.as_ref(), key::tenant_keys(), |row_key, _| {
+            accounts.extend(key::tenant_key_of(row_key));
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        for account in accounts {
+            if self.record::<PortionRecord>(key::portion_key(account, name.portion)).await?.is_some() {
+                return Err(PortionError::Invalid(
+                    "that key is one of this installation's own: a half that it keeps is of no use, and may be needed to \
+                     open itself; give a key that the customer has elsewhere",
+                ));
+            }
+        }
+        Ok(())
     }
 
     async fn commit_hold(&self, account: AccountId, half: &Locked, held: HeldRecord) -> Result<(), PortionError> {
