@@ -16,6 +16,9 @@ struct Two {
     arn: String,
 }
 
+/// A server's environment, more arguments of a command, and what it tells.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+
 fn aws_kms(server: &Server, args: &[&str]) -> Value {
     let url = format!("http://{}", server.kms);
     let text = server.run("aws", &[&["--endpoint-url", &url, "--output", "json", "kms"], args].concat());
@@ -180,10 +183,9 @@ fn the_way_to_the_kms_is_tls_and_credentials_are_found_in_a_file() {
         let args = ["tenant", "hold", "default", "--kms-key", &arn, "--kms-endpoint", &url];
         provider.holdfast(&[&args, more].concat())
     };
-    // (environment, more arguments, what is told)
     let trusted = ("AWS_CA_BUNDLE", authority.as_str());
     let found = ("AWS_SHARED_CREDENTIALS_FILE", file.as_str());
-    let table: [(&[(&str, &str)], &[&str], &str); 5] = [
+    let table: [Case<'_>; 5] = [
         (&[found], &["--kms-profile", "half"], "does not answer"),
         (&[trusted, ("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")], &[], "no AWS credentials"),
         (&[trusted, found], &["--kms-profile", "other"], "no profile other"),

@@ -697,11 +697,6 @@ mod tests {
     fn the_grammar_is_sound() {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lease;
 
     #[test]
     fn leases_are_read_as_people_write_them() {
