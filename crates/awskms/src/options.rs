@@ -85,14 +85,16 @@ mod tests {
 
     const ARN: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
-    fn of(options: &[(&str, &str)]) -> Result<KmsOptions, KeeperError> {
+    type Options<'a> = &'a [(&'a str, &'a str)];
+
+    fn of(options: Options<'_>) -> Result<KmsOptions, KeeperError> {
         KmsOptions::of(&options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
     #[test]
     fn a_key_says_where_it_is() {
         // (options, host, region)
-        let table: [(&[(&str, &str)], &str, &str); 5] = [
+        let table: [(Options<'_>, &str, &str); 5] = [
             (&[("key", ARN)], "kms.eu-central-1.amazonaws.com", "eu-central-1"),
             (&[("key", "1234abcd"), ("region", "us-east-1")], "kms.us-east-1.amazonaws.com", "us-east-1"),
             (&[("key", ARN), ("endpoint", "https://kms.example:9443")], "kms.example:9443", "eu-central-1"),
@@ -108,7 +110,7 @@ mod tests {
     #[test]
     fn what_is_no_key_or_no_safe_way_is_refused() {
         // (options, what is told)
-        let table: [(&[(&str, &str)], &str); 9] = [
+        let table: [(Options<'_>, &str); 9] = [
             (&[], "there is no key"),
             (&[("key", "1234abcd")], "region"),
             (&[("key", "alias/ours"), ("region", "us-east-1")], "another key"),
