@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{get, post, put};
 use hyper_util::service::TowerToHyperService;
 use listener::{Bounds, Listener, ServeError};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -51,7 +51,7 @@ pub use releases::{
 };
 pub use sigv4;
 pub use sites::{Done, Site, SiteKey, SiteList};
-pub use tenants::{NewTenant, SecretTenant, Tenant, TenantList};
+pub use tenants::{Held, Hold, NewTenant, SecretTenant, Tenant, TenantDetail, TenantList};
 pub use users::{Document, Judgement, May, NewKey, NewUser, SecretKey, SetGrant, SetKey, User, UserList};
 
 /// The service name in signatures.
@@ -145,7 +145,8 @@ fn router(app: App) -> Router {
         .route("/v1/release/denials/{user}", put(releases::deny).delete(releases::readmit))
         .route("/v1/release/holders", get(releases::holders))
         .route("/v1/tenants", get(tenants::list).post(tenants::create))
-        .route("/v1/tenants/{name}", delete(tenants::delete))
+        .route("/v1/tenants/{name}", get(tenants::get).delete(tenants::delete))
+        .route("/v1/tenants/{name}/half", post(tenants::hold).delete(tenants::release))
         .route("/v1/sites", get(sites::list))
         .route("/v1/site-keys", get(sites::keys))
         .route("/v1/sites/{name}/replace", post(sites::replace))

@@ -39,6 +39,7 @@ pub struct Server {
     pub admin: String,
     /// `host:port` of the KMS API.
     pub kms: String,
+    kms_listen: String,
 }
 
 impl Server {
@@ -77,6 +78,7 @@ impl Server {
             s3: String::new(),
             admin: String::new(),
             kms: String::new(),
+            kms_listen: "127.0.0.1:0".to_owned(),
         };
         server.boot();
         server
@@ -132,7 +134,7 @@ impl Server {
         command
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--kms-listen", "127.0.0.1:0", "--data-dir"])
+            .args(["--kms-listen", &self.kms_listen, "--data-dir"])
             .arg(self.dir().join("data"))
             .args(args)
             .env("HOLDFAST_ACCESS_KEY", ACCESS_KEY)
@@ -160,6 +162,11 @@ impl Server {
             assert!(ended.is_none() && begun.elapsed() < PATIENCE, "the server did not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// From now on its KMS API is found at the address that it has now, whenever it is started.
+    pub fn keeps_its_kms_address(&mut self) {
+        self.kms_listen.clone_from(&self.kms);
     }
 
     /// What the server wrote to stderr.
@@ -320,6 +327,21 @@ pub fn skip(test: &str, reason: &str) {
 
 /// The half of what [`tree`] makes, in bytes.
 pub const HALF_A_TREE: u64 = 6_000_000;
+
+fn openssl(dir: &Path, words: &str) {
+    let output = Command::new("openssl").args(words.split(' ')).current_dir(dir).output().expect("openssl runs");
+    assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes an authority, and a certificate of it for 127.0.0.1: `NAME-ca.crt`, `NAME.crt`, `NAME.key`.
+pub fn certificate(dir: &Path, name: &str) {
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(dir, &format!("req -x509 {key} -keyout {name}-ca.key -out {name}-ca.crt -days 2 -subj /CN={name}"));
+    let san = "-addext subjectAltName=IP:127.0.0.1";
+    openssl(dir, &format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN=server {san}"));
+    let sign = format!("-CA {name}-ca.crt -CAkey {name}-ca.key -CAcreateserial -copy_extensions copy");
+    openssl(dir, &format!("x509 -req -in {name}.csr {sign} -days 2 -out {name}.crt"));
+}
 
 /// Bytes that nothing compresses or finds twice.
 pub fn noise(seed: u64, size: usize) -> Vec<u8> {

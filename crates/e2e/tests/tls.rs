@@ -4,22 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::{ACCESS_KEY, SECRET_KEY, Server};
-
-fn openssl(dir: &Path, words: &str) {
-    let output = Command::new("openssl").args(words.split(' ')).current_dir(dir).output().expect("openssl runs");
-    assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// An authority, and a certificate of it for 127.0.0.1: `NAME-ca.crt`, `NAME.crt`, `NAME.key`.
-fn certificate(dir: &Path, name: &str) {
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(dir, &format!("req -x509 {key} -keyout {name}-ca.key -out {name}-ca.crt -days 2 -subj /CN={name}"));
-    let san = "-addext subjectAltName=IP:127.0.0.1";
-    openssl(dir, &format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN=server {san}"));
-    let sign = format!("-CA {name}-ca.crt -CAkey {name}-ca.key -CAcreateserial -copy_extensions copy");
-    openssl(dir, &format!("x509 -req -in {name}.csr {sign} -days 2 -out {name}.crt"));
-}
+use e2e::{ACCESS_KEY, SECRET_KEY, Server, certificate};
 
 /// As a renewal does it: one file, then the other.
 fn install(dir: &Path, name: &str) {

@@ -108,11 +108,25 @@ impl Kek {
     /// # Errors
     /// [`EnvelopeError::Refused`] never in practice.
     pub fn combined(&self, other: &[u8; KEY_LEN]) -> Result<Self, EnvelopeError> {
+        self.both(other, &[b"holdfast/combined/v1"])
+    }
+
+    /// The same with another half that is kept elsewhere, for a context: a key of another context, and of
+    /// [`Self::combined`], is another one.
+    ///
+    /// # Errors
+    /// As [`Self::combined`].
+    pub fn combined_with_half(&self, context: &[u8], half: &Locked) -> Result<Self, EnvelopeError> {
+        let len = (context.len() as u64).to_be_bytes();
+        self.both(half.bytes(), &[b"holdfast/halves/v1", &len, context])
+    }
+
+    fn both(&self, other: &[u8; KEY_LEN], info: &[&[u8]]) -> Result<Self, EnvelopeError> {
         // HKDF-Extract is HMAC; the library's own would keep the salt, this key, on the heap.
         let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, self.0.bytes()), other);
         let both = Prk::new_less_safe(HKDF_SHA512, extracted.as_ref());
         let mut key = Locked::zeros();
-        let okm = both.expand(&[b"holdfast/combined/v1"], Len(KEY_LEN)).map_err(|_| EnvelopeError::Refused)?;
+        let okm = both.expand(info, Len(KEY_LEN)).map_err(|_| EnvelopeError::Refused)?;
         okm.fill(key.bytes_mut()).map_err(|_| EnvelopeError::Refused)?;
         Ok(Self(key))
     }
@@ -223,6 +237,32 @@ mod tests {
         }
         assert!(!combined.is_verified_by(b"ssec/2", &verifier));
         assert!(!combined.is_verified_by(b"ssec/1", &verifier[..31]));
+    }
+
+    /// The vector of `docs/spec/wrap.md`.
+    #[test]
+    fn halves_make_the_specified_key() {
+        let ours = Kek::from_bytes(std::array::from_fn(|i| 0x80 + i as u8));
+        let theirs = Locked::copy_of(&std::array::from_fn(|i| 0xa0 + i as u8));
+        let context: Vec<u8> = b"halves/1".iter().copied().chain([0; 8]).collect();
+        let key = ours.combined_with_half(&context, &theirs).unwrap();
+        assert_eq!(hex::encode(key.0.bytes()), "bf401525c9c1d80eac4f8be2bd0b2369b711ee9770d60f92a2488d2b34bf8147");
+        assert_eq!(
+            hex::encode(key.verifier(&context).unwrap()),
+            "7f33ab90040f13481fd5e5b6ab966bd903d95ce66e06ccd1ff07a5bafd6f0704"
+        );
+        // Another tenant, another half of either, and what SSE-C would make of the same: other keys.
+        let verifier = key.verifier(&context).unwrap();
+        let other = Locked::copy_of(&[1; KEY_LEN]);
+        for wrong in [
+            ours.combined_with_half(b"halves/1", &theirs),
+            ours.combined_with_half(&context, &other),
+            Kek::from_bytes([1; KEY_LEN]).combined_with_half(&context, &theirs),
+            Kek::from_bytes(*theirs.bytes()).combined_with_half(&context, &ours.0),
+            ours.combined(theirs.bytes()),
+        ] {
+            assert!(!wrong.unwrap().is_verified_by(&context, &verifier));
+        }
     }
 
     /// The vector of `docs/spec/wrap.md`.

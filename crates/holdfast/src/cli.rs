@@ -329,6 +329,50 @@ pub(crate) enum TenantCommand {
     List,
     /// Remove a tenant without buckets, groups and users; its administrator goes with it.
     Delete { name: String },
+    /// One tenant: who holds a half of its key, and how that stands.
+    Show { name: String },
+    /// Make the tenant's key take a half that a customer's own KMS holds: without it nothing of the tenant opens.
+    Hold {
+        name: String,
+        /// The customer's key: its ARN, or its id with --kms-region.
+        #[arg(long, value_name = "ARN")]
+        kms_key: String,
+        /// Where the KMS is, over https; without it AWS' own of the region.
+        #[arg(long, value_name = "URL")]
+        kms_endpoint: Option<String>,
+        /// The key's region, where its ARN is not given.
+        #[arg(long, value_name = "REGION")]
+        kms_region: Option<String>,
+        /// The profile of the server's shared credentials file, instead of the AWS variables of its environment.
+        #[arg(long, value_name = "NAME")]
+        kms_profile: Option<String>,
+        /// How long the half counts once the KMS gave it: 1s to 1h.
+        #[arg(long, value_name = "TIME", default_value = "5m", value_parser = lease)]
+        lease: u64,
+        /// Only try whether the KMS keeps and gives a half.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take the half back, for which the customer's KMS must give it once more: the root key alone opens the tenant again.
+    Release {
+        name: String,
+        /// Only try whether the KMS gives the half.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Seconds, minutes or an hour, as milliseconds.
+fn lease(text: &str) -> Result<u64, String> {
+    let (digits, unit_ms) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(digits) if text.ends_with('m') => (digits, 60_000),
+        Some(digits) if text.ends_with('h') => (digits, 3_600_000),
+        Some(digits) => (digits, 1_000),
+        None => (text, 1_000),
+    };
+    let wrong = || "a time like 30s, 5m or 1h".to_owned();
+    let lease_ms = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_ms)).ok_or_else(wrong)?;
+    if (1_000..=3_600_000).contains(&lease_ms) { Ok(lease_ms) } else { Err("1s to 1h".to_owned()) }
 }
 
 #[derive(Args)]
@@ -729,5 +773,21 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn leases_are_read_as_people_write_them() {
+        let table = [
+            ("1", Some(1_000)),
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("60m", Some(3_600_000)),
+        ];
+        let wrong =
+            ["", "0", "0s", "61m", "2h", "5d", "-1s", "1.5m", "m", "99999999999999999999h"].map(|text| (text, None));
+        for (text, expected) in table.into_iter().chain(wrong) {
+            assert_eq!(lease(text).ok(), expected, "{text}");
+        }
     }
 }

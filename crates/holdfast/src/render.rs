@@ -2,7 +2,7 @@
 
 pub(crate) mod release;
 
-use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, User};
+use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, TenantDetail, User};
 use store::api::{Grant, KeyEntry};
 use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
 
@@ -195,6 +195,31 @@ pub(crate) fn group(group: &Group) -> String {
 pub(crate) fn tenants(tenants: &[Tenant], now_ms: u64) -> String {
     let row = |tenant: &Tenant| vec![clean(&tenant.name), tenant.account.clone(), ago(tenant.created_ms, now_ms)];
     table(&["TENANT", "ACCOUNT", "AGE"], &tenants.iter().map(row).collect::<Vec<_>>())
+}
+
+pub(crate) fn tenant(tenant: &TenantDetail, now_ms: u64) -> String {
+    let mut text = format!("tenant    {}\naccount   {}\n", clean(&tenant.name), tenant.account);
+    let Some(half) = &tenant.half else { return text + "key       whole under the root key\n" };
+    let since = |at: Option<u64>| at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at, now_ms)));
+    text += &format!("key       half under the root key, half held by {}: {}\n", half.kind, clean(&half.key));
+    for (name, value) in half.options.iter().filter(|(name, _)| *name != "key") {
+        text += &format!("{name:<10}{}\n", clean(value));
+    }
+    text += &format!("state     {}\nheld      {}\n", half.state, since(Some(half.since_ms)));
+    text += &format!("lease     {}\nasked     {}\n", duration(half.lease_ms / 1000), since(half.asked_ms));
+    if let Some(until) = half.until_ms.filter(|until| *until > now_ms) {
+        text += &format!("shuts     in {} unless it is given before\n", ago(now_ms, until));
+    }
+    if let Some(trouble) = &half.trouble {
+        text += &format!("trouble   {}\n", clean(trouble));
+    }
+    if half.older > 0 {
+        text += "moving    what is under the tenant's key from before is still to move to this one\n";
+    }
+    if half.migrating {
+        text += "moving    parts are still to move from buckets' keys, which take no half, to portions\n";
+    }
+    text
 }
 
 pub(crate) fn workers(workers: &[WorkerReport]) -> String {

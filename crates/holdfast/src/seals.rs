@@ -1,9 +1,16 @@
 //! What seals the root key, as command line, environment and configuration say: a token, a TPM, a passphrase, or nothing. Where
-//! it is wrapped to this machine as a site, one of these seals the site's key, and that opens the root.
+//! it is wrapped to this machine as a site, one of these seals the site's key, and that opens the root. Who may hold halves of
+//! tenants' keys: a KMS.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use keys::{Kept, PlainFile, RootFile, RootKey, SITE_KIND, Seal, Sealing, SiteKey, SiteKeyFile};
+use awskms::{AwsKms, KmsOptions};
+use base::AccountId;
+use keys::{
+    Keeper, KeeperError, Keepers, Kept, PlainFile, RootFile, RootKey, SITE_KIND, Seal, Sealing, SiteKey, SiteKeyFile,
+};
 use pkcs11::{Token, TokenNames};
 use tpm::{Pcrs, Tpm};
 use zeroize::Zeroizing;
@@ -13,6 +20,29 @@ use crate::exit::Failure;
 use crate::passphrase;
 
 const PIN_VARIABLE: &str = "HOLDFAST_ROOT_PKCS11_PIN";
+
+/// Who may hold halves of tenants' keys.
+pub(crate) struct Customers;
+
+impl Keepers for Customers {
+    fn keeper(
+        &self,
+        account: AccountId,
+        kind: &str,
+        options: &BTreeMap<String, String>,
+    ) -> Result<Arc<dyn Keeper>, KeeperError> {
+        if kind != awskms::KIND {
+            return Err(KeeperError::Failed(format!(
+                "there is no keeper of kind {kind:?} here; there is {}",
+                awskms::KIND
+            )));
+        }
+        // The customer sees it in the KMS' log, and may ask for it in the key's policy.
+        let context = [("holdfast-purpose", "tenant-half".to_owned()), ("holdfast-tenant", account.to_string())];
+        let context = context.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Arc::new(AwsKms::new(KmsOptions::of(options)?, context)))
+    }
+}
 
 /// The token that is named, whole or not at all. Nothing is asked of it yet.
 pub(crate) fn token(args: &TokenArgs) -> Result<Option<Kept>, Failure> {

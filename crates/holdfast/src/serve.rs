@@ -138,6 +138,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     let options = Options {
         language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
+        keepers: Arc::new(seals::Customers),
         epochs: Some(config.sites.each_ref().map(|site| site.epochs.clone())),
         gc_grace_ms: config.collect_after_ms,
         lifecycle_day: config.lifecycle_day,

@@ -118,7 +118,7 @@ fn is_shut(error: &PortionError) -> bool {
 fn status(error: PortionError) -> Status {
     let code = match &error {
         PortionError::Shredded(_) => Code::NotFound,
-        PortionError::Release(_) => Code::PermissionDenied,
+        PortionError::Release(_) | PortionError::HalfRefused { .. } => Code::PermissionDenied,
         PortionError::OtherKey => Code::InvalidArgument,
         error => match error.kind() {
             ErrorKind::NotFound => Code::NotFound,

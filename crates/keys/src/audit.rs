@@ -2,7 +2,7 @@
 //!
 //! A change is told once it is committed: what is told happened. What destroys keys or decides what new data is under is told
 //! before as well (`portion:shred-scheduling`, `portion:shredding`, `portion:rules-changing`, `release-policy:putting`,
-//! `release-policy:deleting`), or only before (`approval:approve`, `approval:refuse`, `denial:lift`), and not done when that fails.
+//! `release-policy:deleting`, `tenant:holding`, `tenant:releasing`), or only before (`approval:approve`, `approval:refuse`, `denial:lift`), and not done when that fails.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -38,7 +38,8 @@ pub enum AuditOutcome {
     Denied,
 }
 
-/// A change of a portion, a grant, an alias, rules or policies; a release, or that it was refused.
+/// A change of a portion, a grant, an alias, rules, policies or who holds a half of a tenant's key; a release, or a half, or
+/// that it was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     /// Milliseconds since the Unix epoch.
@@ -49,7 +50,8 @@ pub struct AuditEvent {
     pub actor: String,
     /// Like `portion:rotate`.
     pub action: &'static str,
-    /// `portion/NAME`, `alias/NAME`, `portion-rules`, `release-policy/NAME`, `approval/ID`, `user/NAME`, or `site/NAME`.
+    /// `portion/NAME`, `alias/NAME`, `portion-rules`, `release-policy/NAME`, `approval/ID`, `user/NAME`,
+    /// `tenant/NAME`, or `site/NAME`.
     pub resource: String,
     /// How it went.
     pub outcome: AuditOutcome,

@@ -4,13 +4,16 @@
 //! changes. Who reads, and remembers afterwards, says which generation it saw before it read: a change
 //! in between must not be covered by what was read before it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base::{AccountId, PortionId};
+use meta::Version;
 use meta::record::{PortionRecord, SpentRecord};
 use parking_lot::Mutex;
 
+use crate::held::Half;
 use crate::lease::{Known, Lease, LeaseKey, Refusal, Room, Spent, Stamp};
 use crate::rules::Rules;
 use crate::tenant::TenantKey;
@@ -24,6 +27,8 @@ const ENTRIES_MAX: usize = 100_000;
 
 /// Room under the newest version of a portion's key.
 pub(crate) struct Slot {
+    /// Whose portion it is.
+    pub(crate) account: AccountId,
     pub(crate) key: Arc<PortionKey>,
     /// Parts that may still be sealed under it.
     pub(crate) parts: u64,
@@ -42,7 +47,9 @@ struct Inner {
     generation: u64,
     names: HashMap<(AccountId, String), PortionId>,
     rules: HashMap<AccountId, (Arc<Rules>, u64)>,
-    tenants: HashMap<AccountId, Arc<TenantKey>>,
+    tenants: HashMap<AccountId, KnownTenant>,
+    /// All tenants that are known to have a half elsewhere, open or not.
+    halves: HashMap<AccountId, Half>,
     slots: HashMap<PortionId, Slot>,
     keys: HashMap<(AccountId, KeyName), (Arc<PortionKey>, u64)>,
     newest: HashMap<PortionId, (u32, u64)>,
@@ -55,6 +62,13 @@ struct Inner {
     /// The last hour in which a refusal was told.
     told: HashMap<(LeaseKey, &'static str), u64>,
     alarms: HashMap<(AccountId, String), u64>,
+}
+
+/// A tenant's key, the version of its row, and when that was read.
+struct KnownTenant {
+    key: Arc<TenantKey>,
+    version: Version,
+    at_ms: u64,
 }
 
 /// A lease or why there is none, and when it was read.
@@ -116,21 +130,117 @@ impl Caches {
         rules
     }
 
-    pub(crate) fn tenant(&self, account: AccountId) -> Option<Arc<TenantKey>> {
-        self.0.lock().tenants.get(&account).cloned()
+    /// A tenant's key and the version of its row, while both count: for as long as other things do, or, where a half is
+    /// held elsewhere, as long as that counts.
+    pub(crate) fn tenant(&self, account: AccountId, now_ms: u64) -> Option<(Arc<TenantKey>, Version)> {
+        let inner = self.0.lock();
+        let known = inner.tenants.get(&account)?;
+        let counts = match inner.halves.get(&account) {
+            Some(half) => half.is_open(now_ms),
+            None => fresh(known.at_ms, now_ms),
+        };
+        counts.then(|| (known.key.clone(), known.version))
     }
 
-    pub(crate) fn remember_tenant(&self, account: AccountId, key: TenantKey) -> Arc<TenantKey> {
-        let key = Arc::new(key);
-        insert(&mut self.0.lock().tenants, account, key.clone());
-        key
+    /// The key of a tenant that is whole under the root.
+    pub(crate) fn remember_tenant(
+        &self,
+        account: AccountId,
+        key: Arc<TenantKey>,
+        version: Version,
+        at_ms: u64,
+        seen: u64,
+    ) {
+        let mut inner = self.0.lock();
+        if inner.generation == seen {
+            insert(&mut inner.tenants, account, KnownTenant { key, version, at_ms });
+        }
+    }
+
+    /// The half of a tenant's key was given when it was asked for at `half.asked_ms`.
+    pub(crate) fn open_half(&self, account: AccountId, half: Half, key: Arc<TenantKey>, version: Version) {
+        let mut inner = self.0.lock();
+        let at_ms = half.asked_ms;
+        // What was read of it before it was held does not count.
+        inner.generation += 1;
+        inner.halves.insert(account, half);
+        insert(&mut inner.tenants, account, KnownTenant { key, version, at_ms });
+    }
+
+    /// What is known of a tenant's half is this, and it opens nothing or no longer than before.
+    pub(crate) fn remember_half(&self, account: AccountId, half: Half, now_ms: u64) {
+        let is_open = half.is_open(now_ms);
+        self.0.lock().halves.insert(account, half);
+        if !is_open {
+            self.forget_tenant(account);
+        }
+    }
+
+    /// What is known of a tenant's half.
+    pub(crate) fn half(&self, account: AccountId) -> Option<Half> {
+        self.0.lock().halves.get(&account).cloned()
+    }
+
+    /// What is known of a tenant's half, which is being asked for now.
+    pub(crate) fn asking(&self, account: AccountId, now_ms: u64) -> Option<Half> {
+        let mut inner = self.0.lock();
+        let half = inner.halves.get_mut(&account)?;
+        half.asked_ms = now_ms;
+        Some(half.clone())
+    }
+
+    /// What is known of all halves.
+    pub(crate) fn halves(&self) -> Vec<(AccountId, Half)> {
+        self.0.lock().halves.iter().map(|(account, half)| (*account, half.clone())).collect()
+    }
+
+    /// No half of the tenant's key is elsewhere any more, or the tenant is gone.
+    pub(crate) fn forget_half(&self, account: AccountId) {
+        self.0.lock().halves.remove(&account);
+    }
+
+    /// A half is held of which nothing is known yet.
+    pub(crate) fn expect_half(&self, account: AccountId, half: Half) {
+        if let Entry::Vacant(place) = self.0.lock().halves.entry(account) {
+            place.insert(half);
+        }
+        if self.half(account).is_some_and(|half| half.given_ms.is_none()) {
+            self.forget_tenant(account);
+        }
+    }
+
+    /// A lease has ended: unless it was renewed meanwhile, the keys go.
+    pub(crate) fn shut_half(&self, account: AccountId, now_ms: u64) {
+        let mut inner = self.0.lock();
+        let Some(half) = inner.halves.get_mut(&account).filter(|half| !half.is_open(now_ms)) else { return };
+        half.given_ms = None;
+        drop(inner);
+        self.forget_tenant(account);
+    }
+
+    /// The row of a tenant's key is of another version; its key is the same.
+    pub(crate) fn set_tenant_version(&self, account: AccountId, version: Version) {
+        if let Some(known) = self.0.lock().tenants.get_mut(&account) {
+            known.version = version;
+        }
+    }
+
+    /// Forgets all keys of a tenant. Who reads now will not have them remembered.
+    pub(crate) fn forget_tenant(&self, account: AccountId) {
+        let mut inner = self.0.lock();
+        inner.generation += 1;
+        inner.tenants.remove(&account);
+        inner.slots.retain(|_, slot| slot.account != account);
+        inner.keys.retain(|(of, _), _| *of != account);
     }
 
     /// Takes room for one part of `bytes` bytes.
     pub(crate) fn take_room(&self, id: PortionId, bytes: u64, now_ms: u64) -> Option<Arc<PortionKey>> {
         let mut inner = self.0.lock();
-        let slot = inner.slots.get_mut(&id)?;
-        if !fresh(slot.at_ms, now_ms) || now_ms >= slot.until_ms || slot.parts == 0 || slot.bytes < bytes {
+        let Inner { slots, halves, .. } = &mut *inner;
+        let slot = slots.get_mut(&id)?;
+        let is_shut = halves.get(&slot.account).is_some_and(|half| !half.is_open(now_ms));
+        if is_shut || !fresh(slot.at_ms, now_ms) || now_ms >= slot.until_ms || slot.parts == 0 || slot.bytes < bytes {
             return None;
         }
         slot.parts -= 1;
@@ -164,6 +274,9 @@ impl Caches {
 
     pub(crate) fn key(&self, account: AccountId, name: KeyName, now_ms: u64) -> Option<Arc<PortionKey>> {
         let inner = self.0.lock();
+        if inner.halves.get(&account).is_some_and(|half| !half.is_open(now_ms)) {
+            return None;
+        }
         inner.keys.get(&(account, name)).filter(|(_, at)| fresh(*at, now_ms)).map(|(key, _)| key.clone())
     }
 

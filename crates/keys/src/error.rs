@@ -2,9 +2,9 @@
 
 use base::{Classify, ErrorKind};
 
-use crate::KeyError;
 use crate::lease::Refusal;
 use crate::rules::RulesError;
+use crate::{KeeperError, KeyError};
 
 /// A portion's error.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,41 @@ pub enum PortionError {
         /// What became of the others.
         why: String,
     },
+    /// Who holds a half of the tenant's key says no.
+    #[error(
+        "the keys of tenant {tenant} are shut: the customer's key {place} gives its half of them no more; who rules over \
+         that key can open them again"
+    )]
+    HalfRefused {
+        /// The tenant.
+        tenant: String,
+        /// The customer's key.
+        place: String,
+    },
+    /// Who holds a half of the tenant's key does not answer, and what it gave before does not count any more.
+    #[error("the keys of tenant {tenant} are shut now: the customer's key {place} does not answer; try again")]
+    HalfUnreachable {
+        /// The tenant.
+        tenant: String,
+        /// The customer's key.
+        place: String,
+    },
+    /// A half of the tenant's key is held already.
+    #[error(
+        "a half of the key of tenant {tenant} is held already, by {place}; `holdfast tenant release` takes it back"
+    )]
+    Held {
+        /// The tenant.
+        tenant: String,
+        /// Where.
+        place: String,
+    },
+    /// No half of the tenant's key is held elsewhere.
+    #[error("no half of the key of tenant {0} is held elsewhere; `holdfast tenant hold` has one held")]
+    NotHeld(String),
+    /// The half of a tenant's key can be neither kept nor given.
+    #[error("nothing was changed: {0}")]
+    Keeper(#[from] KeeperError),
     /// Something asked for is not valid.
     #[error("{0}")]
     Invalid(&'static str),
@@ -140,7 +175,12 @@ impl Classify for PortionError {
             | Self::NoSuchRequest(_)
             | Self::NoSuchPolicy(_) => ErrorKind::NotFound,
             Self::TooManyGrants(_) => ErrorKind::Full,
-            Self::Release(_) | Self::NotApprover(_) => ErrorKind::Denied,
+            Self::Release(_) | Self::NotApprover(_) | Self::HalfRefused { .. } => ErrorKind::Denied,
+            Self::Held { .. } | Self::NotHeld(_) => ErrorKind::Conflict,
+            Self::HalfUnreachable { .. } => ErrorKind::Unavailable,
+            Self::Keeper(KeeperError::Refused(_)) => ErrorKind::Denied,
+            Self::Keeper(KeeperError::Unreachable(_)) => ErrorKind::Unavailable,
+            Self::Keeper(KeeperError::Failed(_)) => ErrorKind::Invalid,
             Self::Policies(_) => ErrorKind::Invalid,
             Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::Contended => ErrorKind::Conflict,
             Self::Disabled(_) | Self::PendingShred { .. } | Self::Shredded(_) | Self::OtherKey => ErrorKind::Denied,

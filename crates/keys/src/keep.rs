@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base::{AccountId, PortionId};
 use meta::record::{Begun, PortionKeyRecord, PortionRecord, Record, TenantKeyRecord, key};
-use meta::{Batch, Check, CommitError, Write};
+use meta::{Batch, Check, CommitError, Version, Write};
 
 use crate::cache::Slot;
 use crate::error::PortionError;
@@ -37,30 +37,48 @@ fn until_ms(record: &PortionRecord, newest: &PortionKeyRecord) -> u64 {
 impl Portions {
     /// The account's key, made when it is first asked for.
     pub(crate) async fn tenant_key(&self, account: AccountId) -> Result<Arc<TenantKey>, PortionError> {
-        if let Some(key) = self.caches.tenant(account) {
-            return Ok(key);
+        Ok(self.tenant_row(account).await?.0)
+    }
+
+    /// The account's key, and the version of its row.
+    ///
+    /// # Errors
+    /// [`PortionError::HalfRefused`], [`PortionError::HalfUnreachable`], or a metadata error.
+    pub(crate) async fn tenant_row(&self, account: AccountId) -> Result<(Arc<TenantKey>, Version), PortionError> {
+        let now = self.now_ms();
+        if let Some(known) = self.caches.tenant(account, now) {
+            return Ok(known);
         }
+        if let Some((half, trouble)) = self.shut(account, now) {
+            return Err(trouble.of(&half));
+        }
+        let seen = self.caches.generation();
+        let (record, version) = self.tenant_record(account).await?;
+        if record.held.is_some() {
+            return self.ask_in_turn(account).await;
+        }
+        let key = Arc::new(self.ring.tenant_key_of(account, &record, None)?);
+        self.caches.remember_tenant(account, key.clone(), version, now, seen);
+        Ok((key, version))
+    }
+
+    /// The row of the account's key, made when it is first asked for.
+    pub(crate) async fn tenant_record(&self, account: AccountId) -> Result<(TenantKeyRecord, Version), PortionError> {
         let row_key = key::tenant_key_key(account);
-        let stored = match self.record::<TenantKeyRecord>(row_key.clone()).await? {
-            Some((record, _)) => record.wrapped,
-            None => {
-                let (_, wrapped) = self.ring.new_tenant_key(account, self.doors.rng.as_ref())?;
-                let record = TenantKeyRecord { created_ms: self.now_ms(), wrapped: wrapped.clone() };
-                let batch = Batch {
-                    checks: std::iter::once(Check::Absent(row_key.clone())).chain(tenant_lives(account)).collect(),
-                    writes: vec![Write::Put(row_key.clone(), record.encode())],
-                };
-                match self.meta.commit(batch).await {
-                    Ok(()) => wrapped,
-                    Err(CommitError::Failed { .. }) => {
-                        let found = self.record::<TenantKeyRecord>(row_key).await?;
-                        found.ok_or_else(|| tenant_gone(account))?.0.wrapped
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
+        if let Some(found) = self.record::<TenantKeyRecord>(row_key.clone()).await? {
+            return Ok(found);
+        }
+        let (_, wrapped) = self.ring.new_tenant_key(account, self.doors.rng.as_ref())?;
+        let record = TenantKeyRecord::first(self.now_ms(), wrapped);
+        let batch = Batch {
+            checks: std::iter::once(Check::Absent(row_key.clone())).chain(tenant_lives(account)).collect(),
+            writes: vec![Write::Put(row_key.clone(), record.encode())],
         };
-        Ok(self.caches.remember_tenant(account, self.ring.tenant_key(account, &stored)?))
+        match self.meta.commit(batch).await {
+            Ok(()) | Err(CommitError::Failed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.record::<TenantKeyRecord>(row_key).await?.ok_or_else(|| tenant_gone(account))
     }
 
     /// The newest version of a portion's key, with room for one part of `bytes` plaintext bytes
@@ -91,6 +109,8 @@ impl Portions {
         let now = self.now_ms();
         let (record, version) = self.row(account, id).await?;
         open_state(&record)?;
+        // What is left of the room is of no use where the tenant's keys are shut.
+        self.tenant_key(account).await?;
         let name = KeyName { portion: id, version: record.version };
         let row_key = key::key_version_key(id, record.version);
         let found = self.record::<PortionKeyRecord>(row_key.clone()).await?;
@@ -126,7 +146,7 @@ impl Portions {
             writes: vec![Write::Put(row_key, newest.encode())],
         };
         self.commit_once(batch).await?;
-        let slot = Slot { key, parts, bytes: taken, block, at_ms: now, until_ms };
+        let slot = Slot { account, key, parts, bytes: taken, block, at_ms: now, until_ms };
         self.caches.remember_room(id, slot, seen);
         Ok(())
     }
@@ -140,7 +160,14 @@ impl Portions {
         version: meta::Version,
     ) -> Result<(), PortionError> {
         let (next, batch) = self.next_version(account, id, record, version, Begun::Automatic).await?;
-        self.commit_once(batch).await?;
+        match self.meta.commit(batch).await {
+            Ok(()) => {}
+            Err(CommitError::Failed { check }) => {
+                self.lost_at(account, check);
+                return Err(PortionError::Contended);
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.tell(self.event_of(account, "portion:version", id, &next.name).with("version", next.version)).await;
         Ok(())
     }
@@ -177,7 +204,13 @@ impl Portions {
         stored: &PortionKeyRecord,
     ) -> Result<Arc<PortionKey>, PortionError> {
         let tenant = self.tenant_key(account).await?;
-        let Some(shares) = &stored.shares else { return Ok(Arc::new(tenant.portion_key(name, &stored.wrapped)?)) };
+        let Some(shares) = &stored.shares else {
+            return Ok(Arc::new(match tenant.portion_key(name, &stored.wrapped) {
+                // The tenant may have got another key since this one was asked for.
+                Err(_) => self.tenant_key(account).await?.portion_key(name, &stored.wrapped)?,
+                Ok(key) => key,
+            }));
+        };
         let quorum = self.quorum()?;
         let _one_at_a_time = quorum.queue(name, portion).await?;
         if let Some(key) = self.caches.key(account, name, self.now_ms()) {

@@ -22,6 +22,7 @@ use crate::Keyring;
 use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
+use crate::held::{Keepers, NoKeepers, Turns};
 use crate::quorum::Quorum;
 use crate::rules::PORTION_NAME_MAX;
 use crate::wrap::KeyName;
@@ -62,6 +63,9 @@ pub struct Portions {
     pub(crate) language: Arc<dyn Language>,
     /// To whom keys are released; the server itself asks nobody.
     pub(crate) caller: Option<Arc<crate::lease::Caller>>,
+    /// Who may hold halves of tenants' keys.
+    pub(crate) keepers: Arc<dyn Keepers>,
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// A portion, as it stands.
@@ -152,7 +156,15 @@ impl Portions {
             actor: None,
             caller: None,
             language: Arc::new(NoLanguage),
+            keepers: Arc::new(NoKeepers),
+            turns: Arc::default(),
         }
+    }
+
+    /// The same, with who may hold halves of tenants' keys.
+    #[must_use]
+    pub fn with_keepers(self, keepers: Arc<dyn Keepers>) -> Self {
+        Self { keepers, ..self }
     }
 
     /// The same, with what release policies are written in.
@@ -208,18 +220,7 @@ impl Portions {
             rotation_days: ROTATION_DAYS,
             class: new.class,
         };
-        let name = KeyName { portion: id, version: 1 };
-        let first = self.fresh_key(account, name, &record, Begun::First).await?;
-        let name_key = key::portion_name_key(account, &record.name);
-        let batch = Batch {
-            checks: std::iter::once(Check::Absent(name_key.clone())).chain(tenant_lives(account)).collect(),
-            writes: vec![
-                Write::Put(name_key, key::portion_name_value(id)),
-                Write::Put(key::portion_key(account, id), record.encode()),
-                Write::Put(key::key_version_key(id, 1), first.encode()),
-            ],
-        };
-        match self.meta.commit(batch).await {
+        match self.commit_first(account, id, &record).await {
             Ok(()) => {
                 let made_by = if record.made_by == Maker::Rule { "rule" } else { "customer" };
                 let event = self.event_of(account, "portion:create", id, &record.name);
@@ -232,28 +233,58 @@ impl Portions {
                 .await;
                 Ok(Portion { id, record })
             }
-            Err(CommitError::Failed { check: 0 }) => Err(PortionError::Exists(record.name)),
-            Err(CommitError::Failed { .. }) => Err(tenant_gone(account)),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
-    /// A version of a key that is in no row yet.
+    async fn commit_first(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        record: &PortionRecord,
+    ) -> Result<(), PortionError> {
+        let name_key = key::portion_name_key(account, &record.name);
+        for _ in 0..ATTEMPTS {
+            let name = KeyName { portion: id, version: 1 };
+            let (first, of_tenant) = self.fresh_key(account, name, record, Begun::First).await?;
+            let checks = [of_tenant, Check::Absent(name_key.clone())];
+            let batch = Batch {
+                checks: checks.into_iter().chain(tenant_lives(account)).collect(),
+                writes: vec![
+                    Write::Put(name_key.clone(), key::portion_name_value(id)),
+                    Write::Put(key::portion_key(account, id), record.encode()),
+                    Write::Put(key::key_version_key(id, 1), first.encode()),
+                ],
+            };
+            match self.meta.commit(batch).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Failed { check: 0 }) => self.lost_at(account, 0),
+                Err(CommitError::Failed { check: 1 }) => return Err(PortionError::Exists(record.name.clone())),
+                Err(CommitError::Failed { .. }) => return Err(tenant_gone(account)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(PortionError::Contended)
+    }
+
+    /// A version of a key that is in no row yet, and what the batch that makes it one depends on: that the tenant's key
+    /// is still the one that it is under.
     pub(crate) async fn fresh_key(
         &self,
         account: AccountId,
         name: KeyName,
         of: &PortionRecord,
         begun: Begun,
-    ) -> Result<PortionKeyRecord, PortionError> {
-        let tenant = self.tenant_key(account).await?;
+    ) -> Result<(PortionKeyRecord, Check), PortionError> {
+        let (tenant, version) = self.tenant_row(account).await?;
         let rng = self.doors.rng.as_ref();
         let (wrapped, shares) = match of.class {
             PortionClass::Sealed => (tenant.new_portion_key(name, rng)?.1, None),
             PortionClass::Quorum => (Vec::new(), Some(self.quorum()?.make(&tenant, name, &of.name, rng).await?)),
         };
         let created_ms = self.now_ms();
-        Ok(PortionKeyRecord { created_ms, wrapped, parts: 0, bytes: 0, given_out: false, begun, shares })
+        let record = PortionKeyRecord { created_ms, wrapped, parts: 0, bytes: 0, given_out: false, begun, shares };
+        Ok((record, Check::Is(key::tenant_key_key(account), version)))
     }
 
     /// The portion of this name, made with a key of class sealed if there is none.

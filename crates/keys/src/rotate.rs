@@ -10,7 +10,7 @@ use envelope::EnvelopeError;
 use meta::record::{AccessKeyRecord, BucketRecord, Record, RecordError, TenantKeyRecord, key};
 use meta::{Batch, Check, CommitError, Engine, Key, MetaError, Range, Row, Write};
 
-use crate::tenant::tenant_context;
+use crate::tenant::root_context;
 use crate::{KeyError, Keyring, bucket_context, wrapped_key};
 
 /// Rows of one batch: each has a check and a write.
@@ -184,7 +184,8 @@ fn bucket(row: &Row, from: &Keyring, to: &Keyring) -> Result<Option<bytes::Bytes
 
 fn tenant(account: AccountId, row: &Row, from: &Keyring, to: &Keyring) -> Result<Option<bytes::Bytes>, Damaged> {
     let mut record = TenantKeyRecord::decode(&row.value)?;
-    let moved = move_key(&tenant_context(account), &record.wrapped, from, to)?;
+    // The half that somebody else holds is under no root key.
+    let moved = move_key(&root_context(account, record.held.is_some()), &record.wrapped, from, to)?;
     Ok(moved.map(|wrapped| {
         record.wrapped = wrapped;
         record.encode()
@@ -267,7 +268,7 @@ mod tests {
         for created_ms in 0..TENANTS {
             let account = AccountId::random(rng);
             let (_, wrapped) = ring.new_tenant_key(account, rng).unwrap();
-            writes.push(Write::Put(key::tenant_key_key(account), TenantKeyRecord { created_ms, wrapped }.encode()));
+            writes.push(Write::Put(key::tenant_key_key(account), TenantKeyRecord::first(created_ms, wrapped).encode()));
         }
         for number in 0..USERS {
             let account = if number % 3 == 0 { AccountId::random(rng) } else { AccountId::DEFAULT };

@@ -1,7 +1,9 @@
-//! A tenant's key, which wraps the keys of its portions, and is wrapped by the root key.
+//! A tenant's key, which wraps the keys of its portions, and is wrapped by the root key; or it takes a half that is, and
+//! one that somebody else holds.
 
 use base::{AccountId, Rng};
-use envelope::{Kek, Point, open_small, seal_small};
+use envelope::{EnvelopeError, Kek, Locked, Point, WrappedKey, open_small, seal_small};
+use meta::record::{HeldRecord, OlderKey, TenantKeyRecord};
 use zeroize::Zeroizing;
 
 use crate::quorum::ShareName;
@@ -12,6 +14,8 @@ use crate::{KeyError, Keyring, wrapped_key};
 pub struct TenantKey {
     account: AccountId,
     kek: Kek,
+    /// Keys that were the tenant's before, the latest first. They open what is still under them, and wrap nothing.
+    older: Vec<Kek>,
 }
 
 impl Keyring {
@@ -22,7 +26,7 @@ impl Keyring {
     pub fn new_tenant_key(&self, account: AccountId, rng: &dyn Rng) -> Result<(TenantKey, Vec<u8>), KeyError> {
         let kek = Kek::generate(rng);
         let wrapped = self.root.wrap_kek(&tenant_context(account), &kek)?;
-        Ok((TenantKey { account, kek }, wrapped.0.to_vec()))
+        Ok((TenantKey { account, kek, older: Vec::new() }, wrapped.0.to_vec()))
     }
 
     /// A tenant's key from how it is stored.
@@ -31,7 +35,78 @@ impl Keyring {
     /// [`KeyError::Wrong`] when the root key is another one or the record is damaged.
     pub fn tenant_key(&self, account: AccountId, wrapped: &[u8]) -> Result<TenantKey, KeyError> {
         let kek = self.root.unwrap_kek(&tenant_context(account), &wrapped_key(wrapped)?)?;
-        Ok(TenantKey { account, kek })
+        Ok(TenantKey { account, kek, older: Vec::new() })
+    }
+
+    /// A tenant's key from its row, and the half that somebody else holds if one does.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] when the root key or the half is another one, the half is missing, or the record is damaged.
+    pub(crate) fn tenant_key_of(
+        &self,
+        account: AccountId,
+        record: &TenantKeyRecord,
+        half: Option<&Locked>,
+    ) -> Result<TenantKey, KeyError> {
+        let kek =
+            self.root.unwrap_kek(&root_context(account, record.held.is_some()), &wrapped_key(&record.wrapped)?)?;
+        let kek = match (&record.held, half) {
+            (None, _) => kek,
+            (Some(held), Some(half)) => {
+                let kek = kek.combined_with_half(&halves_context(account), half)?;
+                if !kek.is_verified_by(&halves_context(account), &held.verifier) {
+                    return Err(KeyError::Wrong(EnvelopeError::Refused));
+                }
+                kek
+            }
+            (Some(_), None) => return Err(KeyError::Wrong(EnvelopeError::Refused)),
+        };
+        let older =
+            record.older.iter().map(|older| kek.unwrap_kek(&older_context(account), &wrapped_key(&older.wrapped)?));
+        let older = older.collect::<Result<_, _>>()?;
+        Ok(TenantKey { account, kek, older })
+    }
+
+    /// A fresh key for a tenant that takes `half` to open, and the row that it makes of `record`. What the tenant's key
+    /// was until now opens under the new one.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub(crate) fn held(
+        &self,
+        tenant: &TenantKey,
+        record: &TenantKeyRecord,
+        half: &Locked,
+        held: HeldRecord,
+        rng: &dyn Rng,
+    ) -> Result<TenantKeyRecord, KeyError> {
+        let account = tenant.account;
+        let ours = Kek::generate(rng);
+        let kek = ours.combined_with_half(&halves_context(account), half)?;
+        let before = std::iter::once(held.since_ms).chain(record.older.iter().map(|older| older.until_ms));
+        let keys = std::iter::once(&tenant.kek).chain(&tenant.older);
+        let older = keys.zip(before).map(|(key, until_ms)| {
+            let wrapped = kek.wrap_kek(&older_context(account), key)?.0.to_vec();
+            Ok(OlderKey { until_ms, wrapped })
+        });
+        let older = older.collect::<Result<_, EnvelopeError>>()?;
+        let verifier = kek.verifier(&halves_context(account))?;
+        let wrapped = self.root.wrap_kek(&root_context(account, true), &ours)?.0.to_vec();
+        Ok(TenantKeyRecord {
+            created_ms: record.created_ms,
+            wrapped,
+            held: Some(HeldRecord { verifier, ..held }),
+            older,
+        })
+    }
+
+    /// The row of a tenant's key that nobody else holds a half of any more. It stays the same key.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub(crate) fn released(&self, tenant: &TenantKey, record: &TenantKeyRecord) -> Result<TenantKeyRecord, KeyError> {
+        let wrapped = self.root.wrap_kek(&root_context(tenant.account, false), &tenant.kek)?.0.to_vec();
+        Ok(TenantKeyRecord { wrapped, held: None, ..record.clone() })
     }
 }
 
@@ -51,8 +126,28 @@ impl TenantKey {
     /// # Errors
     /// [`KeyError::Wrong`] when it is not this tenant's, or the record is damaged.
     pub fn portion_key(&self, name: KeyName, wrapped: &[u8]) -> Result<PortionKey, KeyError> {
-        let kek = self.kek.unwrap_kek(&self.portion_context(name), &wrapped_key(wrapped)?)?;
+        let (context, wrapped) = (self.portion_context(name), wrapped_key(wrapped)?);
+        let kek = self.by_any(|kek| kek.unwrap_kek(&context, &wrapped))?;
         Ok(PortionKey::new(name, kek))
+    }
+
+    /// The wrap of a version of a portion's key anew, where it is under a key that was the tenant's before.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] when it is under none of them.
+    pub(crate) fn rewrapped(&self, name: KeyName, wrapped: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
+        let (context, wrapped): (_, WrappedKey) = (self.portion_context(name), wrapped_key(wrapped)?);
+        if self.kek.unwrap_kek(&context, &wrapped).is_ok() {
+            return Ok(None);
+        }
+        let kek = self.by_any(|kek| kek.unwrap_kek(&context, &wrapped))?;
+        Ok(Some(self.kek.wrap_kek(&context, &kek)?.0.to_vec()))
+    }
+
+    /// What the tenant's key opens, or else one that was it before.
+    fn by_any<T>(&self, open: impl Fn(&Kek) -> Result<T, EnvelopeError>) -> Result<T, EnvelopeError> {
+        let opened = open(&self.kek);
+        self.older.iter().fold(opened, |opened, older| opened.or_else(|_| open(older)))
     }
 
     /// Seals a share of a version of a portion's key for the site with the point's number.
@@ -68,7 +163,8 @@ impl TenantKey {
     /// # Errors
     /// [`KeyError::Wrong`] for a share of another key, set or site, or one that is damaged.
     pub(crate) fn open_share(&self, name: &ShareName, number: u8, sealed: &[u8]) -> Result<Point, KeyError> {
-        let plain = open_small(&self.kek, &self.share_context(name, number), sealed)?;
+        let context = self.share_context(name, number);
+        let plain = self.by_any(|kek| open_small(kek, &context, sealed))?;
         let mut value = Zeroizing::new([0; 32]);
         if plain.len() != value.len() {
             return Err(KeyError::Wrong(envelope::EnvelopeError::Refused));
@@ -94,8 +190,21 @@ impl TenantKey {
     }
 }
 
-pub(crate) fn tenant_context(account: AccountId) -> Vec<u8> {
+fn tenant_context(account: AccountId) -> Vec<u8> {
     [b"tenant/1".as_slice(), &account.to_bytes()].concat()
+}
+
+/// What the row of a tenant's key is under the root for: the whole key, or a half.
+pub(crate) fn root_context(account: AccountId, is_half: bool) -> Vec<u8> {
+    if is_half { [b"tenant-half/1".as_slice(), &account.to_bytes()].concat() } else { tenant_context(account) }
+}
+
+fn halves_context(account: AccountId) -> Vec<u8> {
+    [b"halves/1".as_slice(), &account.to_bytes()].concat()
+}
+
+fn older_context(account: AccountId) -> Vec<u8> {
+    [b"older/1".as_slice(), &account.to_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -123,7 +232,7 @@ mod tests {
     /// The vector of `docs/spec/quorum.md`.
     #[test]
     fn the_verifier_is_the_specified_one() {
-        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::from_bytes([9; 32]) };
+        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::from_bytes([9; 32]), older: Vec::new() };
         let portion = PortionId::from_bytes(std::array::from_fn(|i| 0x40 + i as u8));
         let name = ShareName { key: KeyName { portion, version: 1 }, set: std::array::from_fn(|i| 0x50 + i as u8) };
         let key = Kek::from_bytes(std::array::from_fn(|i| i as u8));
@@ -134,14 +243,14 @@ mod tests {
     #[test]
     fn a_share_opens_in_its_place_only() {
         let rng = SeededRng::new(4);
-        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::generate(&rng) };
+        let tenant = TenantKey { account: AccountId::DEFAULT, kek: Kek::generate(&rng), older: Vec::new() };
         let key = KeyName { portion: PortionId::random(&rng), version: 1 };
         let name = ShareName { key, set: [1; 16] };
         let point = Point::new(2, Zeroizing::new([7; 32]));
         let sealed = tenant.seal_share(&name, &point, &rng).unwrap();
         assert_eq!(sealed.len(), crate::quorum::SHARE_LEN);
         assert_eq!(tenant.open_share(&name, 2, &sealed).unwrap().value(), &[7; 32]);
-        let other = TenantKey { account: AccountId::random(&rng), kek: Kek::generate(&rng) };
+        let other = TenantKey { account: AccountId::random(&rng), kek: Kek::generate(&rng), older: Vec::new() };
         assert!(other.open_share(&name, 2, &sealed).is_err());
         assert!(tenant.open_share(&name, 3, &sealed).is_err());
         assert!(tenant.open_share(&ShareName { set: [2; 16], ..name }, 2, &sealed).is_err());

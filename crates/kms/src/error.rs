@@ -135,7 +135,8 @@ impl From<PortionError> for Fault {
         match error {
             PortionError::NoSuchPortion(_) => Self::new(Code::NotFound, words),
             PortionError::Exists(_) | PortionError::AliasExists(_) => Self::new(Code::AlreadyExists, words),
-            PortionError::Release(_) => Self::new(Code::AccessDenied, words),
+            PortionError::Release(_) | PortionError::HalfRefused { .. } => Self::new(Code::AccessDenied, words),
+            PortionError::HalfUnreachable { .. } => Self::new(Code::Unavailable, words),
             PortionError::TooManyGrants(_) => Self::new(Code::LimitExceeded, words),
             PortionError::Ciphertext => Self::new(Code::InvalidCiphertext, words),
             PortionError::OtherKey => Self::new(

@@ -53,7 +53,8 @@ impl Token {
     fn ask(&self, task: Task, data: &[u8]) -> Result<Field, KeeperError> {
         let too_long = [&self.names.token, &self.names.key].into_iter().find(|label| label.len() > LABEL_MAX);
         if let Some(label) = too_long {
-            return Err(KeeperError(format!("label {label:?} is longer than {LABEL_MAX} bytes")));
+            let told = format!("label {label:?} is longer than {LABEL_MAX} bytes");
+            return Err(KeeperError::Failed(told));
         }
         let field = |bytes: &[u8]| Zeroizing::new(bytes.to_vec());
         let request = Request {
@@ -64,11 +65,12 @@ impl Token {
             pin: field(self.pin.as_bytes()),
             data: field(data),
         };
-        self.run(&request)?.map_err(KeeperError)
+        self.run(&request)?.map_err(KeeperError::Failed)
     }
 
     fn run(&self, request: &Request) -> Result<Answer, KeeperError> {
-        let told = |error: std::io::Error| KeeperError(format!("the helper for PKCS#11 does not run: {error}"));
+        let told =
+            |error: std::io::Error| KeeperError::Unreachable(format!("the helper for PKCS#11 does not run: {error}"));
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A library that prints its environment should have nothing to tell.
@@ -89,12 +91,12 @@ impl Token {
         std::thread::spawn(move || answer.send(read_answer(&mut stdout)));
         match answered.recv_timeout(self.limit) {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(KeeperError(format!(
+            Ok(Err(_)) => Err(KeeperError::Unreachable(format!(
                 "the PKCS#11 module {} crashed ({}); the vendor's log may say why",
                 self.names.module.display(),
                 child.status()
             ))),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(KeeperError(format!(
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(KeeperError::Unreachable(format!(
                 "the PKCS#11 module {} gave no answer in {} seconds; is the token reachable?",
                 self.names.module.display(),
                 self.limit.as_secs()
@@ -153,7 +155,7 @@ mod tests {
         let names = TokenNames { module: "/none.so".into(), token: "t".into(), key: "k".into() };
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let token = Token::new(names, Zeroizing::new("1234".to_owned()), program.into(), args).within(limit);
-        token.keep(&[0; 32]).unwrap_err().0
+        token.keep(&[0; 32]).unwrap_err().to_string()
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! | cause | answer | what clients do |
 //! |---|---|---|
 //! | too few sites, unreadable or contended metadata, outcome unknown | 503 `ServiceUnavailable`, `Retry-After` | SDKs, aws CLI and rclone retry |
+//! | the customer's key that a tenant's keys take does not answer | 503 `ServiceUnavailable`, `Retry-After` | the same |
+//! | the customer's key that a tenant's keys take says no | 403 `AccessDenied`, naming it | shown |
 //! | many writers of one key | 409 `OperationAborted` | the caller decides |
 //! | no space at enough sites | 507 `InsufficientStorage` | not retried: waiting does not make room |
 //! | damaged beyond repair, key does not open | 500 `InternalError` | retried a few times, then shown |
@@ -158,7 +160,11 @@ fn too_large(what: &str) -> S3ErrorCode {
 /// Sites' own words are for the operator; the client learns that a retry may help.
 fn unavailable(error: &store::Error) -> S3Error {
     tracing::debug!(%error, "answered unavailable");
-    let told = s3_error!(ServiceUnavailable, "not enough sites answer now; try again");
+    later("not enough sites answer now; try again".to_owned())
+}
+
+fn later(words: String) -> S3Error {
+    let told = S3Error::with_message(S3ErrorCode::ServiceUnavailable, words);
     with_headers(told, [(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
 }
 
@@ -194,7 +200,10 @@ impl std::fmt::Display for Chain<'_> {
 fn of_portion(error: &keys::PortionError) -> Option<S3Error> {
     use keys::PortionError as P;
     let code = match error {
-        P::Release(_) => return Some(S3Error::with_message(S3ErrorCode::AccessDenied, error.to_string())),
+        P::Release(_) | P::HalfRefused { .. } => {
+            return Some(S3Error::with_message(S3ErrorCode::AccessDenied, error.to_string()));
+        }
+        P::HalfUnreachable { .. } => return Some(later(error.to_string())),
         P::NoSuchPortion(_) => "KMS.NotFoundException",
         P::Disabled(_) => "KMS.DisabledException",
         P::PendingShred { .. } | P::Shredded(_) | P::NoSuchVersion { .. } => "KMS.KMSInvalidStateException",

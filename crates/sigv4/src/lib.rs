@@ -87,11 +87,29 @@ impl Request<'_> {
         service: &str,
         at_s: u64,
     ) -> [(&'static str, String); 3] {
+        self.sign_with(&[], access_key, secret_key, region, service, at_s)
+    }
+
+    /// The same, with more headers covered: names in lower case, values without spaces at their ends. AWS wants all
+    /// that begin with `x-amz-`.
+    pub fn sign_with(
+        &self,
+        more: &[(&str, &str)],
+        access_key: &str,
+        secret_key: &str,
+        region: &str,
+        service: &str,
+        at_s: u64,
+    ) -> [(&'static str, String); 3] {
         let date = amz_date(at_s);
         let payload = sha256_hex(self.body);
-        let names = "host;x-amz-content-sha256;x-amz-date";
-        let headers = format!("host:{}\nx-amz-content-sha256:{payload}\nx-amz-date:{date}\n", self.host);
-        let canonical = self.canonical(&headers, names, &payload);
+        let mut signed = vec![("host", self.host), ("x-amz-content-sha256", &payload), ("x-amz-date", &date)];
+        signed.extend(more);
+        signed.sort_unstable();
+        let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
+        let names = names.join(";");
+        let headers: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let canonical = self.canonical(&headers, &names, &payload);
         let scope = scope(&date, region, service);
         let signature = signature(&signing_key(secret_key, &date, region, service), &date, &scope, &canonical);
         let authorization =
@@ -305,6 +323,33 @@ mod tests {
             check(|h| h[2].1 = h[2].1.replace("/holdfast/", "/s3/"), "/v1/users", b"{}", at),
             Err(SignatureError::Wrong)
         );
+    }
+
+    #[test]
+    fn more_headers_are_covered() {
+        let request = Request { method: "POST", path: "/", query: "", host: "h", body: b"{}" };
+        let more = [("x-amz-target", "TrentService.Decrypt"), ("content-type", "application/x-amz-json-1.1")];
+        let signed = request.sign_with(&more, "AK", SECRET, "us-east-1", "kms", 1_700_000_000);
+        let covered = "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-target,";
+        assert!(signed[2].1.contains(covered), "{}", signed[2].1);
+        let verified = |target: &str| {
+            let more = [("x-amz-target", target), more[1]];
+            let header = |name: &str| {
+                let own = signed.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
+                own.or_else(|| more.iter().find(|(n, _)| *n == name).map(|(_, value)| *value))
+            };
+            // What it gives lives as long as what is signed.
+            request.verify(
+                |name| header(name).map(str::to_owned).map(|v| &*v.leak()),
+                "AK",
+                SECRET,
+                "kms",
+                1_700_000_000,
+                1,
+            )
+        };
+        assert_eq!(verified("TrentService.Decrypt"), Ok(()));
+        assert_eq!(verified("TrentService.Encrypt"), Err(SignatureError::Wrong));
     }
 
     #[test]

@@ -163,7 +163,10 @@ impl Store {
         dek: &Dek,
     ) -> Result<Vec<u8>, Error> {
         match under {
-            Under::Customer(key) => Ok(Wrap::Bucket(key.wrap(place, dek)?).encode()),
+            Under::Customer(key) => {
+                self.0.portions.must_be_open(self.account()).await?;
+                Ok(Wrap::Bucket(key.wrap(place, dek)?).encode())
+            }
             Under::Portion(portion) => {
                 self.release_portion(*portion, Action::Seal).await?;
                 let key = self.0.portions.to_seal(self.account(), *portion, size).await?;
@@ -180,7 +183,10 @@ impl Store {
         part: &SealedPart,
     ) -> Result<(Dek, Released), Error> {
         match Wrap::parse(&part.wrapped_dek)? {
-            Wrap::Bucket(wrapped) => Ok((bucket.unwrap(place, &wrapped.0)?, Released(None))),
+            Wrap::Bucket(wrapped) => {
+                self.0.portions.must_be_open(self.account()).await?;
+                Ok((bucket.unwrap(place, &wrapped.0)?, Released(None)))
+            }
             Wrap::Portion(name, wrapped) => {
                 let lease = self.release_portion(name.portion, Action::Open).await?;
                 let key = self.0.portions.to_open(self.account(), name).await?;

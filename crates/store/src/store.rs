@@ -49,6 +49,8 @@ pub struct Options {
     pub epochs: Option<[PathBuf; COLUMNS]>,
     /// Whom changes of portions are told.
     pub auditor: Option<Arc<dyn keys::Auditor>>,
+    /// Who may hold halves of tenants' keys.
+    pub keepers: Arc<dyn keys::Keepers>,
     /// Whether workers (repair, collection, sweep, probes) run by themselves. A simulation
     /// drives them by hand.
     pub background: bool,
@@ -66,6 +68,7 @@ impl Options {
             language: Arc::new(NoLanguage),
             epochs: None,
             auditor: None,
+            keepers: Arc::new(keys::NoKeepers),
             background: true,
         }
     }
@@ -132,6 +135,7 @@ impl Store {
             portions: portions
                 .audited(options.auditor.clone())
                 .speaking(options.language.clone())
+                .with_keepers(options.keepers.clone())
                 .with_quorum(quorum.clone()),
             shares,
             quorum,

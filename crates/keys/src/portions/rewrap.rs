@@ -77,11 +77,18 @@ impl Portions {
                     .await;
                     return Ok(Portion { id, record });
                 }
-                Err(CommitError::Failed { .. }) => {}
+                Err(CommitError::Failed { check }) => self.lost_at(account, check),
                 Err(error) => return Err(error.into()),
             }
         }
         Err(PortionError::Contended)
+    }
+
+    /// A batch with a fresh version of a key lost at this check: at the first one, the tenant's key is another one by now.
+    pub(crate) fn lost_at(&self, account: AccountId, check: usize) {
+        if check == 0 {
+            self.caches.forget_tenant(account);
+        }
     }
 
     /// The portion with the next version of its key, and the batch that begins it.
@@ -96,10 +103,10 @@ impl Portions {
         let next = record.version.checked_add(1).ok_or(KeyError::Wrong(envelope::EnvelopeError::Refused))?;
         let record = PortionRecord { version: next, ..record };
         let name = KeyName { portion: id, version: next };
-        let fresh = self.fresh_key(account, name, &record, begun).await?;
+        let (fresh, of_tenant) = self.fresh_key(account, name, &record, begun).await?;
         let (row_key, next_key) = (key::portion_key(account, id), key::key_version_key(id, next));
         let batch = Batch {
-            checks: vec![Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
+            checks: vec![of_tenant, Check::Is(row_key.clone(), version), Check::Absent(next_key.clone())],
             writes: vec![Write::Put(row_key, record.encode()), Write::Put(next_key, fresh.encode())],
         };
         Ok((record, batch))

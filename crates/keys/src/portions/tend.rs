@@ -215,7 +215,15 @@ impl Portions {
             has.iter().map(|(slot, _)| *slot).filter(|slot| quorum.suspects(*slot, name)).collect();
         let mut lacking = has.len() + lacks.len() < COLUMNS;
         if !lacks.is_empty() || !suspects.is_empty() {
-            let tenant = self.tenant_key(*account).await?;
+            let tenant = match self.tenant_key(*account).await {
+                Ok(tenant) => tenant,
+                // Its keys are shut, and others' shares must not wait for that.
+                Err(PortionError::HalfRefused { .. } | PortionError::HalfUnreachable { .. }) => {
+                    tended.lacking += 1;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
             let joined = match quorum.gather(&tenant, name.key, portion, shares).await.0 {
                 Ok(joined) => joined,
                 Err(PortionError::KeyUnavailable { why, .. }) => {

@@ -17,8 +17,17 @@ const PLACE_MAX: usize = 256;
 
 /// Why a secret is not to be had: in words for a person, with the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct KeeperError(pub String);
+pub enum KeeperError {
+    /// Its keeper says no: whoever rules over it wants it so, and may want otherwise later.
+    #[error("{0}")]
+    Refused(String),
+    /// Its keeper gives no answer that says yes or no.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It cannot work so: wrong settings, or not what this keeper kept.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// Keeps a secret of 32 bytes so that only itself gives it back.
 pub trait Keeper: Send + Sync {
@@ -76,7 +85,7 @@ impl Seal for Kept {
         rng.fill(secret.bytes_mut());
         let (kept, place) = (self.0.keep(secret.bytes()).map_err(failed)?, self.0.place());
         if kept.len() > KEPT_MAX || place.len() > PLACE_MAX {
-            return Err(failed(KeeperError(format!("{} bytes are too many for a root key file", kept.len()))));
+            return Err(failed(KeeperError::Failed(format!("{} bytes are too many for a root key file", kept.len()))));
         }
         let mut line = format!("{} place=", self.0.kind());
         push_hex(&mut line, place.as_bytes());

@@ -136,7 +136,7 @@ fn a_keeper_that_fails_seals_nothing() {
             Ok(vec![0; 8])
         }
         fn give(&self, _: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
-            Err(KeeperError("it is unplugged".to_owned()))
+            Err(KeeperError::Failed("it is unplugged".to_owned()))
         }
     }
     let (dir, file) = folder();

@@ -85,8 +85,8 @@ pub use object::{
     SealedPart,
 };
 pub use portion::{
-    AliasRecord, Begun, DyingRecord, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, ReceiptRecord,
-    RewrapRecord, RulesRecord, SharesRecord, SiteKeyRecord, TenantKeyRecord,
+    AliasRecord, Begun, DyingRecord, HeldRecord, Maker, OlderKey, PortionClass, PortionKeyRecord, PortionRecord,
+    PortionState, ReceiptRecord, RewrapRecord, RulesRecord, SharesRecord, SiteKeyRecord, TenantKeyRecord,
 };
 pub use release::{
     ApprovalRecord, DenialReason, DenialRecord, Matter, ReleasePolicyRecord, ReleasedRecord, SpentRecord,

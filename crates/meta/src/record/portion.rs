@@ -164,12 +164,56 @@ impl Record for PortionKeyRecord {
 pub struct TenantKeyRecord {
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// Under the root key (AES-256-KWP, 40 bytes).
+    /// Under the root key (AES-256-KWP, 40 bytes): the key, or where a half is held elsewhere, the other half.
     pub wrapped: Vec<u8>,
+    /// Who holds the half that it takes beside.
+    pub held: Option<HeldRecord>,
+    /// Keys that were the tenant's before and that something may still be under, the latest first.
+    pub older: Vec<OlderKey>,
+}
+
+/// A half of a tenant's key that somebody else holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRecord {
+    /// Milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// What holds it, in one word.
+    pub kind: String,
+    /// How it is reached. No secrets.
+    pub options: BTreeMap<String, String>,
+    /// Where it is held, for people.
+    pub place: String,
+    /// What the holder made of the half; worthless to others.
+    pub kept: Vec<u8>,
+    /// How long it counts once it was given, milliseconds.
+    pub lease_ms: u64,
+    /// Tells the tenant's key from others.
+    pub verifier: [u8; 32],
+}
+
+/// A key that was a tenant's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OlderKey {
+    /// When another took its place, milliseconds since the Unix epoch.
+    pub until_ms: u64,
+    /// Under the tenant's key (AES-256-KWP, 40 bytes).
+    pub wrapped: Vec<u8>,
+}
+
+impl TenantKeyRecord {
+    /// A key that is whole under the root key, and the first of its tenant.
+    pub fn first(created_ms: u64, wrapped: Vec<u8>) -> Self {
+        Self { created_ms, wrapped, held: None, older: Vec::new() }
+    }
 }
 
 impl Record for TenantKeyRecord {
     const NAME: &'static str = "tenant key";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0, 0])
+    }
 }
 
 /// A name that the KMS API gives to a portion's key.

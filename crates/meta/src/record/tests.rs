@@ -219,6 +219,31 @@ fn portion_keys_of_version_1_stay_readable() {
     }
 }
 
+/// Version 1 was whole under the root key, and the first of its tenant.
+#[test]
+fn tenant_keys_of_version_1_stay_readable() {
+    let old = TenantKeyRecord::decode(&hex("01 e807 02 0909")).unwrap();
+    assert_eq!(old, TenantKeyRecord::first(1000, vec![9, 9]));
+    assert_eq!(&old.encode()[..], hex("02 e807 02 0909 00 00"));
+    let held = HeldRecord {
+        since_ms: 2000,
+        kind: "k".to_owned(),
+        options: [("o".to_owned(), "v".to_owned())].into(),
+        place: "p".to_owned(),
+        kept: vec![7],
+        lease_ms: 300,
+        verifier: [5; 32],
+    };
+    let older = vec![OlderKey { until_ms: 2000, wrapped: vec![8] }];
+    let new = TenantKeyRecord { held: Some(held), older, ..old };
+    let bytes = format!("02 e807 02 0909 01 d00f 016b 01 016f 0176 0170 0107 ac02 {} 01 d00f 0108", "05".repeat(32));
+    assert_eq!(&new.encode()[..], hex(&bytes));
+    assert_eq!(TenantKeyRecord::decode(&new.encode()), Ok(new));
+    for wrong in ["01 e807 02 0909 00 00", "02 e807 02 0909 00", "02 e807 02 0909 01 00"] {
+        assert!(TenantKeyRecord::decode(&hex(wrong)).is_err(), "{wrong}");
+    }
+}
+
 #[test]
 fn rows_of_grants_are_as_specified() {
     let rng = SeededRng::new(11);

@@ -5,6 +5,7 @@ mod collect;
 mod deliver;
 mod depart;
 mod expire;
+mod halves;
 mod mend;
 mod repair;
 mod reseal;
@@ -106,6 +107,7 @@ impl Store {
             }
             done
         });
+        self.spawn_loop("halves", |store| async move { store.look_after_halves().await });
         self.spawn_loop("sweep", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;
             let done = store.sweep(sweep::ORPHAN_AGE_MS).await.map(drop);

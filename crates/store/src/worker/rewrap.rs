@@ -43,7 +43,9 @@ impl Rewrapped {
         match error {
             // A key that opens nothing now moves nothing; others must not wait for it.
             Error::Portion(error) if error.kind() == ErrorKind::Denied => self.shut += 1,
-            Error::Meta(_) | Error::Commit(_) | Error::Portion(PortionError::KeyUnavailable { .. }) => {
+            Error::Meta(_)
+            | Error::Commit(_)
+            | Error::Portion(PortionError::KeyUnavailable { .. } | PortionError::HalfUnreachable { .. }) => {
                 return Err(error);
             }
             error => {
@@ -75,6 +77,8 @@ impl Store {
             failed = tenant.shred_due().await.err().or(failed);
         }
         for tenant in &tenants {
+            let settled = self.0.portions.settle_tenant_key(tenant.account()).await;
+            failed = settled.err().map(Error::Portion).or(failed);
             failed = tenant.rewrap_portions(&mut done, false).await.err().or(failed);
         }
         // What fails for one tenant keeps no other waiting.
@@ -109,8 +113,11 @@ impl Store {
                 self.0.portions.close(portion, &work).await?;
             }
             match self.rewrap_portion(portion, &work, done).await {
-                // Its shares are out of reach: for the next pass, and no reason that others wait.
-                Err(Error::Portion(error @ PortionError::KeyUnavailable { .. })) => {
+                // Its shares, or a half of the tenant's key, are out of reach: for the next pass, and no reason that
+                // others wait.
+                Err(Error::Portion(
+                    error @ (PortionError::KeyUnavailable { .. } | PortionError::HalfUnreachable { .. }),
+                )) => {
                     tracing::warn!(%portion, %error, "parts cannot be moved to another key now");
                     done.shut += 1;
                 }
