@@ -143,7 +143,8 @@ pub struct ExposedPart {
     pub key_version: u32,
 }
 
-/// Parts that a key opens.
+/// Parts that a key opens. One may be told twice; a list that is to be exact is repeated until it tells nothing new, since
+/// versions that move while it is made can be missed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExposurePage {
     /// Some of them.

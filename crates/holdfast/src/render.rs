@@ -348,6 +348,10 @@ pub(crate) fn exposed(part: &ExposedPart) -> String {
     format!("v{}  {:>10}  {version}  {:>5}  {name}", part.key_version, bytes(part.bytes), part.part)
 }
 
+/// Said where what a key opens was not told exactly.
+pub(crate) const INEXACT: &str = "this may not be all, nor exact: parts came or moved while they were counted; ask again when less is written, \
+     or rotate the key first";
+
 pub(crate) fn exposed_summary(name: &str, told: &Summary, what: &str) -> String {
     let mut text = format!(
         "with the key of {} {} objects ({} parts, {}) {what}\n",
@@ -361,6 +365,9 @@ pub(crate) fn exposed_summary(name: &str, told: &Summary, what: &str) -> String 
     }
     if told.unreadable_rows > 0 {
         text.push_str(&format!("  {} rows cannot be read: what is in them is not counted\n", told.unreadable_rows));
+    }
+    if !told.exact {
+        text.push_str(&format!("  {INEXACT}\n"));
     }
     if !told.principals.is_empty() {
         let names: Vec<&str> = told.principals.iter().map(String::as_str).collect();

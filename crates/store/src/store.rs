@@ -174,6 +174,7 @@ impl Store {
 
     /// Looks now for keys that were rotated or are to be shredded, instead of within a minute.
     pub fn wake_rewrap(&self) {
+        self.0.workers.rests.end();
         self.0.workers.wake_rewrap.notify_one();
         self.0.workers.wake_rekey.notify_one();
     }

@@ -51,6 +51,7 @@ pub(crate) struct Workers {
     pub(crate) wake_repair: Notify,
     pub(crate) wake_rewrap: Notify,
     pub(crate) wake_rekey: Notify,
+    pub(crate) rests: rewrap::Rests,
 }
 
 impl Workers {

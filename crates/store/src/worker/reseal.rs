@@ -3,66 +3,57 @@
 
 use base::PortionId;
 use futures::StreamExt;
-use keys::Wrap;
-use meta::record::{BucketRecord, RewrapRecord};
 
-use super::rewrap::Rewrapped;
+use super::rewrap::{Pass, name_of};
 use crate::commit::{Goal, ResealGoal};
 use crate::copy_body::CopyBody;
 use crate::encryption::{Place, Under};
 use crate::part::Target;
-use crate::sealed::Sealed;
+use crate::sealed::{Sealed, Walked};
 use crate::{Error, Store};
 
 /// Parts sealed anew at once: so many share packs, and requests hardly notice.
 const AT_ONCE: usize = 4;
 
 impl Store {
-    /// Seals anew those of `found` that are under versions which `work` empties.
+    /// Seals parts anew, each under the newest version of its portion's key.
     ///
     /// # Errors
-    /// A metadata error, or that the portion's key is not to be had. What else befalls a part is counted.
-    pub(crate) async fn reseal(
+    /// What befalls all parts alike. What else befalls one is counted.
+    pub(super) async fn reseal(
         &self,
-        (name, bucket): (&str, &BucketRecord),
-        found: Vec<Sealed>,
-        portion: PortionId,
-        work: &RewrapRecord,
-        done: &mut Rewrapped,
+        bucket: &Walked,
+        found: Vec<(PortionId, Sealed)>,
+        pass: &mut Pass,
     ) -> Result<(), Error> {
-        let leaked = |sealed: &Sealed| {
-            let key = sealed.part().and_then(|part| Wrap::parse(&part.wrapped_dek).ok()?.key());
-            key.is_some_and(|key| key.portion == portion && key.version < work.below)
-        };
-        let tasks = found.into_iter().filter(leaked).map(|sealed| async move {
-            let of = sealed.of.clone();
-            (of, self.reseal_part(name, bucket, sealed, portion).await)
+        let tasks = found.into_iter().map(|(portion, sealed)| async move {
+            let what = name_of(bucket, &sealed);
+            (portion, what, self.reseal_part(bucket, sealed, portion).await)
         });
         let mut results = futures::stream::iter(tasks).buffer_unordered(AT_ONCE);
-        while let Some((of, result)) = results.next().await {
+        while let Some((portion, what, result)) = results.next().await {
             match result {
-                Ok(()) => done.moved += 1,
-                Err(Error::Contended) => done.lost += 1,
-                Err(error) => done.failed((name, &of.name), error)?,
+                Ok(()) => {
+                    pass.moved(portion);
+                    self.0.workers.report("rekey", |report| report.done += 1);
+                }
+                Err(error) => pass.failed(portion, &what, error)?,
             }
-            self.0.workers.report("rekey", |report| report.done = done.moved);
         }
         Ok(())
     }
 
-    async fn reseal_part(
-        &self,
-        name: &str,
-        bucket: &BucketRecord,
-        sealed: Sealed,
-        portion: PortionId,
-    ) -> Result<(), Error> {
+    async fn reseal_part(&self, bucket: &Walked, sealed: Sealed, portion: PortionId) -> Result<(), Error> {
         let of = sealed.of.clone();
-        let place = || Place { bucket, name, key: &of.name, body: of.body };
+        let place = || Place { bucket: &bucket.record, name: &bucket.name, key: &of.name, body: of.body };
         let Some(old) = sealed.part().cloned() else { return Ok(()) };
-        let key = self.0.keys.bucket_key(bucket.id, &bucket.wrapped_key)?;
-        // Its row was changed since it was walked over.
-        let reader = self.open_part(&place(), &key, sealed.number, &old).await?.ok_or(Error::Contended)?;
+        let key = self.0.keys.bucket_key(bucket.record.id, &bucket.record.wrapped_key)?;
+        let Some(reader) = self.open_part(&place(), &key, sealed.number, &old).await? else {
+            // Its row was changed since it was walked over; or its bytes are gone, which no other pass heals.
+            let row = self.row(sealed.row_key.clone()).await?;
+            let stands = row.is_some_and(|row| row.version == sealed.row_version);
+            return Err(if stands { Error::Corrupt("its data record is gone".to_owned()) } else { Error::Contended });
+        };
         let size = old.size;
         let mut body = CopyBody(reader.read(0..size, 0).await?);
         let target = Target { place: place(), number: sealed.number, under: Under::Portion(portion) };
