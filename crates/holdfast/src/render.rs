@@ -201,7 +201,11 @@ pub(crate) fn workers(workers: &[WorkerReport]) -> String {
     let rows: Vec<Vec<String>> = workers
         .iter()
         .map(|worker| {
-            let progress = worker.progress.map_or_else(String::new, |(done, total)| format!("{done} of {total}"));
+            let progress = match worker.progress {
+                Some((done, total)) => format!("{done} of {total}"),
+                None if worker.bytes > 0 => bytes(worker.bytes),
+                None => String::new(),
+            };
             let error = worker.last_error.as_deref().map_or_else(String::new, clean);
             vec![
                 worker.name.clone(),
@@ -316,7 +320,18 @@ pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
         0 => text.push_str("rotation  at a cap\n"),
         days => text.push_str(&format!("rotation  every {days} days, or at a cap\n")),
     }
-    if found.rewrapping {
+    if let Some(rekey) = &found.rekey {
+        let done = format!("{} parts ({}) sealed anew", rekey.parts, bytes(rekey.bytes));
+        let rest = match rekey.is_clean {
+            true => "a pass found nothing more; the old versions end by a pass a day after it began".to_owned(),
+            false => format!("{} parts of the tenant looked at by this pass", rekey.seen),
+        };
+        let began = ago(rekey.since_ms, now_ms);
+        text.push_str(&format!(
+            "rekey     of versions before {}, begun {began} ago: {done} since the start; {rest}\n",
+            rekey.below
+        ));
+    } else if found.rewrapping {
         text.push_str("parts are being moved to the newest version\n");
     }
     let rows: Vec<Vec<String>> = found

@@ -38,6 +38,7 @@ impl Place<'_> {
 pub(crate) struct Released(Option<Arc<Lease>>);
 
 /// What a new body's DEKs are wrapped under.
+#[derive(Clone)]
 pub(crate) enum Under {
     /// The bucket's key and a customer's.
     Customer(Arc<BucketKey>),

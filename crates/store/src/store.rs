@@ -1,6 +1,7 @@
 //! The store itself: what it holds, how it starts and stops.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct Options {
     pub gc_grace_ms: u64,
     /// Bytes of memory for bodies in flight, all uploads together. A body waits for room.
     pub buffer_bytes: usize,
+    /// Most bytes of parts that rekeys seal anew in a second; `None`: as many as they can.
+    pub rekey_bytes_per_s: Option<NonZeroU64>,
     /// How long a day of lifecycle rules is: a day, unless rules are being tried out.
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
@@ -60,6 +63,7 @@ impl Options {
             doors,
             gc_grace_ms: 60_000,
             buffer_bytes: 112 << 20,
+            rekey_bytes_per_s: None,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
             language: Arc::new(NoLanguage),

@@ -10,10 +10,11 @@
 //! tenant where nothing more can be moved is left alone for a while, longer each time.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use base::{AccountId, Classify, ErrorKind, PortionId};
 use keys::{BUCKET_KEYS, Pending, PortionError, Wrap};
-use meta::record::{Encryption, key};
+use meta::record::{DataRecord, Encryption, Record, key};
 use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
 
@@ -61,6 +62,8 @@ pub struct Rewrapped {
     pub shut: u64,
     /// Work that is done.
     pub finished: u64,
+    /// Parts to seal anew that only copies under way, or bodies that are not collected yet, refer to.
+    pub held: u64,
     /// Tenants that were left alone, since the last pass could move nothing more.
     pub resting: u64,
 }
@@ -72,6 +75,7 @@ struct Tally {
     lost: u64,
     unreadable: u64,
     shut: u64,
+    held: u64,
     /// The first part that cannot be moved, and why.
     first: Option<String>,
 }
@@ -83,7 +87,7 @@ impl Tally {
 
     /// What another pass would not move either.
     fn left(&self) -> u64 {
-        self.unreadable + self.shut
+        self.unreadable + self.shut + self.held
     }
 }
 
@@ -116,12 +120,26 @@ impl Pass {
     /// # Errors
     /// What befalls all parts alike.
     pub(super) fn failed(&mut self, portion: PortionId, what: &str, error: Error) -> Result<(), Error> {
+        self.failed_under(portion, true, what, error)
+    }
+
+    /// The same; `is_own`: the key that the part is to come under is that of the portion whose work it is.
+    ///
+    /// # Errors
+    /// What befalls all parts alike.
+    pub(super) fn failed_under(
+        &mut self,
+        portion: PortionId,
+        is_own: bool,
+        what: &str,
+        error: Error,
+    ) -> Result<(), Error> {
         let Some(due) = self.works.get_mut(&portion) else { return Ok(()) };
         match error {
             Error::Portion(error @ PortionError::KeyUnavailable { .. }) => {
                 // Its shares are out of reach: for the next pass.
                 tracing::warn!(%portion, %error, "parts cannot be moved to another key now");
-                due.is_out_of_reach = portion != BUCKET_KEYS;
+                due.is_out_of_reach = is_own && portion != BUCKET_KEYS;
                 due.tally.shut += 1;
             }
             // A key that opens nothing now moves nothing; others must not wait for it.
@@ -151,6 +169,7 @@ impl Pass {
             all.lost += tally.lost;
             all.unreadable += tally.unreadable;
             all.shut += tally.shut;
+            all.held += tally.held;
             all.first = all.first.or_else(|| tally.first.clone());
             all
         })
@@ -168,7 +187,62 @@ impl Pass {
         Some(Check::Is(key::rewrap_key(account, portion), due.pending.row))
     }
 
-    /// The work that a part is to be moved for.
+    /// Something that nothing visible refers to, and that is to be gone before the work is done.
+    pub(super) fn hold(&mut self, portion: PortionId, what: impl Fn() -> String) {
+        if let Some(due) = self.works.get_mut(&portion) {
+            due.tally.held += 1;
+            due.tally.first.get_or_insert_with(what);
+        }
+    }
+
+    /// Something that keeps all old versions.
+    pub(super) fn leave_all(&mut self, what: impl Fn() -> String) {
+        for due in self.works.values_mut() {
+            due.tally.unreadable += 1;
+            due.tally.first.get_or_insert_with(&what);
+        }
+    }
+
+    /// The portions whose work this is.
+    pub(super) fn portions(&self) -> impl Iterator<Item = PortionId> {
+        self.works.keys().copied()
+    }
+
+    /// Work that this pass has found nothing for so far.
+    pub(super) fn clean(&self) -> impl Iterator<Item = PortionId> {
+        self.works.values().filter(|due| due.tally.is_clean()).map(|due| due.pending.portion)
+    }
+
+    /// Works that a part is to be sealed anew for by what its data row says.
+    pub(super) fn leaked(&self, data: &DataRecord) -> impl Iterator<Item = PortionId> {
+        data.under.iter().filter_map(|(portion, oldest)| {
+            let due = self.works.get(portion)?;
+            (*oldest < due.pending.work.below).then_some(*portion)
+        })
+    }
+
+    /// What is to become of a part, by its own wrap.
+    pub(super) fn concern(&mut self, bucket: &Walked, sealed: &Sealed) -> Concern {
+        let portion = match self.concerns(sealed) {
+            Ok(Some(portion)) => portion,
+            Ok(None) => return Concern::Stays,
+            Err(error) => {
+                let what = format!("{}: {error}", name_of(bucket, sealed));
+                tracing::error!("a part cannot be moved to another key: {what}");
+                self.leave_all(|| what.clone());
+                return Concern::Waits;
+            }
+        };
+        match self.works.get_mut(&portion) {
+            Some(due) if due.is_out_of_reach => {
+                due.tally.shut += 1;
+                Concern::Waits
+            }
+            _ => Concern::Moves(portion),
+        }
+    }
+
+    /// The work that a part is to be moved for by its own wrap.
     fn concerns(&self, sealed: &Sealed) -> Result<Option<PortionId>, Error> {
         let Some(part) = sealed.part() else { return Ok(None) };
         let portion = match Wrap::parse(&part.wrapped_dek)?.key() {
@@ -178,6 +252,15 @@ impl Pass {
         };
         Ok(portion.map(|due| due.pending.portion))
     }
+}
+
+/// What is to become of a part.
+pub(super) enum Concern {
+    Stays,
+    /// It is counted: its key cannot be had now, or it cannot be read.
+    Waits,
+    /// For the work on this portion.
+    Moves(PortionId),
 }
 
 /// Tenants that are left alone for a while.
@@ -270,6 +353,7 @@ impl Store {
         for tenant in &self.each_tenant().await? {
             failed = tenant.rewrap_portions(done, Kind::Rekey).await.err().or(failed);
         }
+        self.0.workers.rekeying.store(false, Ordering::Relaxed);
         self.tell_left(Kind::Rekey);
         failed.map_or(Ok(()), Err)
     }
@@ -300,20 +384,27 @@ impl Store {
             return Ok(());
         }
         self.0.workers.report(kind.worker(), |report| report.state = "running".to_owned());
+        if kind == Kind::Rekey {
+            self.0.workers.rekeying.store(true, Ordering::Relaxed);
+            self.begin_progress(&pass);
+        }
         for due in pass.works.values().filter(|due| due.ripe && due.pending.portion != BUCKET_KEYS) {
             self.0.portions.close(due.pending.portion, &due.pending.work).await?;
         }
         let walked = self.move_parts(&mut pass).await;
+        let walked = if walked.is_ok() && kind == Kind::Rekey { self.look_for_held(&mut pass).await } else { walked };
         let totals = pass.totals();
         done.moved += totals.moved;
         done.lost += totals.lost;
         done.unreadable += totals.unreadable;
         done.shut += totals.shut;
+        done.held += totals.held;
         walked?;
         for due in pass.works.values().filter(|due| due.tally.is_clean()) {
             let Pending { portion, work, .. } = &due.pending;
             if due.ripe {
                 self.0.portions.rewrapped(account, *portion, work).await?;
+                self.0.workers.rekeys.lock().remove(portion);
                 done.finished += 1;
             } else {
                 self.0.portions.found_clean(account, *portion, work).await?;
@@ -360,13 +451,14 @@ impl Store {
                 self.blame(damaged, pass).await?;
             }
             let Some(bucket) = bucket else { continue };
-            let (mut group, mut leaked) = (Vec::new(), Vec::new());
+            if pass.kind == Kind::Rekey {
+                let leaked = self.leaked_of(&bucket, step.parts, pass).await?;
+                self.reseal(&bucket, leaked, pass).await?;
+                continue;
+            }
+            let mut group = Vec::new();
             for sealed in step.parts {
-                let Some(portion) = self.concerned(&bucket, &sealed, pass) else { continue };
-                if pass.kind == Kind::Rekey {
-                    leaked.push((portion, sealed));
-                    continue;
-                }
+                let Concern::Moves(portion) = pass.concern(&bucket, &sealed) else { continue };
                 match self.rewrapped_as(&bucket, sealed, portion).await {
                     Ok(mut batch) => {
                         batch.checks.extend(pass.row_of(self.account(), portion));
@@ -379,7 +471,6 @@ impl Store {
                 }
             }
             self.commit_rewrapped(group, pass).await?;
-            self.reseal(&bucket, leaked, pass).await?;
         }
         Ok(())
     }
@@ -388,10 +479,7 @@ impl Store {
     async fn blame(&self, damaged: &Damaged, pass: &mut Pass) -> Result<(), Error> {
         let what = || format!("the row {} ({})", damaged.row_key.escape_ascii(), damaged.error);
         match self.wraps_in(damaged).await? {
-            None => {
-                let all: Vec<PortionId> = pass.works.keys().copied().collect();
-                all.into_iter().for_each(|portion| pass.leave(portion, what));
-            }
+            None => pass.leave_all(what),
             Some(names) => {
                 let old = |portion: &PortionId, due: &Due| {
                     names.iter().any(|name| name.portion == *portion && name.version < due.pending.work.below)
@@ -404,26 +492,6 @@ impl Store {
         Ok(())
     }
 
-    /// The work that a part is to be moved for; `None`: it stays, or waits.
-    fn concerned(&self, bucket: &Walked, sealed: &Sealed, pass: &mut Pass) -> Option<PortionId> {
-        let portion = match pass.concerns(sealed) {
-            Ok(portion) => portion?,
-            Err(error) => {
-                let what = format!("{}: {error}", name_of(bucket, sealed));
-                tracing::error!("a part cannot be moved to another key: {what}");
-                let all: Vec<PortionId> = pass.works.keys().copied().collect();
-                all.into_iter().for_each(|portion| pass.leave(portion, || what.clone()));
-                return None;
-            }
-        };
-        let due = pass.works.get_mut(&portion)?;
-        if due.is_out_of_reach {
-            due.tally.shut += 1;
-            return None;
-        }
-        Some(portion)
-    }
-
     /// The batch that wraps a part anew; or which part that is, and why not.
     async fn rewrapped_as(
         &self,
@@ -433,10 +501,30 @@ impl Store {
     ) -> Result<Batch, (String, Error)> {
         let wrapped =
             self.wrap_of(bucket, &sealed, portion).await.map_err(|error| (name_of(bucket, &sealed), error))?;
-        let under = key_lives(&wrapped);
+        let mut batch = Batch { checks: key_lives(&wrapped), writes: vec![] };
+        if portion == BUCKET_KEYS {
+            let noted = self.note_migrated(&sealed, &wrapped, &mut batch).await;
+            noted.map_err(|error| (name_of(bucket, &sealed), error))?;
+        }
         let (row_key, row_version, row) = sealed.rewrapped(wrapped);
-        let checks = std::iter::once(Check::Is(row_key.clone(), row_version)).chain(under).collect();
-        Ok(Batch { checks, writes: vec![Write::Put(row_key, row)] })
+        batch.checks.push(Check::Is(row_key.clone(), row_version));
+        batch.writes.push(Write::Put(row_key, row));
+        Ok(batch)
+    }
+
+    /// Copies from before portions share parts, and rules may send each to another portion: the data row says so.
+    async fn note_migrated(&self, sealed: &Sealed, wrapped: &[u8], batch: &mut Batch) -> Result<(), Error> {
+        let (Some(part), Some(name)) = (sealed.part(), Wrap::parse(wrapped)?.key()) else { return Ok(()) };
+        let data_key = key::data_key(part.id);
+        let Some((mut data, version)) = self.record::<DataRecord>(data_key.clone()).await? else { return Ok(()) };
+        batch.checks.push(Check::Is(data_key.clone(), version));
+        if data.refs > 1 || !data.under.is_empty() {
+            if !data.note_under(name.portion, name.version) {
+                return Err(Error::Invalid("copies share the part between too many portions: copy it onto itself"));
+            }
+            batch.writes.push(Write::Put(data_key, data.encode()));
+        }
+        Ok(())
     }
 
     /// The wrap that a part is to have.

@@ -33,6 +33,8 @@ pub struct Counting {
     pub objects_read: AtomicUsize,
     /// Is asked before each group; what it gives is done first, and fails the group when it fails.
     pub hook: Mutex<Option<Hook>>,
+    /// Is done before so many more ranges of `o/` rows were read.
+    pub before_objects: Mutex<Option<(usize, BoxFuture<'static, ()>)>>,
 }
 
 #[async_trait]
@@ -44,6 +46,19 @@ impl Engine for Counting {
     async fn range(&self, range: Range) -> Result<Page, MetaError> {
         if range.from.starts_with(b"o/") {
             self.objects_read.fetch_add(1, Ordering::Relaxed);
+            let first = {
+                let mut before = self.before_objects.lock();
+                match before.as_mut() {
+                    Some((left @ 1.., _)) => {
+                        *left -= 1;
+                        None
+                    }
+                    _ => before.take(),
+                }
+            };
+            if let Some((_, first)) = first {
+                first.await;
+            }
         }
         self.inner.range(range).await
     }
