@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use attacker::{Attacker, live};
 use base::{PortionId, Rng, SeededRng};
-use keys::{CustomerKey, Switch};
-use meta::record::{DataRecord, Record, UNDER_MAX, Versioning, key};
+use keys::{CustomerKey, DekPlace, Switch, Wrap};
+use meta::record::{Body, BucketRecord, DataRecord, ObjectRecord, Record, UNDER_MAX, Versioning, key};
 use meta::{Engine, Write};
 use store::Error;
 use store::api::{CopyChanges, CopySource, Encrypt, WriteCondition};
@@ -172,6 +172,46 @@ async fn copies_from_and_to_customers_keys_share_nothing() {
     w.finish().await;
     assert_eq!(attacker.opens(&w, p, below).await, Vec::<String>::new());
     assert_eq!(w.get("m3").await.unwrap().len(), (5 << 20) + 1);
+}
+
+/// Copies from before portions share a part under the bucket's key, and rules send them to two portions.
+#[tokio::test]
+async fn copies_that_were_migrated_apart_are_sealed_anew() {
+    let w = World::new().await;
+    w.rules(r#"{"rules": [{"prefix": "a", "portion": "m"}, {"prefix": "c", "portion": "n"}]}"#).await;
+    w.put("a").await;
+    let account = w.store.account();
+    let bucket = BucketRecord::decode(&w.value(&key::bucket_key(account, "app")).await).unwrap();
+    let row_key = key::object_key(bucket.id, "a");
+    let mut record = ObjectRecord::decode(&w.value(&row_key).await).unwrap();
+    let Body::Single(mut part) = record.body.clone() else { panic!("of one part") };
+    let Wrap::Portion(name, wrapped) = Wrap::parse(&part.wrapped_dek).unwrap() else { panic!("of a portion") };
+    let place = |object, body| DekPlace { bucket: bucket.id, object, body, number: 0, part: part.id };
+    let dek = w.store.portions().to_open(account, name).await.unwrap();
+    let dek = dek.unwrap(&place("a", record.body_id), &wrapped).unwrap();
+    let old = keys::Keyring::ephemeral(&SeededRng::new(1)).bucket_key(bucket.id, &bucket.wrapped_key).unwrap();
+    let data_key = key::data_key(part.id);
+    for (object, body) in [("a", record.body_id), ("c", base::BodyId::random(&SeededRng::new(2)))] {
+        part.wrapped_dek = Wrap::Bucket(old.wrap(&place(object, body), &dek).unwrap()).encode();
+        record = ObjectRecord { body_id: body, body: Body::Single(part.clone()), ..record };
+        w.write(key::object_key(bucket.id, object), record.encode()).await;
+    }
+    let data = DataRecord::decode(&w.value(&data_key).await).unwrap();
+    w.write(data_key, DataRecord { refs: 2, ..data }.encode()).await;
+    w.store.portions().migrate(account).await.unwrap();
+    // Each notes itself in the same data row: one is for the next pass.
+    while w.store.rewrap().await.unwrap().moved > 0 {}
+    assert_eq!((w.exposed("m").await.len(), w.exposed("n").await.len()), (1, 1));
+    let mut attacker = Attacker::default();
+    attacker.look(&w).await;
+    let m = w.portion("m").await;
+    let below = w.rekey(m).await;
+    assert_eq!(attacker.opens(&w, m, below).await, ["a", "c"]);
+    w.finish().await;
+    assert_eq!(attacker.opens(&w, m, below).await, Vec::<String>::new());
+    for object in ["a", "c"] {
+        assert_eq!(w.get(object).await.unwrap(), b"a");
+    }
 }
 
 /// A data row stays small: past so many portions a copy gets bytes of its own.
