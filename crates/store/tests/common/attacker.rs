@@ -1,5 +1,6 @@
 //! Somebody who has all keys of all portions, all of the metadata as it ever was, and all that the sites ever had.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -70,13 +71,16 @@ impl Attacker {
             if self.deks.get(&part.id).is_some_and(|(_, names)| names.contains(&under)) {
                 continue;
             }
-            if !self.keys.contains_key(&under) {
-                // A disabled one's was seen before it was disabled, or will be.
-                let Ok(key) = w.store.portions().to_open(w.store.account(), under).await else { continue };
-                self.keys.insert(under, key);
-            }
+            let key = match self.keys.entry(under) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(new) => {
+                    // A disabled one's was seen before it was disabled, or will be.
+                    let Ok(key) = w.store.portions().to_open(w.store.account(), under).await else { continue };
+                    new.insert(key).clone()
+                }
+            };
             let place = DekPlace { bucket, object: &name, body, number, part: part.id };
-            let dek = self.keys[&under].unwrap(&place, &wrapped).unwrap();
+            let dek = key.unwrap(&place, &wrapped).unwrap();
             self.deks.entry(part.id).or_insert_with(|| (dek, BTreeSet::new())).1.insert(under);
         }
     }
