@@ -42,8 +42,8 @@ pub use keys::PortionClass;
 pub use keys::quorum::receipt::ReceiptFile;
 pub use keys::rules::Choice;
 pub use portions::{
-    ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rotate, RulesDocument,
-    SetPortion, TestRules,
+    ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rekey, Rotate,
+    RulesDocument, SetPortion, TestRules,
 };
 pub use releases::{
     Denied, Deny, DenyReason, Holder, HolderPage, NamedDocument, ReleaseAction, ReleaseDecision, ReleasePolicy,

@@ -10,6 +10,7 @@ use keys::rules::{Choice, Rules, Subject};
 use keys::{BUCKET_KEYS, KeyVersion, NewPortion, PortionClass, PortionError, Switch, dashed};
 use meta::record::{Maker, PortionState};
 use serde::{Deserialize, Serialize};
+use store::worker::RekeyProgress;
 use store::{Error, Store};
 
 use crate::App;
@@ -70,6 +71,26 @@ pub struct PortionDetail {
     /// Whether its key has a policy other than the default one (`aws kms get-key-policy`).
     #[serde(default)]
     pub own_policy: bool,
+    /// The rekey that is not finished.
+    #[serde(default)]
+    pub rekey: Option<Rekey>,
+}
+
+/// A rekey that is not finished.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Rekey {
+    /// Parts whose DEKs were under versions below this one are sealed anew.
+    pub below: u32,
+    /// Milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// Whether a pass has found nothing more.
+    pub is_clean: bool,
+    /// Parts sealed anew since the server started.
+    pub parts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Parts of the tenant that the present pass, or the last one, has looked at.
+    pub seen: u64,
 }
 
 /// A version of a portion's key.
@@ -149,7 +170,8 @@ pub struct ExposedPart {
     pub key_version: u32,
 }
 
-/// Parts that a key opens.
+/// Parts that a key opens. One may be told twice; a list that is to be exact is repeated until it tells nothing new, since
+/// versions that move while it is made can be missed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExposurePage {
     /// Some of them.
@@ -248,6 +270,10 @@ pub(crate) async fn get(Home(store): Home, Path(name): Path<String>) -> Answer<P
     let versions = store.portions().versions(portion.id).await.map_err(failed)?;
     let rewraps = store.portions().rewraps(store.account()).await.map_err(failed)?;
     let rewrapping = rewraps.iter().any(|(id, work)| *id == portion.id && !work.is_clean);
+    let rekey = rewraps.iter().find(|(id, work)| *id == portion.id && work.reseal).map(|(id, work)| {
+        let RekeyProgress { parts, bytes, seen } = store.rekey_progress(*id);
+        Rekey { below: work.below, since_ms: work.since_ms, is_clean: work.is_clean, parts, bytes, seen }
+    });
     let in_shares = versions.iter().any(|version| version.class == PortionClass::Quorum);
     let held =
         if in_shares { store.portions().shares_held(portion.id).await.map_err(failed)? } else { BTreeMap::new() };
@@ -258,7 +284,7 @@ pub(crate) async fn get(Home(store): Home, Path(name): Path<String>) -> Answer<P
     };
     let versions = versions.into_iter().map(version).collect();
     let own_policy = !portion.record.policy.is_empty();
-    Ok(Json(PortionDetail { portion: told(portion), versions, rewrapping, own_policy }))
+    Ok(Json(PortionDetail { portion: told(portion), versions, rewrapping, own_policy, rekey }))
 }
 
 pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): Json<SetPortion>) -> Answer<Portion> {

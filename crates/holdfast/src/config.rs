@@ -4,6 +4,7 @@ mod notify;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,7 @@ struct Raw {
     root_tpm: Option<RawTpm>,
     body_memory_mib: Option<u32>,
     collect_after_s: Option<u64>,
+    rekey_mib_per_s: Option<u32>,
     lifecycle_day_s: Option<u64>,
     #[serde(default)]
     site: Vec<RawSite>,
@@ -105,6 +107,8 @@ pub(crate) struct Config {
     /// Bytes.
     pub(crate) body_memory: usize,
     pub(crate) collect_after_ms: u64,
+    /// Most bytes that rekeys seal anew in a second.
+    pub(crate) rekey_bytes_per_s: Option<NonZeroU64>,
     pub(crate) lifecycle_day: lifecycle::Day,
     pub(crate) sites: [SiteConfig; COLUMNS],
     /// Where events go.
@@ -207,6 +211,10 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         // Readers and writers hold what they use; this time is for what they are about to hold.
         mistakes.push("collect_after_s: 0 is too short; the least is 1".to_owned());
     }
+    let rekey_bytes_per_s = raw.rekey_mib_per_s.map(|mib| NonZeroU64::new(u64::from(mib) << 20));
+    if rekey_bytes_per_s == Some(None) {
+        mistakes.push("rekey_mib_per_s: 0 would end no rekey; leave it out for as fast as it goes".to_owned());
+    }
     let sites = sites(raw.site, &data_dir, &mut mistakes);
     let targets = notify::targets(raw.notify, &mut mistakes);
     let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites), Some(tpm)) =
@@ -237,6 +245,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
             .and_then(|seconds| std::num::NonZeroU64::new(seconds.saturating_mul(1000)))
             .map_or(lifecycle::Day::UTC, lifecycle::Day::of_ms),
         collect_after_ms: collect_after_s.saturating_mul(1000),
+        rekey_bytes_per_s: rekey_bytes_per_s.flatten(),
         sites,
         targets,
     })

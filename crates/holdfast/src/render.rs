@@ -226,7 +226,11 @@ pub(crate) fn workers(workers: &[WorkerReport]) -> String {
     let rows: Vec<Vec<String>> = workers
         .iter()
         .map(|worker| {
-            let progress = worker.progress.map_or_else(String::new, |(done, total)| format!("{done} of {total}"));
+            let progress = match worker.progress {
+                Some((done, total)) => format!("{done} of {total}"),
+                None if worker.bytes > 0 => bytes(worker.bytes),
+                None => String::new(),
+            };
             let error = worker.last_error.as_deref().map_or_else(String::new, clean);
             vec![
                 worker.name.clone(),
@@ -344,7 +348,18 @@ pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
     if found.own_policy {
         text.push_str("Its key has a policy of its own: aws kms get-key-policy --key-id ID\n");
     }
-    if found.rewrapping {
+    if let Some(rekey) = &found.rekey {
+        let done = format!("{} parts ({}) sealed anew", rekey.parts, bytes(rekey.bytes));
+        let rest = match rekey.is_clean {
+            true => "a pass found nothing more; the old versions end by a pass a day after it began".to_owned(),
+            false => format!("{} parts of the tenant looked at by this pass", rekey.seen),
+        };
+        let began = ago(rekey.since_ms, now_ms);
+        text.push_str(&format!(
+            "rekey     of versions before {}, begun {began} ago: {done} since the start; {rest}\n",
+            rekey.below
+        ));
+    } else if found.rewrapping {
         text.push_str("parts are being moved to the newest version\n");
     }
     let rows: Vec<Vec<String>> = found
@@ -376,6 +391,10 @@ pub(crate) fn exposed(part: &ExposedPart) -> String {
     format!("v{}  {:>10}  {version}  {:>5}  {name}", part.key_version, bytes(part.bytes), part.part)
 }
 
+/// Said where what a key opens was not told exactly.
+pub(crate) const INEXACT: &str = "this may not be all, nor exact: parts came or moved while they were counted; ask again when less is written, \
+     or rotate the key first";
+
 pub(crate) fn exposed_summary(name: &str, told: &Summary, what: &str) -> String {
     let mut text = format!(
         "with the key of {} {} objects ({} parts, {}) {what}\n",
@@ -389,6 +408,9 @@ pub(crate) fn exposed_summary(name: &str, told: &Summary, what: &str) -> String 
     }
     if told.unreadable_rows > 0 {
         text.push_str(&format!("  {} rows cannot be read: what is in them is not counted\n", told.unreadable_rows));
+    }
+    if !told.exact {
+        text.push_str(&format!("  {INEXACT}\n"));
     }
     if !told.principals.is_empty() {
         let names: Vec<&str> = told.principals.iter().map(String::as_str).collect();

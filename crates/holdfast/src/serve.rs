@@ -141,6 +141,7 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
         keepers: Arc::new(seals::Customers),
         epochs: Some(config.sites.each_ref().map(|site| site.epochs.clone())),
         gc_grace_ms: config.collect_after_ms,
+        rekey_bytes_per_s: config.rekey_bytes_per_s,
         lifecycle_day: config.lifecycle_day,
         buffer_bytes: config.body_memory,
         events: EventOptions { region: config.region.clone(), targets: config.targets.clone() },

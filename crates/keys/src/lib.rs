@@ -44,7 +44,7 @@ pub use lease::{Answer, Approval, Ask, Caller, Denial, Holder, Lease, Refusal, S
 pub use meta::record::PortionClass;
 pub use portions::{
     Alias, Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, KeyVersion, NewGrant, NewPortion,
-    Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, Tended, dashed, parse_id,
+    Pending, Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, Tended, dashed, parse_id,
 };
 pub use root::{
     Cost, Holds, Keeper, KeeperError, Kept, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PlainFile, RootError, RootFile,

@@ -28,6 +28,7 @@ use crate::rules::PORTION_NAME_MAX;
 use crate::wrap::KeyName;
 
 pub use grant::{Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, NewGrant};
+pub use rewrap::Pending;
 pub(crate) use state::open_state;
 pub use tend::Tended;
 

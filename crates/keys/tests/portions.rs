@@ -217,7 +217,7 @@ async fn rotation_leaves_what_others_keep() {
     w.one.rewrapped(HOME, id, work).await.unwrap();
     assert!(matches!(w.one.to_open(HOME, first).await, Err(PortionError::NoSuchVersion { version: 1, .. })));
     w.one.rotate(HOME, id, true).await.unwrap();
-    let work = w.one.rewraps(HOME).await.unwrap()[0].1.clone();
+    let work = w.one.rewraps(HOME).await.unwrap()[0].1;
     w.one.rewrapped(HOME, id, &work).await.unwrap();
     assert_eq!(&*w.two.decrypt(HOME, None, &context, &kept).await.unwrap().plain, b"kept");
     assert!(w.one.rewraps(HOME).await.unwrap().is_empty());

@@ -2,7 +2,7 @@
 
 use base::BucketId;
 use meta::record::{BucketConfig, BucketRecord, BucketState, Record, Versioning, key};
-use meta::{Batch, Check, CommitError, Range, Write, after, each_row};
+use meta::{Batch, Check, CommitError, Range, Row, Write, after, each_row};
 
 use crate::api::BucketInfo;
 use crate::{Error, Store};
@@ -191,14 +191,20 @@ impl Store {
 
     /// The first bucket of the tenant whose name does not sort before `name`.
     pub(crate) async fn bucket_from(&self, name: &str) -> Result<Option<(String, BucketRecord)>, Error> {
+        let Some((name, row)) = self.bucket_row_from(name).await? else { return Ok(None) };
+        Ok(Some((name, BucketRecord::decode(&row.value)?)))
+    }
+
+    /// The same, as it is stored.
+    pub(crate) async fn bucket_row_from(&self, name: &str) -> Result<Option<(String, Row)>, Error> {
         let (_, to) = key::buckets(self.account());
         let mut from = key::bucket_key(self.account(), name);
         loop {
             let page = self.0.meta.range(meta::Range { from, to: to.clone(), limit: 1 }).await?;
-            let Some((row_key, row)) = page.rows.first() else { return Ok(None) };
-            match key::bucket_name_of(self.account(), row_key) {
-                Some(name) => return Ok(Some((name.to_owned(), BucketRecord::decode(&row.value)?))),
-                None => from = after(row_key),
+            let Some((row_key, row)) = page.rows.into_iter().next() else { return Ok(None) };
+            match key::bucket_name_of(self.account(), &row_key) {
+                Some(name) => return Ok(Some((name.to_owned(), row))),
+                None => from = after(&row_key),
             }
         }
     }

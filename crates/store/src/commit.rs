@@ -29,6 +29,8 @@ pub(crate) enum Goal {
     Part(Box<PartGoal>),
     /// Other bytes for a part that is there.
     Reseal(Box<ResealGoal>),
+    /// A part that nothing refers to before another batch does.
+    Stage(Box<StageGoal>),
 }
 
 /// The object that a goal made, as it is written; `None` for a part.
@@ -71,6 +73,17 @@ pub(crate) struct ResealGoal {
     pub(crate) old: SealedPart,
 }
 
+/// A part of a body that is not visible yet.
+pub(crate) struct StageGoal {
+    /// The row that takes the body apart if it never is.
+    pub(crate) drop_key: Key,
+    /// Absent so far.
+    pub(crate) row_key: Key,
+    pub(crate) row: Bytes,
+    /// The part's.
+    pub(crate) wrapped_dek: Vec<u8>,
+}
+
 /// A batch, and what it makes.
 pub(crate) struct Prepared {
     pub(crate) batch: Batch,
@@ -104,6 +117,12 @@ impl Store {
             }
             Goal::Reseal(goal) => {
                 self.prepare_reseal(goal, &mut batch).await?;
+                None
+            }
+            Goal::Stage(goal) => {
+                batch.checks.extend([Check::Present(goal.drop_key.clone()), Check::Absent(goal.row_key.clone())]);
+                batch.checks.extend(key_lives(&goal.wrapped_dek));
+                batch.writes.push(Write::Put(goal.row_key.clone(), goal.row.clone()));
                 None
             }
         };
@@ -145,7 +164,7 @@ impl Store {
         }
         batch.checks.push(Check::Is(goal.row_key.clone(), goal.row_version));
         batch.checks.extend(key_lives(&goal.wrapped_dek));
-        self.release_part(&goal.old, batch).await?;
+        self.release_part_as(&goal.old, true, batch).await?;
         batch.writes.push(Write::Put(goal.row_key.clone(), goal.row.clone()));
         Ok(())
     }
@@ -190,6 +209,11 @@ impl Store {
 
     /// Adds to `batch` what gives up one reference to a part.
     pub(crate) async fn release_part(&self, part: &SealedPart, batch: &mut Batch) -> Result<(), Error> {
+        self.release_part_as(part, false, batch).await
+    }
+
+    /// The same; `leaked`: somebody may have the part's DEK.
+    async fn release_part_as(&self, part: &SealedPart, leaked: bool, batch: &mut Batch) -> Result<(), Error> {
         let data_key = key::data_key(part.id);
         // A copy over an earlier copy of the same source counts the part up and down in one batch.
         if let Some(counted) = pending(batch, &data_key) {
@@ -205,11 +229,12 @@ impl Store {
         };
         let Some((mut data, version)) = found else { return Ok(()) };
         batch.checks.push(Check::Is(data_key.clone(), version));
+        data.leaked |= leaked;
         if data.refs > 1 {
             data.refs -= 1;
             batch.writes.push(Write::Put(data_key, data.encode()));
         } else {
-            let garbage = GarbageRecord { since_ms: self.now_ms(), blob: data.blob };
+            let garbage = GarbageRecord { since_ms: self.now_ms(), blob: data.blob, leaked: data.leaked };
             batch.writes.push(Write::Delete(data_key));
             batch.writes.push(Write::Put(key::garbage_key(part.id), garbage.encode()));
         }

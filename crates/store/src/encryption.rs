@@ -8,10 +8,10 @@ use base::{BodyId, PartId, PortionId};
 use envelope::Dek;
 use keys::rules::Subject;
 use keys::{BucketKey, CustomerKey, DekPlace, Lease, Wrap};
-use meta::Check;
 use meta::record::{
-    Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, SealedPart, key,
+    Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, Record, SealedPart, key,
 };
+use meta::{Check, each_row};
 use release::Action;
 
 use crate::api::Encrypt;
@@ -38,6 +38,7 @@ impl Place<'_> {
 pub(crate) struct Released(Option<Arc<Lease>>);
 
 /// What a new body's DEKs are wrapped under.
+#[derive(Clone)]
 pub(crate) enum Under {
     /// The bucket's key and a customer's.
     Customer(Arc<BucketKey>),
@@ -213,22 +214,35 @@ impl Store {
 
     /// Whether all of a body can stay under the keys that it is under when it is to be under `under`.
     pub(crate) async fn is_under(&self, record: &ObjectRecord, under: &Under) -> Result<bool, Error> {
-        let part = match &record.body {
-            Body::Empty | Body::Marker => None,
-            Body::Single(part) => Some(part.clone()),
+        match &record.body {
+            Body::Empty | Body::Marker => Ok(!matches!(under, Under::Customer(_))),
+            Body::Single(part) => part_is_under(Some(part), under),
             Body::Multipart(runs) => {
-                // Its parts were written under one portion, though perhaps under several versions.
-                let Some(run) = runs.first() else { return Ok(true) };
-                let row_key = key::part_key(record.body_id.into(), run.first);
-                self.record::<PartRecord>(row_key).await?.and_then(|(part, _)| part.sealed)
+                // Rules may have changed while its parts were written: each may be under another portion.
+                let mut all = true;
+                each_row(self.0.meta.as_ref(), key::parts(record.body_id.into()), |row_key, row| {
+                    let number = key::part_number_of(row_key)?;
+                    // What the completion did not name may not be gone yet.
+                    if all && runs.iter().any(|run| (run.first..run.first.saturating_add(run.count)).contains(&number))
+                    {
+                        all = part_is_under(PartRecord::decode(&row.value)?.sealed.as_ref(), under)?;
+                    }
+                    Ok::<_, Error>(())
+                })
+                .await?;
+                Ok(all)
             }
-        };
-        let Some(part) = part else { return Ok(!matches!(under, Under::Customer(_))) };
-        Ok(match (Wrap::parse(&part.wrapped_dek)?, under) {
-            (Wrap::Portion(name, _), Under::Portion(portion)) => name.portion == *portion,
-            _ => false,
-        })
+        }
     }
+}
+
+/// Whether a part can stay as it is when it is to be under `under`; `None` is a part without bytes.
+fn part_is_under(part: Option<&SealedPart>, under: &Under) -> Result<bool, Error> {
+    let Some(part) = part else { return Ok(!matches!(under, Under::Customer(_))) };
+    Ok(match (Wrap::parse(&part.wrapped_dek)?, under) {
+        (Wrap::Portion(name, _), Under::Portion(portion)) => name.portion == *portion,
+        _ => false,
+    })
 }
 
 /// What the bucket says where the writer said nothing, or not all. Never changes the keys that

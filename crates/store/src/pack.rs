@@ -253,6 +253,8 @@ impl Plan {
             segment: self.shape.segment,
             unit: self.shape.unit,
             align: self.shape.align,
+            under: Vec::new(),
+            leaked: false,
         }
     }
 

@@ -111,6 +111,8 @@ impl Store {
             segment: shape.segment,
             unit: shape.unit,
             align: shape.align,
+            under: Vec::new(),
+            leaked: false,
         };
         let prepared = self.prepare(goal, Some((part, &data))).await?;
         let group = vec![self.blob_batch(shape.blob, &record, blob.generation), prepared.batch];
@@ -141,7 +143,7 @@ impl Store {
     /// A part whose bytes are in a known blob but which nothing will ever refer to. The row is
     /// for the collector; losing it to a crash costs space until the blob's next compaction.
     pub(crate) fn leave_garbage(&self, part: PartId, blob: BlobId) {
-        let garbage = GarbageRecord { since_ms: self.now_ms(), blob };
+        let garbage = GarbageRecord { since_ms: self.now_ms(), blob, leaked: false };
         let batch = meta::Batch {
             checks: vec![meta::Check::Absent(key::data_key(part))],
             writes: vec![Write::Put(key::garbage_key(part), garbage.encode())],

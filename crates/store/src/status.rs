@@ -163,11 +163,22 @@ pub struct WorkerReport {
     pub last_error: Option<String>,
     /// Done and total of the current pass.
     pub progress: Option<(u64, u64)>,
+    /// Bytes of what is done, where the worker moves bytes and not things; 0 for others.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 impl WorkerReport {
     pub(crate) fn idle(name: &str) -> Self {
-        Self { name: name.to_owned(), state: "idle".to_owned(), queue: 0, done: 0, last_error: None, progress: None }
+        Self {
+            name: name.to_owned(),
+            state: "idle".to_owned(),
+            queue: 0,
+            done: 0,
+            last_error: None,
+            progress: None,
+            bytes: 0,
+        }
     }
 }
 

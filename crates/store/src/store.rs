@@ -1,6 +1,7 @@
 //! The store itself: what it holds, how it starts and stops.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub struct Options {
     pub gc_grace_ms: u64,
     /// Bytes of memory for bodies in flight, all uploads together. A body waits for room.
     pub buffer_bytes: usize,
+    /// Most bytes of parts that rekeys seal anew in a second; `None`: as many as they can.
+    pub rekey_bytes_per_s: Option<NonZeroU64>,
     /// How long a day of lifecycle rules is: a day, unless rules are being tried out.
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
@@ -63,6 +66,7 @@ impl Options {
             doors,
             gc_grace_ms: 60_000,
             buffer_bytes: 112 << 20,
+            rekey_bytes_per_s: None,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
             language: Arc::new(NoLanguage),
@@ -182,6 +186,7 @@ impl Store {
 
     /// Looks now for keys that were rotated or are to be shredded, instead of within a minute.
     pub fn wake_rewrap(&self) {
+        self.0.workers.rests.end();
         self.0.workers.wake_rewrap.notify_one();
         self.0.workers.wake_rekey.notify_one();
     }

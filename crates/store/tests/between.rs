@@ -557,3 +557,31 @@ async fn a_tenant_taken_off_a_targets_list_sends_it_nothing_more() {
         assert_eq!(events(&meta).await.len(), expected, "{at}");
     }
 }
+
+/// Parts of `bbb` that the key of its portion opens, by version.
+async fn exposed(store: &Store) -> std::collections::BTreeSet<String> {
+    let id = store.portions().find(store.account(), "bucket/bbb").await.unwrap().id;
+    let (mut told, mut cursor) = (std::collections::BTreeSet::new(), None);
+    loop {
+        let page = store.exposure(id, None, cursor.as_deref()).await.unwrap();
+        told.extend(page.parts.into_iter().filter_map(|part| part.version).map(|version| version.to_string()));
+        cursor = page.next;
+        if cursor.is_none() {
+            return told;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_overwritten_while_exposure_is_told_is_told() {
+    let w = World::new(Versioning::Enabled).await;
+    let first = put(&w.store, "bbb", "k", "1").await;
+    let store = w.store.clone();
+    // Older versions were looked at; the current ones are next.
+    w.meta.before(Call::Range, "o/", 0, async move {
+        put(&store, "bbb", "k", "2").await;
+    });
+    let told = exposed(&w.store).await;
+    assert!(w.meta.ran());
+    assert!(told.contains(&first.version.to_string()), "{told:?}");
+}

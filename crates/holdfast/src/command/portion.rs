@@ -1,6 +1,7 @@
 //! `holdfast portion`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use admin::client::Client;
 use admin::{
@@ -134,6 +135,8 @@ pub(crate) struct Summary {
     pub(crate) buckets: BTreeMap<String, u64>,
     /// To whom the key was released.
     pub(crate) principals: BTreeSet<String>,
+    /// Whether nothing moved, or came, while it was counted.
+    pub(crate) exact: bool,
 }
 
 /// Of one portion, or of all that were released to a user.
@@ -152,13 +155,14 @@ async fn exposures(client: &Client, tenant: &TenantArgs, args: ExposureArgs, jso
         }
         return Ok(());
     }
-    let mut all = Summary::default();
+    let mut all = Summary { exact: true, ..Summary::default() };
     for name in &names {
         let told = summary(client, tenant, name, key_version).await?;
         all.objects += told.objects;
         all.parts += told.parts;
         all.bytes += told.bytes;
         all.unreadable_rows += told.unreadable_rows;
+        all.exact &= told.exact;
         for (bucket, objects) in told.buckets {
             *all.buckets.entry(bucket).or_default() += objects;
         }
@@ -177,33 +181,71 @@ async fn principals(client: &Client, tenant: &TenantArgs, name: &str) -> Result<
     Ok(held.into_iter().map(|one| one.user).collect())
 }
 
-/// Calls `each` with what a key opens, a page at a time: there may be a hundred thousand parts. Returns how many rows
-/// could not be read.
+/// Most walks over what a key opens before it is told as it is.
+const WALKS_MAX: usize = 5;
+
+/// Parts that were told, without what they are called: there may be a million.
+#[derive(Default)]
+struct Told {
+    seen: HashSet<[u64; 2]>,
+    by: [RandomState; 2],
+}
+
+impl Told {
+    /// Whether it was not told yet.
+    fn is_new(&mut self, part: &ExposedPart) -> bool {
+        let what = (&part.bucket, &part.key, &part.version, part.part);
+        let digest = self.by.each_ref().map(|by| by.hash_one(what));
+        self.seen.insert(digest)
+    }
+}
+
+/// How what a key opens was told.
+struct Heard {
+    unreadable: u64,
+    /// A whole walk has found nothing that was not told before.
+    exact: bool,
+}
+
+/// Calls `each` with what a key opens, a page at a time and each part once: there may be a hundred thousand.
+///
+/// A version may move while the rows are walked, and be missed. So they are walked until nothing new is found.
 async fn exposed(
     client: &Client,
     at: &str,
     version: Option<u32>,
     mut each: impl FnMut(Vec<ExposedPart>) -> Result<(), Failure>,
-) -> Result<u64, Failure> {
+) -> Result<Heard, Failure> {
     let version = version.map(|version| version.to_string());
-    let (mut cursor, mut unreadable) = (None, 0);
-    loop {
-        let asked = asking(at, &[("version", version.clone()), ("cursor", cursor)]);
-        let page: ExposurePage = client.call("GET", &asked, NOTHING).await?;
-        unreadable += page.unreadable;
-        each(page.parts)?;
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(unreadable);
+    let mut told = Told::default();
+    let mut heard = Heard { unreadable: 0, exact: false };
+    for _ in 0..WALKS_MAX {
+        let mut cursor = None;
+        heard = Heard { unreadable: 0, exact: true };
+        loop {
+            let asked = asking(at, &[("version", version.clone()), ("cursor", cursor)]);
+            let page: ExposurePage = client.call("GET", &asked, NOTHING).await?;
+            heard.unreadable += page.unreadable;
+            let new: Vec<ExposedPart> = page.parts.into_iter().filter(|part| told.is_new(part)).collect();
+            heard.exact &= new.is_empty();
+            each(new)?;
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if heard.exact {
+            break;
         }
     }
+    Ok(heard)
 }
 
 async fn summary(client: &Client, tenant: &TenantArgs, name: &str, version: Option<u32>) -> Result<Summary, Failure> {
     let at = &path(tenant, &["portions", name, "exposure"]);
     let mut told = Summary { principals: principals(client, tenant, name).await?, ..Summary::default() };
     let mut last: Option<(String, String, Option<String>)> = None;
-    told.unreadable_rows = exposed(client, at, version, |parts| {
+    let heard = exposed(client, at, version, |parts| {
         for part in parts {
             told.parts += 1;
             told.bytes += part.bytes;
@@ -218,6 +260,7 @@ async fn summary(client: &Client, tenant: &TenantArgs, name: &str, version: Opti
         Ok(())
     })
     .await?;
+    (told.unreadable_rows, told.exact) = (heard.unreadable, heard.exact);
     Ok(told)
 }
 
@@ -231,7 +274,7 @@ async fn exposure(
 ) -> Result<(), Failure> {
     let at = &path(tenant, &["portions", name, "exposure"]);
     let mut count = 0;
-    let unreadable = exposed(client, at, version, |parts| {
+    let Heard { unreadable, exact } = exposed(client, at, version, |parts| {
         count += parts.len();
         let mut lines = String::new();
         for part in &parts {
@@ -249,6 +292,9 @@ async fn exposure(
     let had = principals(client, tenant, name).await?;
     let had = if had.is_empty() { "nobody".to_owned() } else { Vec::from_iter(had).join(", ") };
     eprintln!("{}: {count} parts{rest}; released to {}", render::clean(name), render::clean(&had));
+    if !exact {
+        eprintln!("{}", render::INEXACT);
+    }
     Ok(())
 }
 
@@ -286,4 +332,26 @@ async fn rules(client: &Client, tenant: &TenantArgs, command: RulesCommand, json
         }
     }
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_told_once() {
+        let part = |key: &str, version: Option<&str>, part| ExposedPart {
+            bucket: "b".to_owned(),
+            key: key.to_owned(),
+            version: version.map(str::to_owned),
+            part,
+            bytes: 1,
+            key_version: 1,
+        };
+        let mut told = Told::default();
+        let parts = [part("k", None, 1), part("k", Some("1"), 1), part("k", Some("1"), 2), part("l", Some("1"), 1)];
+        assert!(parts.iter().all(|part| told.is_new(part)));
+        // Under another version of the key it is the same part, which was moved.
+        assert!(!parts.iter().any(|part| told.is_new(&ExposedPart { key_version: 2, ..part.clone() })));
+    }
 }

@@ -2,13 +2,24 @@
 
 use base::{AccountId, PortionId};
 use meta::record::{Begun, PortionClass, PortionKeyRecord, PortionRecord, Record, RewrapRecord, key};
-use meta::{Batch, Check, CommitError, Range, Version, Write};
+use meta::{Batch, Check, CommitError, Version, Write, each_row};
 
 use super::state::open_state;
 use super::{ATTEMPTS, Portion, Portions};
 use crate::KeyError;
 use crate::error::PortionError;
 use crate::wrap::{BUCKET_KEYS, KeyName};
+
+/// Work that moves parts of a portion to newer versions of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// The portion; [`BUCKET_KEYS`] for parts under buckets' keys.
+    pub portion: PortionId,
+    /// What is to be done.
+    pub work: RewrapRecord,
+    /// The version of the row that says so: what moves a part names it.
+    pub row: Version,
+}
 
 impl Portions {
     /// Gives the key a new version; with `rewrap`, parts under the versions before move to it.
@@ -122,35 +133,33 @@ impl Portions {
         self.commit_once(Batch { checks: vec![], writes }).await
     }
 
-    /// Portions with parts to move, and below which version.
+    /// Portions with parts to move, and below which version. A row that cannot be read is told in the log and passed
+    /// over: other portions do not wait for it.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn rewraps(&self, account: AccountId) -> Result<Vec<(PortionId, RewrapRecord)>, PortionError> {
-        let (from, to) = key::rewraps(account);
-        let page = self.meta.range(Range { from, to, limit: 1000 }).await?;
-        let mut work = Vec::new();
-        for (row_key, row) in &page.rows {
-            if let Some(id) = key::portion_of(row_key) {
-                work.push((id, RewrapRecord::decode(&row.value)?));
-            }
-        }
-        Ok(work)
+        Ok(self.pending(account).await?.into_iter().map(|pending| (pending.portion, pending.work)).collect())
     }
 
-    /// The version of the row that says so, while this is the work to do: what moves parts for it names that row, so that
-    /// it moves none once there is other work.
+    /// The same, with the versions of their rows.
     ///
     /// # Errors
     /// A metadata error.
-    pub async fn work_stands(
-        &self,
-        account: AccountId,
-        id: PortionId,
-        work: &RewrapRecord,
-    ) -> Result<Option<Version>, PortionError> {
-        let found = self.record::<RewrapRecord>(key::rewrap_key(account, id)).await?;
-        Ok(found.filter(|(now, _)| now == work).map(|(_, version)| version))
+    pub async fn pending(&self, account: AccountId) -> Result<Vec<Pending>, PortionError> {
+        let mut work = Vec::new();
+        each_row(self.meta.as_ref(), key::rewraps(account), |row_key, row| {
+            match (key::portion_of(row_key), RewrapRecord::decode(&row.value)) {
+                (Some(portion), Ok(found)) => work.push(Pending { portion, work: found, row: row.version }),
+                (_, Err(error)) => {
+                    tracing::error!(row = %row_key.escape_ascii(), %error, "work on keys cannot be read; it is not done");
+                }
+                (None, Ok(_)) => {}
+            }
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        Ok(work)
     }
 
     /// A pass found nothing to move.

@@ -4,11 +4,11 @@
 //! id, unless the blob's record names another. So the usual record says nothing of places, and a
 //! shard handed to another site costs a few bytes until it is moved home.
 
-use base::{BlobId, PartId};
+use base::{BlobId, PartId, PortionId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, join, under};
+use super::{Record, RecordError, grown, join, under};
 
 /// Where one part's sealed bytes are: `len` bytes at `offset` of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +29,38 @@ pub struct DataRecord {
     pub unit: u32,
     /// The last stripe's unit is a multiple of this.
     pub align: u32,
+    /// Versions of portions' keys that the part's DEK has been under, where copies brought it under more than one: of each
+    /// portion the oldest. Empty: only what the row that names the part says, and older ones of that portion. At most
+    /// [`UNDER_MAX`].
+    pub under: Vec<(PortionId, u32)>,
+    /// Whether somebody may have the DEK and other holders of the part were sealed anew for that: its bytes are to leave the
+    /// sites as soon as nothing refers to them.
+    pub leaked: bool,
+}
+
+/// Most portions that copies share a part between; the next copy gets bytes of its own.
+pub const UNDER_MAX: usize = 64;
+
+impl DataRecord {
+    /// Notes a version of a portion's key that the DEK comes, or came, under. `false`: there is no room.
+    pub fn note_under(&mut self, portion: PortionId, version: u32) -> bool {
+        let is_full = self.under.len() >= UNDER_MAX;
+        match self.under.iter_mut().find(|(known, _)| *known == portion) {
+            Some((_, oldest)) => *oldest = version.min(*oldest),
+            None if is_full => return false,
+            None => self.under.push((portion, version)),
+        }
+        true
+    }
 }
 
 impl Record for DataRecord {
     const NAME: &'static str = "data";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0, 0])
+    }
 
     fn is_sound(&self) -> bool {
         let end = self.offset.checked_add(self.len);
@@ -142,15 +170,27 @@ pub struct GarbageRecord {
     pub since_ms: u64,
     /// The blob it lies in.
     pub blob: BlobId,
+    /// Whether somebody may have its DEK: it does not stay in a pack that is worth keeping.
+    pub leaked: bool,
 }
 
 impl Record for GarbageRecord {
     const NAME: &'static str = "garbage";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// `d/<part id>`.
 pub fn data_key(part: PartId) -> Bytes {
     join(b"d/", &[part.as_bytes()])
+}
+
+/// All parts whose bytes are kept.
+pub fn all_data() -> (Bytes, Bytes) {
+    under(Bytes::from_static(b"d/"))
 }
 
 /// `k/<blob id>`.
@@ -188,7 +228,7 @@ pub fn blob_of(key: &[u8]) -> Option<BlobId> {
     Some(BlobId::from_bytes(key.get(2..)?.try_into().ok()?))
 }
 
-/// The part in a key made by [`garbage_key`].
+/// The part in a key made by [`garbage_key`] or [`data_key`].
 pub fn part_of(key: &[u8]) -> Option<PartId> {
     Some(PartId::from_bytes(key.get(2..)?.try_into().ok()?))
 }

@@ -73,7 +73,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use acl::{Acl, AclGrant, AclPermission, Grantee};
-pub use blob::{BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement};
+pub use blob::{
+    BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement, UNDER_MAX,
+};
 pub use bucket::{
     BucketConfig, BucketRecord, BucketState, DefaultEncryption, DefaultRetention, RetentionPeriod, Versioning,
 };
@@ -100,7 +102,9 @@ pub use wrapped::WrappedSiteRecord;
 
 pub mod key {
     //! Keys of all records, in one place so that prefixes cannot collide.
-    pub use super::blob::{blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs};
+    pub use super::blob::{
+        all_data, blob_key, blob_of, blobs, data_key, garbage, garbage_key, part_of, repair_key, repairs,
+    };
     pub use super::bucket::{
         all_tenants_buckets, bucket_config_key, bucket_configs, bucket_key, bucket_name_of, bucket_state_key, buckets,
     };

@@ -245,7 +245,7 @@ impl Record for RulesRecord {
 }
 
 /// Parts of a portion that are to move to the newest version of its key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RewrapRecord {
     /// Parts under versions below this one.
     pub below: u32,

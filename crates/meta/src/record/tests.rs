@@ -47,7 +47,18 @@ fn trailing_and_missing_bytes_are_corrupt() {
 fn numbers_that_make_no_sense_are_corrupt() {
     let rng = SeededRng::new(9);
     let blob = base::BlobId::random(&rng);
-    let good = DataRecord { refs: 1, blob, offset: 10, len: 90, blob_len: 100, segment: 100, unit: 64, align: 64 };
+    let good = DataRecord {
+        refs: 1,
+        blob,
+        offset: 10,
+        len: 90,
+        blob_len: 100,
+        segment: 100,
+        unit: 64,
+        align: 64,
+        under: vec![],
+        leaked: false,
+    };
     assert_eq!(DataRecord::decode(&good.encode()), Ok(good.clone()));
     let bad = [
         DataRecord { unit: 0, ..good.clone() },

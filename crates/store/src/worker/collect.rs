@@ -2,6 +2,7 @@
 //! emptied blobs; packs that are mostly garbage are compacted.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use base::limits::COLUMNS;
 use base::{BlobId, BodyId, PartId, UploadId};
@@ -20,6 +21,26 @@ use crate::{Error, Store};
 const PARTS_PER_BATCH: usize = 20;
 /// Garbage rows removed in one batch.
 const ROWS_PER_BATCH: usize = 80;
+
+/// Garbage in one blob.
+#[derive(Default)]
+struct Garbage {
+    /// Those whose DEKs may be known are last.
+    parts: Vec<PartId>,
+    /// Whether there are such.
+    leaked: bool,
+}
+
+impl Garbage {
+    fn add(&mut self, part: PartId, leaked: bool) {
+        self.parts.push(part);
+        let last = self.parts.len() - 1;
+        if self.leaked && !leaked && last > 0 {
+            self.parts.swap(last - 1, last);
+        }
+        self.leaked |= leaked;
+    }
+}
 
 /// What a collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,16 +139,18 @@ impl Store {
         let (mut from, to) = key::garbage();
         loop {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
-            let mut by_blob: BTreeMap<BlobId, Vec<PartId>> = BTreeMap::new();
+            let mut by_blob: BTreeMap<BlobId, Garbage> = BTreeMap::new();
             for (row_key, row) in &page.rows {
                 let Some(record) = readable::<GarbageRecord>(row_key, &row.value) else { continue };
                 match key::part_of(row_key) {
-                    Some(part) if self.is_due(record.since_ms) => by_blob.entry(record.blob).or_default().push(part),
+                    Some(part) if self.is_due(record.since_ms) => {
+                        by_blob.entry(record.blob).or_default().add(part, record.leaked);
+                    }
                     _ => done.waiting += 1,
                 }
             }
-            for (blob, parts) in by_blob {
-                self.collect_blob(blob, &parts, done).await?;
+            for (blob, garbage) in by_blob {
+                self.collect_blob(blob, &garbage, done).await?;
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => from = after(last),
@@ -136,7 +159,8 @@ impl Store {
         }
     }
 
-    async fn collect_blob(&self, blob: BlobId, garbage: &[PartId], done: &mut Collected) -> Result<(), Error> {
+    async fn collect_blob(&self, blob: BlobId, garbage: &Garbage, done: &mut Collected) -> Result<(), Error> {
+        let (garbage, leaked) = (garbage.parts.as_slice(), garbage.leaked);
         let blob_key = key::blob_key(blob);
         let Some((mut record, version)) = self.record::<BlobRecord>(blob_key.clone()).await? else {
             return self.forget_garbage(garbage, Batch::default()).await;
@@ -154,12 +178,18 @@ impl Store {
             self.forget_garbage(garbage, batch).await?;
             done.blobs += 1;
         } else {
+            let live: u64 = record.parts.iter().map(|part| part.len).sum();
+            let is_worth_keeping = live * 2 >= record.len;
+            if leaked && is_worth_keeping && self.0.workers.rekeying.load(Ordering::Relaxed) {
+                // More of it may leave while the pass lasts: a pack is rewritten once for all.
+                done.waiting += 1;
+                return Ok(());
+            }
             let batch = Batch {
                 checks: vec![is(blob_key.clone(), version)],
                 writes: vec![Write::Put(blob_key, record.encode())],
             };
-            let live: u64 = record.parts.iter().map(|part| part.len).sum();
-            if live * 2 >= record.len {
+            if is_worth_keeping && !leaked {
                 self.forget_garbage(garbage, batch).await?;
             } else {
                 // One garbage row stays until the pack is compacted, to come back to it.
@@ -261,6 +291,8 @@ impl Store {
                     segment: shape.segment,
                     unit: shape.unit,
                     align: shape.align,
+                    under: row.under.clone(),
+                    leaked: row.leaked,
                 };
                 let data_key = key::data_key(part.id);
                 moves.push(Batch {
@@ -301,7 +333,7 @@ impl Store {
             Batch { checks: vec![is(blob_key.clone(), version)], writes: vec![Write::Put(blob_key, record.encode())] };
         if record.parts.is_empty() {
             let token = PartId::random(self.0.options.doors.rng.as_ref());
-            let garbage = GarbageRecord { since_ms: self.now_ms(), blob };
+            let garbage = GarbageRecord { since_ms: self.now_ms(), blob, leaked: false };
             batch.writes.push(Write::Put(key::garbage_key(token), garbage.encode()));
         }
         match self.0.meta.commit(batch).await {
@@ -324,7 +356,7 @@ impl Store {
             Some((_, version)) => Check::Is(data_key, version),
             None => Check::Absent(data_key),
         };
-        let garbage = GarbageRecord { since_ms: self.now_ms(), blob };
+        let garbage = GarbageRecord { since_ms: self.now_ms(), blob, leaked: false };
         let batch = Batch { checks: vec![check], writes: vec![Write::Put(key::garbage_key(part), garbage.encode())] };
         match self.0.meta.commit(batch).await {
             Ok(()) | Err(meta::CommitError::Failed { .. }) => Ok(()),

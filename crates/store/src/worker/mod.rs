@@ -14,8 +14,10 @@ mod scrub;
 mod sweep;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use base::PortionId;
 use meta::record::Record;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -24,6 +26,7 @@ pub use collect::Collected;
 pub use deliver::TestReport;
 pub use expire::{Expired, LIFECYCLE};
 pub use mend::Mended;
+pub use reseal::RekeyProgress;
 pub use rewrap::Rewrapped;
 pub use sweep::Swept;
 
@@ -52,6 +55,11 @@ pub(crate) struct Workers {
     pub(crate) wake_repair: Notify,
     pub(crate) wake_rewrap: Notify,
     pub(crate) wake_rekey: Notify,
+    pub(crate) rests: rewrap::Rests,
+    pub(crate) rekeys: Mutex<BTreeMap<PortionId, RekeyProgress>>,
+    /// Whether a pass of rekeys is under way.
+    pub(crate) rekeying: AtomicBool,
+    pub(crate) pace: reseal::Pace,
 }
 
 impl Workers {
