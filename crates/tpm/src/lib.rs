@@ -51,7 +51,8 @@ impl Tpm {
         let words = ["-Q", "-C", "o", "-g", "sha256", "-G", PRIMARY, "-c", "primary.ctx"];
         self.tools.run(dir, "tpm2_createprimary", &words, None).map_err(|trouble| self.told(&trouble))?;
         self.step(dir, "tpm2_readpublic", &["-Q", "-c", "primary.ctx", "-n", "primary.name"])?;
-        std::fs::read(dir.path().join("primary.name")).map_err(|error| KeeperError(format!("the TPM's key: {error}")))
+        std::fs::read(dir.path().join("primary.name"))
+            .map_err(|error| KeeperError::Failed(format!("the TPM's key: {error}")))
     }
 
     /// A session that encrypts what goes in and comes out, by a secret that only this TPM knows.
@@ -76,7 +77,7 @@ impl Tpm {
         tempfile::Builder::new()
             .prefix("holdfast-tpm-")
             .tempdir()
-            .map_err(|error| KeeperError(format!("no folder for what the TPM's tools write: {error}")))
+            .map_err(|error| KeeperError::Failed(format!("no folder for what the TPM's tools write: {error}")))
     }
 
     fn sealed(&self, dir: &TempDir, secret: &[u8; 32]) -> Result<Held, KeeperError> {
@@ -100,7 +101,8 @@ impl Tpm {
         self.tools.forget(dir, "session.ctx");
         made.map_err(|trouble| self.told(&trouble))?;
         let read = |name: &str| {
-            std::fs::read(dir.path().join(name)).map_err(|error| KeeperError(format!("what the TPM sealed: {error}")))
+            std::fs::read(dir.path().join(name))
+                .map_err(|error| KeeperError::Failed(format!("what the TPM sealed: {error}")))
         };
         Ok(Held { primary, pcrs: self.pcrs.clone(), public: read("public")?, private: read("private")? })
     }
@@ -108,7 +110,7 @@ impl Tpm {
     fn unsealed(&self, dir: &TempDir, held: &Held) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
         let primary = self.primary(dir)?;
         if primary != held.primary {
-            return Err(KeeperError(
+            return Err(KeeperError::Failed(
                 "another TPM sealed it, or this one was cleared since: only that one opens it. Put the disk back into its \
                  machine; or move the file away and run `holdfast key root recover` with shares, sealing it anew"
                     .to_owned(),
@@ -116,7 +118,7 @@ impl Tpm {
         }
         for (name, bytes) in [("public", &held.public), ("private", &held.private)] {
             std::fs::write(dir.path().join(name), bytes)
-                .map_err(|error| KeeperError(format!("what the TPM sealed: {error}")))?;
+                .map_err(|error| KeeperError::Failed(format!("what the TPM sealed: {error}")))?;
         }
         self.step(dir, "tpm2_load", &["-Q", "-C", "primary.ctx", "-u", "public", "-r", "private", "-c", "sealed.ctx"])?;
         let kind = if held.pcrs.is_some() { "--policy-session" } else { "--hmac-session" };
@@ -128,7 +130,7 @@ impl Tpm {
         let opened = opened.and_then(|()| {
             let words = ["-Q", "-c", "sealed.ctx", "-p", "session:session.ctx"];
             self.tools.run(dir, "tpm2_unseal", &words, None).map_err(|trouble| match (&trouble, &held.pcrs) {
-                (Trouble::Policy, Some(pcrs)) => KeeperError(format!(
+                (Trouble::Policy, Some(pcrs)) => KeeperError::Failed(format!(
                     "the TPM's registers {} are not as they were when it was sealed: firmware, Secure Boot or the boot loader \
                      changed, or somebody meddled with them. If you know why, move the file away, run `holdfast key root \
                      recover` with shares, and seal it anew; else find out first",
@@ -142,7 +144,7 @@ impl Tpm {
     }
 
     fn told(&self, trouble: &Trouble) -> KeeperError {
-        KeeperError(match trouble {
+        KeeperError::Failed(match trouble {
             Trouble::NoTool(tool) => {
                 format!("{tool} is not here: install tpm2-tools (Debian: apt-get install tpm2-tools)")
             }

@@ -91,10 +91,10 @@ fn complaints_are_understood() {
 #[test]
 fn where_there_is_no_tpm_it_is_told() {
     let tpm = Tpm::new(Some("device:/nonexistent".to_owned()), None);
-    let told = tpm.keep(&[7; 32]).unwrap_err().0;
+    let told = tpm.keep(&[7; 32]).unwrap_err().to_string();
     let words = ["there is no TPM at device:/nonexistent", "install tpm2-tools"];
     assert!(words.iter().any(|words| told.contains(words)), "{told}");
-    assert!(tpm.give(&[1, 2, 3]).unwrap_err().0.contains("damaged"));
+    assert!(tpm.give(&[1, 2, 3]).unwrap_err().to_string().contains("damaged"));
     assert_eq!((tpm.kind(), tpm.place().as_str()), ("tpm2", "TPM 2.0"));
 }
 

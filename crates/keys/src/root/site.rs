@@ -207,12 +207,12 @@ impl Keeper for To {
     fn keep(&self, secret: &[u8; 32]) -> Result<Vec<u8>, KeeperError> {
         // The trait brings no randomness: a token draws its own.
         envelope::seal_to(&self.public, INFO, &fingerprint(&self.public), secret, &SystemRng)
-            .map_err(|_| KeeperError("this is no public key of a site".to_owned()))
+            .map_err(|_| KeeperError::Failed("this is no public key of a site".to_owned()))
     }
 
     fn give(&self, kept: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
         let Some(private) = &self.private else {
-            return Err(KeeperError("only the site itself opens what is wrapped to it".to_owned()));
+            return Err(KeeperError::Failed("only the site itself opens what is wrapped to it".to_owned()));
         };
         if kept.len() != WING_OVERHEAD + 32 {
             return Err(damaged());
@@ -222,7 +222,7 @@ impl Keeper for To {
 }
 
 fn damaged() -> KeeperError {
-    KeeperError(
+    KeeperError::Failed(
         "the wrap is damaged, or was not made for this site's key; have the root key wrapped to it again".to_owned(),
     )
 }
