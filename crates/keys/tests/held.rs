@@ -11,8 +11,8 @@ use keys::{
     AuditEvent, AuditOutcome, Auditor, EncryptionContext, HalfState, Keeper, KeeperError, Keepers, KeyName, Keyring,
     LEASE_MS, NewHold, NoKeepers, PortionClass, PortionError, Portions, Switch,
 };
-use meta::record::{Record, TenantKeyRecord, key};
-use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row};
+use meta::record::{Record, TenantKeyRecord, TenantRecord, key};
+use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row, Write};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
@@ -234,6 +234,9 @@ async fn who_has_all_but_the_customers_key_opens_nothing() {
 async fn no_shuts_everything_of_the_tenant_at_once_and_nothing_else() {
     let w = World::new();
     let other = AccountId::random(&SeededRng::new(9));
+    let tenant = TenantRecord { name: "other".to_owned(), created_ms: 1 };
+    let row = vec![Write::Put(key::tenant_key(other), tenant.encode())];
+    w.meta.commit(Batch { checks: vec![], writes: row }).await.unwrap();
     let (id, others) = (w.one.named(HOME, "p").await.unwrap(), w.one.named(other, "p").await.unwrap());
     w.hold().await;
     let ciphertext = sealed(&w.one, id).await;

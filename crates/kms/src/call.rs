@@ -162,7 +162,7 @@ impl<'a> Call<'a> {
             Side::Resource => "resource-based",
         };
         let why = match explicit {
-            true => format!("with an explicit deny in an {of} policy").replace("an session", "a session"),
+            true => format!("with an explicit deny in {} {of} policy", if by == Side::Identity { "an" } else { "a" }),
             false => format!("because no {of} policy allows the {action} action"),
         };
         let who = self.principal.arn();
