@@ -301,7 +301,8 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
     };
     let id = find(&store, &name).await?.id;
     if switch == (Switch::Shred { days: 0 }) {
-        let who = store.root_of_account().who();
+        // The cluster's root asks, whosever the portion is: it must not be the second person, too.
+        let who = store.of(base::AccountId::DEFAULT).root_of_account().who();
         store.portions().second_person(store.account(), id, &who).await.map_err(failed)?;
     }
     let set = named(&store).switch(store.account(), id, switch).await.map_err(failed)?;
