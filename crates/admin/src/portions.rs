@@ -288,18 +288,17 @@ pub(crate) async fn get(Home(store): Home, Path(name): Path<String>) -> Answer<P
 }
 
 pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): Json<SetPortion>) -> Answer<Portion> {
+    let id = find(&store, &name).await?.id;
     let switch = match set {
         SetPortion::Enable => Switch::Enable,
         SetPortion::Disable => Switch::Disable,
         SetPortion::Shred(days) => Switch::Shred { days },
         SetPortion::Keep => Switch::KeepAfterAll,
         SetPortion::DefaultPolicy => {
-            let id = find(&store, &name).await?.id;
             let put = named(&store).put_key_policy(store.account(), id, "").await.map_err(failed)?;
             return Ok(Json(told(put)));
         }
     };
-    let id = find(&store, &name).await?.id;
     if switch == (Switch::Shred { days: 0 }) {
         // The cluster's root asks, whosever the portion is: it must not be the second person, too.
         let who = store.of(base::AccountId::DEFAULT).root_of_account().who();

@@ -10,6 +10,7 @@ mod options;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base::chain;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keys::{Keeper, KeeperError};
@@ -167,17 +168,6 @@ impl Keeper for AwsKms {
 fn decoded(text: Option<&str>) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
     let bytes = text.and_then(|text| STANDARD.decode(text).ok());
     bytes.map(Zeroizing::new).ok_or_else(|| KeeperError::Failed("the KMS' answer is not understood".to_owned()))
-}
-
-/// An error and its sources on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

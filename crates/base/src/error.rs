@@ -26,3 +26,14 @@ pub trait Classify {
     /// What the caller does next.
     fn kind(&self) -> ErrorKind;
 }
+
+/// An error and its sources on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -9,5 +9,5 @@ mod id;
 pub mod limits;
 
 pub use doors::{Clock, Doors, ManualClock, Rng, SeededRng, SystemClock, SystemRng};
-pub use error::{Classify, ErrorKind};
+pub use error::{Classify, ErrorKind, chain};
 pub use id::{AccountId, BlobId, BodyId, BucketId, ParseIdError, PartId, PortionId, UploadId};

@@ -5,12 +5,14 @@
 //! allows; so does being the account's root. An explicit denial wins wherever it stands. A caller
 //! reaches buckets of its own account only, so the rules between accounts never apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
-use base::{AccountId, BucketId, PortionId};
+use base::{AccountId, PortionId};
 use meta::Version;
 use meta::record::{BucketConfig, Record, key};
+use parking_lot::Mutex;
 use policy::{Context, Decision, Kind, Policy, Request, Values, Verdict, Weight, evaluate};
 
 use crate::api::Right;
@@ -173,7 +175,9 @@ impl Store {
         let parsed = Policy::stored(&document, Kind::Resource { bucket });
         let parsed =
             parsed.map_err(|error| Error::Corrupt(format!("the stored policy of bucket {bucket}: {error}")))?;
-        Ok(Some(self.remember(id, row.version, parsed)))
+        let policy = Arc::new(parsed);
+        remember(&self.0.policies, id, (row.version, policy.clone()));
+        Ok(Some(policy))
     }
 
     /// A key's policy, whose document is recorded; `None` where it is the default one. Parsed once for each document that was put.
@@ -192,21 +196,15 @@ impl Store {
         let parsed = Policy::stored(document, Kind::Key { account: &account });
         let parsed = parsed.map_err(|error| Error::Corrupt(format!("the stored policy of key {id}: {error}")))?;
         let policy = Arc::new(parsed);
-        let mut cache = self.0.key_policies.lock();
-        if cache.len() >= CACHE_MAX {
-            cache.clear();
-        }
-        cache.insert(id, policy.clone());
+        remember(&self.0.key_policies, id, policy.clone());
         Ok(Some(policy))
     }
+}
 
-    fn remember(&self, bucket: BucketId, version: Version, policy: Policy) -> Arc<Policy> {
-        let policy = Arc::new(policy);
-        let mut cache = self.0.policies.lock();
-        if cache.len() >= CACHE_MAX {
-            cache.clear();
-        }
-        cache.insert(bucket, (version, policy.clone()));
-        policy
+fn remember<K: Eq + Hash, V>(cache: &Mutex<HashMap<K, V>>, key: K, value: V) {
+    let mut cache = cache.lock();
+    if cache.len() >= CACHE_MAX {
+        cache.clear();
     }
+    cache.insert(key, value);
 }

@@ -1,9 +1,11 @@
 //! Objects of a tenant whose key takes a half that a customer holds.
 
+#[path = "common/whole.rs"]
+mod whole;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use base::{AccountId, Doors, ManualClock, SystemRng};
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -11,8 +13,9 @@ use keys::{CustomerKey, Keeper, KeeperError, Keepers, NewHold, PortionError};
 use meta::Memory;
 use parking_lot::Mutex;
 use sites::Pool;
-use store::api::{BodyError, BodyFacts, BodySource, DeleteRequest, Encrypt, NewObject, ReadRange, WriteCondition};
+use store::api::{DeleteRequest, Encrypt, NewObject, ReadRange, WriteCondition};
 use store::{Error, Options, Store};
+use whole::Whole;
 use zeroize::Zeroizing;
 
 /// A customer who keeps one half, and gives it while it is there.
@@ -42,19 +45,6 @@ impl Keeper for Customer {
 impl Keepers for Customer {
     fn keeper(&self, _: AccountId, _: &str, _: &BTreeMap<String, String>) -> Result<Arc<dyn Keeper>, KeeperError> {
         Ok(Arc::new(self.clone()))
-    }
-}
-
-struct Whole(Option<Bytes>);
-
-#[async_trait]
-impl BodySource for Whole {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        Ok(self.0.take())
-    }
-
-    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
-        Ok(BodyFacts::default())
     }
 }
 

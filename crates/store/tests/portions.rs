@@ -1,5 +1,8 @@
 //! Parts under portions' keys: which one, what a leaked one opens, and how parts move.
 
+#[path = "common/whole.rs"]
+mod whole;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use store::api::{
     ObjectMeta, ReadRange, WriteCondition,
 };
 use store::{Error, Options, Store};
+use whole::Whole;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -23,19 +27,6 @@ struct World {
     store: Store,
     clock: Arc<ManualClock>,
     meta: Arc<MemoryEngine>,
-}
-
-struct Whole(Option<Bytes>);
-
-#[async_trait]
-impl BodySource for Whole {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        Ok(self.0.take())
-    }
-
-    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
-        Ok(BodyFacts::default())
-    }
 }
 
 impl World {

@@ -58,9 +58,8 @@ impl Portions {
         policy: &str,
     ) -> Result<Portion, PortionError> {
         let put = self.update(account, id, |record| {
-            match record.state {
-                PortionState::Enabled | PortionState::Disabled => {}
-                PortionState::PendingShred(_) | PortionState::Shredded(_) => open_state(record)?,
+            if record.state != PortionState::Disabled {
+                open_state(record)?;
             }
             policy.clone_into(&mut record.policy);
             Ok(Batch::default())

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
+#[path = "whole.rs"]
+mod whole;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +19,11 @@ use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row,
 use parking_lot::Mutex;
 use sites::Pool;
 use store::api::{
-    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, Encrypt, Expected, NewObject, NewPart,
-    ObjectMeta, ReadRange, VersionId, WriteCondition,
+    CompletePart, CopyChanges, CopySource, Encrypt, Expected, NewObject, NewPart, ObjectMeta, ReadRange, VersionId,
+    WriteCondition,
 };
 use store::{Error, Options, Store};
+pub use whole::Whole;
 
 pub const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -71,19 +75,6 @@ impl Engine for Counting {
             return batches.iter().map(|_| Err(error.clone())).collect();
         }
         self.inner.commit_group(batches).await
-    }
-}
-
-pub struct Whole(pub Option<Bytes>);
-
-#[async_trait]
-impl BodySource for Whole {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        Ok(self.0.take())
-    }
-
-    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
-        Ok(BodyFacts::default())
     }
 }
 
