@@ -17,6 +17,8 @@ pub type SiteList = Vec<Site>;
 pub(crate) struct Replace {
     #[serde(default)]
     force: bool,
+    #[serde(default)]
+    lose_keys: bool,
 }
 
 /// Nothing more to tell.
@@ -49,6 +51,7 @@ pub(crate) async fn replace(
     Path(name): Path<String>,
     Query(replace): Query<Replace>,
 ) -> Result<Json<Done>, Failure> {
-    app.store.replace_site(&name, replace.force).await?;
+    let how = store::Replace { force: replace.force, lose_keys: replace.lose_keys };
+    app.store.replace_site(&name, how).await?;
     Ok(Json(Done {}))
 }

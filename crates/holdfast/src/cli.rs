@@ -552,6 +552,9 @@ pub(crate) enum SiteCommand {
         /// Even if the site is in service or carries a foreign marker.
         #[arg(long)]
         force: bool,
+        /// Even if keys of class quorum are lost with what it has.
+        #[arg(long, requires = "force")]
+        lose_keys: bool,
         /// Do not wait for the refill.
         #[arg(long)]
         no_wait: bool,

@@ -89,6 +89,9 @@ pub(crate) fn status(status: &Status, now_ms: u64) -> String {
         let (name, queued, dropped) = (clean(&target.name), target.queued, target.dropped);
         text.push_str(&format!("events        {name}: {queued} wait, {dropped} dropped{error}\n"));
     }
+    for warning in &status.warnings {
+        text.push_str(&format!("warning       {}\n", clean(warning)));
+    }
     text.push_str(&format!("buckets       {}\n", status.buckets));
     text.push_str(&format!("up            {}, version {}\n", ago(status.started_ms, now_ms), status.version));
     text

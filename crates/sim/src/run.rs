@@ -409,7 +409,7 @@ impl World {
             let name = format!("dc{}", victim + 1);
             let state = store.status().await.expect("a status").sites[*victim].state.clone();
             if state == "empty" {
-                store.replace_site(&name, false).await.expect("a replacement");
+                store.replace_site(&name, store::Replace::default()).await.expect("a replacement");
             } else {
                 assert_eq!(state, "up", "{name}");
             }

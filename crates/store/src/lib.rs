@@ -47,7 +47,7 @@ pub use exposure::{Exposed, Exposure};
 pub use outbox::{Cause, EventOptions, Message, Origin, Target, TargetError, TargetOptions};
 pub use read::ObjectReader;
 pub use session::{SESSION_POLICY_MAX, TemporaryCredentials};
-pub use status::{ScrubProgress, ScrubSummary, SiteReport, State, Status, TargetReport, WorkerReport};
+pub use status::{Replace, ScrubProgress, ScrubSummary, SiteReport, State, Status, TargetReport, WorkerReport};
 pub use store::{Options, Store};
 pub use tenant::DEFAULT_TENANT;
 pub use version::Change;

@@ -72,6 +72,9 @@ pub struct Status {
     pub repair_eta_s: Option<u64>,
     /// Further sites that may be lost without losing data.
     pub tolerates: u8,
+    /// What was found wrong with the set-up at the start.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Buckets.
     pub buckets: u64,
     /// Where events go.
@@ -211,6 +214,15 @@ pub struct ScrubProgress {
     pub last_error: Option<String>,
 }
 
+/// How a site is replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replace {
+    /// Even if the site is in service or carries a marker.
+    pub force: bool,
+    /// Even if keys in shares are lost with what it has.
+    pub lose_keys: bool,
+}
+
 /// A finished scrub's outcome, for callers that wait.
 pub type ScrubSummary = ScrubProgress;
 
@@ -234,6 +246,7 @@ impl Store {
         let rate = *self.0.workers.repair.rate.lock();
         let scrub = self.scrub_progress();
         let (state, tolerates) = judge(&sites, backlog, queued, scrub.unrepairable);
+        let warnings = self.0.warnings.lock().clone();
         Ok(Status {
             state,
             summary: summary(state, &sites, blobs, backlog, scrub.unrepairable),
@@ -244,6 +257,7 @@ impl Store {
             repair_rate_per_s: rate,
             repair_eta_s: (rate > 0.0 && backlog > 0).then(|| (backlog as f64 / rate).ceil() as u64),
             tolerates,
+            warnings,
             buckets: self.count(key::buckets(AccountId::DEFAULT)).await?
                 + self.count(key::all_tenants_buckets()).await?,
             targets: self.targets(),
@@ -321,12 +335,14 @@ impl Store {
     }
 
     /// Gives a slot to the empty site that now stands at its place, and starts to refill it.
-    /// Without `force` the site must be out of service and carry no marker.
+    /// Without `force` the site must be out of service and carry no marker; with it, three others must have a share of every key
+    /// in shares, unless `lose_keys`: its own end with its epoch keys.
     ///
     /// # Errors
     /// [`Error::NoSuchSite`], [`Error::Invalid`] when the site is in service or is not empty,
     /// [`Error::Site`] when it cannot be written, or a metadata error.
-    pub async fn replace_site(&self, name: &str, force: bool) -> Result<(), Error> {
+    pub async fn replace_site(&self, name: &str, how: Replace) -> Result<(), Error> {
+        let Replace { force, lose_keys } = how;
         let slot = self.0.pool.slot_of(name).ok_or_else(|| Error::NoSuchSite(name.to_owned()))?;
         let site = self.0.pool.site(slot);
         self.0.pool.probe_all().await;
@@ -336,6 +352,12 @@ impl Store {
         if !force && read_marker(site.as_ref()).await?.is_some() && self.0.pool.state(slot) == SiteState::Foreign {
             return Err(Error::Invalid(
                 "the place carries another cluster's marker; empty it, or use --force to take it over",
+            ));
+        }
+        if force && !lose_keys && self.keys_rest_on(slot).await? {
+            return Err(Error::Invalid(
+                "keys of class quorum have shares at fewer than three other sites, and would be lost: bring the others back, and wait \
+                 until `holdfast worker list` has no error of `shares`; use --lose-keys to replace the site all the same",
             ));
         }
         let site_key = key::site_key(slot);

@@ -94,6 +94,8 @@ pub(crate) struct Inner {
     pub(crate) root_principal: Principal,
     pub(crate) options: Options,
     pub(crate) started_ms: u64,
+    /// What operators are told with the state: found at the start.
+    pub(crate) warnings: Mutex<Vec<String>>,
     /// One permit per KiB of body memory.
     pub(crate) buffers: Arc<Semaphore>,
     /// What that memory is given out as, where it is much.
@@ -150,6 +152,7 @@ impl Store {
             root,
             root_principal: Principal::new(Identity::root(AccountId::DEFAULT)),
             started_ms: options.doors.clock.now_ms(),
+            warnings: Mutex::default(),
             buffers: Arc::new(Semaphore::new((options.buffer_bytes / 1024).max(1))),
             stripes: Buffers::new(options.buffer_bytes),
             pins: Pins::default(),
@@ -166,6 +169,7 @@ impl Store {
         store.check_markers().await?;
         store.0.pool.probe_all().await;
         store.0.portions.record_site_keys().await?;
+        store.look_at_epochs().await;
         if store.0.options.background {
             store.spawn_workers();
         }

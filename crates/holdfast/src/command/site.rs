@@ -22,8 +22,8 @@ pub(crate) async fn run(admin: &AdminArgs, command: SiteCommand, json: bool) -> 
             let text = |keys: &Vec<SiteKey>| keys.iter().map(|key| format!("{}\n", key.key)).collect();
             print(&keys, json, text)?;
         }
-        SiteCommand::Replace { name, force, no_wait } => {
-            let path = format!("/v1/sites/{}/replace?force={force}", segment(&name));
+        SiteCommand::Replace { name, force, lose_keys, no_wait } => {
+            let path = format!("/v1/sites/{}/replace?force={force}&lose_keys={lose_keys}", segment(&name));
             let _: Done = client.call("POST", &path, NOTHING).await?;
             if !no_wait {
                 wait(&client, &name).await?;

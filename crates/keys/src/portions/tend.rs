@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::Portions;
 use super::receipts::has_set;
 use crate::error::PortionError;
-use crate::quorum::{Quorum, ShareName};
+use crate::quorum::{HolderError, NEEDED, Quorum, ShareName};
 
 /// What a pass did and found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -248,6 +248,63 @@ impl Portions {
         }
         tended.lacking += u64::from(lacking);
         Ok(())
+    }
+
+    /// Versions of keys that fewer than three sites but this one have a share of, as far as they tell: without its epoch keys
+    /// those are lost.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn resting_on(&self, accounts: &[AccountId], slot: u8) -> Result<u64, PortionError> {
+        let Some(quorum) = self.quorum.clone() else { return Ok(0) };
+        if quorum.holders.iter().all(|holder| holder.drawers().is_empty()) {
+            return Ok(0);
+        }
+        let mut wanted = BTreeMap::new();
+        for account in accounts {
+            self.want(*account, &mut wanted).await?;
+        }
+        let mut resting = 0;
+        for (drawer, versions) in wanted {
+            let listed = list(&quorum, drawer).await;
+            let elsewhere = |name: &ShareName| {
+                let has = |(at, told): &(usize, &Option<HashSet<ShareName>>)| {
+                    *at != usize::from(slot) && told.as_ref().is_some_and(|told| told.contains(name))
+                };
+                listed.iter().enumerate().filter(has).count()
+            };
+            resting += versions.iter().filter(|version| elsewhere(&version.name) < NEEDED).count() as u64;
+        }
+        Ok(resting)
+    }
+
+    /// Reads every share, so that rot is found before the share is needed: those that do not open are made anew by the next pass.
+    /// Returns how many were read, and how many of them did not open.
+    ///
+    /// # Errors
+    /// A metadata or key error. Sites that are away are passed over.
+    pub async fn read_shares(&self, accounts: &[AccountId]) -> Result<(u64, u64), PortionError> {
+        let Some(quorum) = self.quorum.clone() else { return Ok((0, 0)) };
+        if quorum.holders.iter().all(|holder| holder.drawers().is_empty()) {
+            return Ok((0, 0));
+        }
+        let mut wanted = BTreeMap::new();
+        for account in accounts {
+            self.want(*account, &mut wanted).await?;
+        }
+        let (mut read, mut rotten) = (0, 0);
+        for version in wanted.into_values().flatten() {
+            let tenant = self.tenant_key(version.account).await?;
+            let reads = (0..COLUMNS).map(|slot| quorum.read(slot, &tenant, &version.name));
+            for (slot, found) in join_all(reads).await.into_iter().enumerate() {
+                read += u64::from(matches!(found, Ok(_) | Err(HolderError::Damaged)));
+                if found.is_err_and(|error| error == HolderError::Damaged) {
+                    rotten += 1;
+                    quorum.suspect(slot, version.name);
+                }
+            }
+        }
+        Ok((read, rotten))
     }
 
     /// How many sites have a share of each version of a portion's key, as far as they tell.

@@ -237,6 +237,41 @@ async fn a_site_that_takes_nothing_is_not_asked_without_end() {
 }
 
 #[tokio::test]
+async fn shares_that_rot_are_found_before_they_are_needed() {
+    let w = World::new();
+    for name in ["p", "q"] {
+        w.make(name).await.unwrap();
+    }
+    w.holders[1].spoil();
+    w.mood(&[4], Mood::Away);
+    assert_eq!(w.tend().await.made, 0, "a list does not tell");
+    assert_eq!(w.portions().read_shares(&[HOME]).await.unwrap(), (8, 2));
+    assert_eq!(w.tend().await.made, 2);
+    w.mood(&[4], Mood::Honest);
+    assert_eq!(w.portions().read_shares(&[HOME]).await.unwrap(), (10, 0));
+    assert_eq!(w.tend().await, Tended::default());
+}
+
+#[tokio::test]
+async fn what_rests_on_a_site_is_counted_before_it_is_replaced() {
+    let w = World::new();
+    let portions = w.portions();
+    let resting = async |slot| portions.resting_on(&[HOME], slot).await.unwrap();
+    assert_eq!(resting(0).await, 0, "there is none");
+    w.make("p").await.unwrap();
+    w.holders[0].lose();
+    // Three others have it; with one more lost they do not.
+    assert_eq!((resting(0).await, resting(1).await), (0, 0));
+    w.holders[1].lose();
+    assert_eq!([resting(0).await, resting(2).await, resting(4).await], [0, 1, 1]);
+    w.tend().await;
+    w.mood(&[0], Mood::Away);
+    assert_eq!(resting(2).await, 0);
+    w.mood(&[1], Mood::Away);
+    assert_eq!(resting(2).await, 1, "what does not tell does not count");
+}
+
+#[tokio::test]
 async fn a_lease_ends_for_keys_in_shares_as_for_others() {
     let w = World::new();
     let id = w.make("p").await.unwrap();

@@ -41,9 +41,9 @@ const COLLECT_EVERY: Duration = Duration::from_secs(5);
 const LIFECYCLE_EVERY: Duration = Duration::from_secs(3600);
 /// Pause between looks for keys that were rotated or are to be shredded.
 const REWRAP_EVERY: Duration = Duration::from_secs(60);
-/// Pause between sweeps.
+/// Pause between sweeps, and between readings of all shares of keys.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// The first sweep comes this long after the start, so that it finds what a crash left.
+/// The first of each comes this long after the start, so that it finds what a crash left.
 const SWEEP_FIRST: Duration = Duration::from_secs(60);
 
 /// What the workers share and tell.
@@ -107,6 +107,12 @@ impl Store {
             done
         });
         self.spawn_loop("shares", |store| async move { store.tend_and_wait().await });
+        self.spawn_loop("share-scrub", |store| async move {
+            tokio::time::sleep(SWEEP_FIRST).await;
+            let done = store.read_shares().await;
+            tokio::time::sleep(SWEEP_EVERY).await;
+            done
+        });
         self.spawn_loop("rekey", |store| async move {
             let done = store.rekey_pass(&mut Rewrapped::default()).await;
             tokio::select! {
