@@ -209,7 +209,7 @@ impl Folder {
     /// Sets `bytes` of the disk aside, unless they are already, or fewer than `free_min` are free.
     pub(crate) fn reserve(&self, bytes: u64, free_min: u64) -> io::Result<()> {
         self.step()?;
-        let now = self.path.join(RESERVE).metadata().map_or(0, |metadata| metadata.len());
+        let now = self.reserved();
         if now >= bytes {
             return Ok(());
         }
@@ -235,6 +235,11 @@ impl Folder {
         file.sync_all()
     }
 
+    /// Bytes that are set aside.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.path.join(RESERVE).metadata().map_or(0, |metadata| metadata.len())
+    }
+
     /// Gives up what was set aside.
     pub(crate) fn release(&self) -> io::Result<()> {
         self.step()?;
@@ -248,7 +253,7 @@ impl Folder {
     }
 
     /// Bytes of the disk that are free for this user.
-    fn free(&self) -> io::Result<u64> {
+    pub(crate) fn free(&self) -> io::Result<u64> {
         #[cfg(test)]
         if let Some(left) = self.faults.left() {
             return Ok(left);

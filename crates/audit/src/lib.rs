@@ -18,6 +18,7 @@ mod note;
 mod prove;
 mod publish;
 mod scan;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -31,5 +32,6 @@ pub use error::{AuditError, Fault, Wrong};
 pub use log::{APPEND_MAX, Log, Options, State, Status};
 pub use note::{Signer, VerifierKey};
 pub use prove::{ConsistencyProof, InclusionProof, consistency, entry, prove, size};
+pub use standing::{Standing, free, standing};
 pub use tree::Hash;
 pub use verify::{Report, checkpoint, verify, verify_unsigned};

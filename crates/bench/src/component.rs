@@ -59,14 +59,19 @@ pub fn processor(random: &[u8]) -> Vec<Component> {
     lines
 }
 
-/// A release decided by so many policies: most name a user or a portion, as policies do, every hundredth is wide.
-fn deciding(policies: usize) -> Component {
+/// So many release policies: most name a user or a portion, as policies do, every hundredth is wide.
+pub fn policies(count: usize) -> String {
     let policy = |number: usize| match number % 100 {
-        0 => format!("forbid(principal, action, resource) when {{ resource.name == \"never-{number}\" }};"),
-        odd if odd % 2 == 1 => format!("permit(principal == User::\"u{number}\", action, resource);"),
-        _ => format!("permit(principal, action, resource == Portion::\"p{number}\");"),
+        0 => format!("forbid(principal, action, resource) when {{ resource.name == \"never-{number}\" }};\n"),
+        odd if odd % 2 == 1 => format!("permit(principal == User::\"u{number}\", action, resource);\n"),
+        _ => format!("permit(principal, action, resource == Portion::\"p{number}\");\n"),
     };
-    let text: String = (1..=policies).map(policy).collect();
+    (1..=count).map(policy).collect()
+}
+
+/// A release decided by so many of [`policies`].
+fn deciding(count: usize) -> Component {
+    let text = policies(count);
     let all = Cedar.parse(&[("bench", text.as_str())]).expect("policies");
     let (tags, groups) = (BTreeMap::new(), ["staff".to_owned()]);
     let question = Question {
@@ -84,7 +89,7 @@ fn deciding(policies: usize) -> Component {
         decided += 1;
     }
     let value = begun.elapsed().as_secs_f64() * 1e6 / f64::from(decided);
-    Component { name: format!("decide a release, {policies} policies"), value, unit: "us" }
+    Component { name: format!("decide a release, {count} policies"), value, unit: "us" }
 }
 
 fn sealing(block: &[u8]) -> Vec<Component> {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::process::Server;
+use crate::process::{self, Server};
 use crate::target::{self, Credentials, Target};
 
 const HINT: &str = "build it: cargo build --release -p holdfast";
@@ -78,6 +78,17 @@ impl Holdfast {
             servers: vec![server],
         };
         Ok((target, took))
+    }
+
+    /// Runs a command of the binary's against the running server.
+    pub fn run(&self, target: &Target, arguments: &[&str]) -> Result<(), Error> {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .args(["--admin", &format!("http://{}", self.admin)])
+            .env("HOLDFAST_ACCESS_KEY", &target.credentials.access_key)
+            .env("HOLDFAST_SECRET_KEY", &target.credentials.secret_key);
+        process::run(command, HINT).map(drop)
     }
 
     /// Deletes two site folders under the running server.

@@ -11,6 +11,7 @@ mod kms;
 mod peer;
 mod process;
 mod profile;
+mod release;
 mod report;
 mod run;
 mod target;
@@ -72,6 +73,9 @@ struct Arguments {
     /// Measure the KMS API, over HTTP and over TLS, and nothing else
     #[arg(long, conflicts_with_all = ["peer", "only", "skip_holdfast", "profile"])]
     kms: bool,
+    /// Measure what release policies cost a 4 KiB GET, and nothing else
+    #[arg(long, conflicts_with_all = ["peer", "only", "skip_holdfast", "kms"])]
+    release: bool,
     /// Run `perf` beside each workload and put its lists of functions into this folder
     #[arg(long)]
     profile: Option<PathBuf>,
@@ -119,14 +123,19 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
         footprint: None,
         measurements: Vec::new(),
     };
-    if !arguments.skip_components {
+    if !arguments.skip_components && !arguments.release {
         eprintln!("parts alone");
         report.components = component::processor(&random);
         report.components.extend(component::disk(dir.path(), &random)?);
     }
     let bench = Bench { work: dir.path().to_owned(), random, pressure, profiles: arguments.profile.clone() };
+    let binary = arguments.holdfast.clone().unwrap_or_else(|| build.join("holdfast"));
+    if arguments.release {
+        let turns = release::measure(&bench, &binary)?;
+        say(&turns, &release::table(&turns), arguments.json)?;
+        return Ok(turns.iter().map(release::Turns::failed).sum());
+    }
     if !arguments.skip_holdfast {
-        let binary = arguments.holdfast.clone().unwrap_or_else(|| build.join("holdfast"));
         run_holdfast(&bench, &binary, &workloads, &mut report)?;
     }
     let tools = arguments.tools.clone().unwrap_or_else(|| build.join("../bench-peers"));

@@ -61,6 +61,9 @@ impl AuditLog {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(status) = log.as_ref().map(Log::status) else { return };
         metrics::gauge!("holdfast_audit_entries").set(status.entries as f64);
+        if let Ok(bytes) = audit::free(&self.dir) {
+            metrics::gauge!("holdfast_audit_free_bytes").set(bytes as f64);
+        }
         for (state, name) in [(State::Ok, "ok"), (State::Reserve, "reserve"), (State::Stopped, "stopped")] {
             metrics::gauge!("holdfast_audit_state", "state" => name).set(f64::from(u8::from(status.state == state)));
         }

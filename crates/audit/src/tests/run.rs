@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::*;
-use crate::{ENTRY_MAX, Entry, InclusionProof, State, VerifierKey, checkpoint, consistency, entry, prove, verify};
+use crate::{
+    ENTRY_MAX, Entry, InclusionProof, State, VerifierKey, checkpoint, consistency, entry, prove, standing, verify,
+};
 
 #[test]
 fn what_was_appended_is_there_after_opening_again() {
@@ -216,4 +218,24 @@ fn a_log_that_only_grew_is_told_from_one_that_was_rewritten() {
         let proof = consistency(forged.path(), *old).unwrap();
         assert!(matches!(proof.verify(note, &key), Err(AuditError::BadProof(_))), "from {old}");
     }
+}
+
+#[test]
+fn how_a_log_stands_is_read_from_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(standing(dir.path(), 0), Err(AuditError::Damaged(_))), "no log");
+    let log = open(dir.path(), Options { reserve_bytes: 5_000, ..quiet() });
+    let none = standing(dir.path(), 0).unwrap();
+    assert_eq!((none.signed, none.last_ms, none.lately, none.reserve_bytes), (0, None, 0, 5_000));
+    append(&log, 0..700).unwrap();
+    log.close().unwrap();
+    let first_ms = event(0).time_ms;
+    for (since, lately) in [(0, 700), (1, 699), (255, 445), (256, 444), (699, 1), (700, 0)] {
+        let told = standing(dir.path(), first_ms + since).unwrap();
+        assert_eq!((told.signed, told.last_ms, told.lately), (700, Some(first_ms + 699), lately), "{since}");
+        assert!(told.bytes > 700 * 200 && told.bytes < 700 * 2_000, "{}", told.bytes);
+        assert!(told.free_bytes > 0);
+    }
+    std::fs::remove_file(dir.path().join("reserve")).unwrap();
+    assert_eq!(standing(dir.path(), 0).unwrap().reserve_bytes, 0);
 }

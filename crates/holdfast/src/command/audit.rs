@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use audit::{AuditError, Entry, Outcome, Report, VerifierKey};
+use audit::{AuditError, Entry, Outcome, Report, Standing, VerifierKey};
 use base::AccountId;
 use keys::{Keyring, RootFile, SITE_KIND, Sealing};
 use serde::Serialize;
 
 use crate::audit_log;
-use crate::cli::{AdminArgs, AuditCommand, PassphraseArgs};
+use crate::cli::audit::AuditCommand;
+use crate::cli::{AdminArgs, PassphraseArgs};
 use crate::command::{data_dir, now_ms, print, root, say};
 use crate::exit::{Exit, Failure, chain};
 use crate::{render, seals};
@@ -16,6 +17,7 @@ use crate::{render, seals};
 pub(crate) fn run(admin: &AdminArgs, command: AuditCommand, json: bool) -> Result<Exit, Failure> {
     let home = data_dir(admin);
     match command {
+        AuditCommand::Status => status(&there(home.join("audit"))?, json),
         AuditCommand::Verify { dir, key, passphrase } => {
             let dir = dir.unwrap_or_else(|| home.join("audit"));
             verify(&dir, key.as_deref(), &passphrase, json)
@@ -46,6 +48,94 @@ fn there(dir: PathBuf) -> Result<PathBuf, Failure> {
     }
     Err(Failure::new(format!("there is no audit log {}", dir.display()))
         .hint("name the server's data directory with --data-dir; the log is made when the server starts"))
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How far back the log's growth is looked at.
+const WEEK_MS: u64 = 7 * DAY_MS;
+/// Less room than for so many days is told as too short: time for somebody to buy a disk.
+const DAYS_MIN: u64 = 30;
+/// No log grows more slowly than this, whatever its last week was like: a night of denials writes as much.
+const DAY_BYTES_MIN: u64 = 1 << 20;
+
+/// Whether there will be room for what is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Room {
+    /// There is.
+    Ok,
+    /// For fewer than [`DAYS_MIN`] days.
+    Short,
+    /// The disk was full: what was set aside is being used up.
+    Reserve,
+}
+
+#[derive(Debug, Serialize)]
+struct Stood {
+    room: Room,
+    entries: u64,
+    last_ms: Option<u64>,
+    entries_a_day: u64,
+    bytes: u64,
+    reserve_bytes: u64,
+    free_bytes: u64,
+    days_left: u64,
+}
+
+fn status(dir: &Path, json: bool) -> Result<Exit, Failure> {
+    let now_ms = now_ms();
+    let told = stood(&audit::standing(dir, now_ms.saturating_sub(WEEK_MS))?);
+    print(&told, json, |told| room_text(told, now_ms))?;
+    Ok(if told.room == Room::Ok { Exit::Ok } else { Exit::No })
+}
+
+fn stood(found: &Standing) -> Stood {
+    let entries_a_day = found.lately.div_ceil(WEEK_MS / DAY_MS);
+    let entry_bytes = found.bytes.checked_div(found.signed).unwrap_or(0);
+    let days_left = found.free_bytes / entries_a_day.saturating_mul(entry_bytes).max(DAY_BYTES_MIN);
+    let room = match found.reserve_bytes {
+        0 => Room::Reserve,
+        _ if days_left < DAYS_MIN => Room::Short,
+        _ => Room::Ok,
+    };
+    Stood {
+        room,
+        entries: found.signed,
+        last_ms: found.last_ms,
+        entries_a_day,
+        bytes: found.bytes,
+        reserve_bytes: found.reserve_bytes,
+        free_bytes: found.free_bytes,
+        days_left,
+    }
+}
+
+fn room_text(told: &Stood, now_ms: u64) -> String {
+    let last = told
+        .last_ms
+        .map_or("none yet".to_owned(), |at| format!("{} ago", render::duration(now_ms.saturating_sub(at) / 1000)));
+    let days =
+        if told.days_left > 3650 { "more than ten years".to_owned() } else { format!("{} days", told.days_left) };
+    let mut text = format!(
+        "entries     {}, {} a day in the last week; the last one {last}\n\
+         on disk     {}\n\
+         room        {} free, for {days} at this pace\n\
+         set aside   {}\n",
+        told.entries,
+        told.entries_a_day,
+        render::bytes(told.bytes),
+        render::bytes(told.free_bytes),
+        render::bytes(told.reserve_bytes),
+    );
+    text.push_str(match told.room {
+        Room::Ok => "",
+        Room::Short => "\nfree space on its disk: a full one stops shreddings, new policies, approvals, and strict releases\n",
+        Room::Reserve => {
+            "\nthe disk was full and nothing is set aside: free space now; where it ends, shreddings, new policies, approvals, \
+             and strict releases stop\n"
+        }
+    });
+    text
 }
 
 /// What the signature was checked against.
@@ -223,6 +313,37 @@ mod tests {
         ];
         for (checked_by, words) in table {
             assert!(text(&told(&report, checked_by)).contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_will_be_full_is_told_before() {
+        let standing = |lately, free_bytes, reserve_bytes| Standing {
+            signed: 1_000_000,
+            last_ms: Some(1),
+            lately,
+            bytes: 1_000_000_000,
+            reserve_bytes,
+            free_bytes,
+        };
+        let gib = 1 << 30;
+        let table = [
+            (standing(0, 100 * gib, 1), Room::Ok, 102_400),
+            // 100,000 a day of 1,000 bytes each.
+            (standing(700_000, 100 * gib, 1), Room::Ok, 1_073),
+            (standing(700_000, gib, 1), Room::Short, 10),
+            (standing(0, 29 << 20, 1), Room::Short, 29),
+            (standing(0, 100 * gib, 0), Room::Reserve, 102_400),
+            (
+                Standing { signed: 0, last_ms: None, lately: 0, bytes: 0, reserve_bytes: 1, free_bytes: gib },
+                Room::Ok,
+                1_024,
+            ),
+        ];
+        for (found, room, days) in table {
+            let told = stood(&found);
+            assert_eq!((told.room, told.days_left), (room, days), "{found:?}");
+            assert_eq!(room_text(&told, 5_000).contains("free space"), room != Room::Ok);
         }
     }
 
