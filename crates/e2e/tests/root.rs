@@ -1,6 +1,6 @@
 //! The root key in a token, in the memory of the server, and another root key instead of it.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -38,6 +38,18 @@ fn root(server: &Server, args: &[&str], code: i32, words: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
     assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
     told
+}
+
+/// The same, with shares on stdin.
+fn with_shares(server: &Server, args: &[&str], shares: &str, code: i32, words: &[&str]) {
+    let mut command = command(server, &[&["key", "root"], args].concat());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    child.stdin.take().expect("a pipe").write_all(shares.as_bytes()).expect("shares are read");
+    let output = child.wait_with_output().expect("it ends");
+    let told = all(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+    assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
 }
 
 /// A start that must fail.
@@ -152,7 +164,7 @@ fn a_token_seals_the_root_key() {
     seal("seal", &right, &[], 0, &["it is sealed"]);
     let sealed = std::fs::read_to_string(key_file(&server)).expect("the root key");
     assert!(sealed.starts_with("holdfast root key v3\npkcs11 place="), "{sealed}");
-    seal("seal", &right, &[], 2, &["sealed already, by pkcs11"]);
+    seal("seal", &right, &[], 2, &["sealed already, by a PKCS#11 token"]);
 
     // The server: without the token, and with it from a configuration.
     server.stop();
@@ -192,9 +204,15 @@ fn a_token_seals_the_root_key() {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
         assert!(expected.iter().all(|word| told.contains(word)), "{expected:?} in {told}");
     };
-    seal("seal", &right, &["--passphrase-file", &phrase], 0, &["it is sealed"]);
+    let to_passphrase = ["--passphrase-file", phrase.as_str(), "--to", "passphrase"];
+    seal("seal", &right, &to_passphrase, 0, &["it is sealed by a passphrase"]);
     assert_eq!(first_line(&key_file(&server)), "holdfast root key v2");
-    seal("seal", &right, &["--passphrase-file", &phrase], 0, &["it is sealed"]);
+    seal("seal", &right, &to_passphrase, 2, &["sealed already, by a passphrase"]);
+    let both = ["--passphrase-file", phrase.as_str()];
+    seal("seal", &right, &both, 0, &["it is sealed by a PKCS#11 token"]);
+    // The same again does not take it out of the token.
+    seal("seal", &right, &both, 2, &["sealed already, by a PKCS#11 token", "--to passphrase"]);
+    seal("seal", &right, &[&both[..], &["--to", "pkcs11"]].concat(), 2, &["sealed already, by a PKCS#11 token"]);
     assert_eq!(first_line(&key_file(&server)), "holdfast root key v3");
     // Another key of the same token did not seal it.
     token.make_key("second");
@@ -312,7 +330,12 @@ fn another_root_key_takes_over_whatever_happens_meanwhile() {
         if next.exists() {
             cut_off += 1;
             assert!(refused(&server, &[]).contains("key root rotate"));
-            root(&server, &["unseal"], 2, &["is not finished"]);
+            root(&server, &["unseal"], 2, &["is not finished", "Do not remove root.next"]);
+            // The old key is lost in the middle of it, and comes back from its shares.
+            std::fs::remove_file(key_file(&server)).expect("the old key");
+            root(&server, &["rotate"], 2, &["key root recover"]);
+            with_shares(&server, &["recover"], &shares, 0, &["root.key"]);
+            assert_eq!(std::fs::read_to_string(key_file(&server)).expect("the root key"), old);
         }
         if !next.exists() {
             break;
@@ -338,12 +361,7 @@ fn another_root_key_takes_over_whatever_happens_meanwhile() {
     assert!(output.status.success() && all(&output).contains("object"), "{}", all(&output));
 
     // Old shares are void; both logs are whole, each under its own key.
-    let mut check = command(&server, &["key", "root", "check"]);
-    let mut child = check.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
-    child.stdin.take().expect("a pipe").write_all(shares.as_bytes()).expect("shares are read");
-    let mut told = String::new();
-    child.stdout.take().expect("a pipe").read_to_string(&mut told).expect("text");
-    assert!(child.wait().expect("it ends").code() == Some(1) && told.contains("another root key"), "{told}");
+    with_shares(&server, &["check"], &shares, 1, &["another root key"]);
     let new_key = server.holdfast_on_data(&["audit", "key"]).1.trim().to_owned();
     assert_ne!(new_key, audit_key);
     let (code, told) = server.holdfast_on_data(&["audit", "verify", "--key", &new_key]);

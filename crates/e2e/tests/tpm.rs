@@ -155,8 +155,8 @@ fn a_tpm_seals_the_root_key() {
     std::fs::set_permissions(&phrase, std::fs::Permissions::from_mode(0o600)).expect("a mode");
     let phrase = phrase.display().to_string();
     let tcti = tpm.tcti();
-    home.root(&tcti, &["seal", "--tpm"], 2, &["sealed already, by tpm2"]);
-    home.root(&tcti, &["seal", "--passphrase-file", &phrase], 0, &["it is sealed"]);
+    home.root(&tcti, &["seal", "--tpm"], 2, &["sealed already, by a TPM"]);
+    home.root(&tcti, &["seal", "--passphrase-file", &phrase, "--to", "passphrase"], 0, &["it is sealed"]);
     assert!(home.text().starts_with("holdfast root key v2\n"));
     home.root(&tcti, &["seal", "--passphrase-file", &phrase, "--tpm"], 0, &["it is sealed"]);
     assert!(home.text().starts_with("holdfast root key v3\ntpm2 "));

@@ -638,8 +638,8 @@ pub(crate) enum RootCommand {
     },
     /// Seal the file of the root key by a passphrase, a PKCS#11 token or a TPM, which the server then needs to start.
     ///
-    /// Sealed by one of them and given another, it is sealed by the other.
-    Seal(SealArgs),
+    /// Sealed by one of them and given another, it is sealed by the other; to a passphrase only with --to.
+    Seal(SealToArgs),
     /// Put the root key back in clear.
     Unseal(SealArgs),
     /// Make another root key, and wrap anew all that is under it; the server must be stopped.
@@ -682,8 +682,8 @@ pub(crate) enum KeySiteCommand {
     },
     /// Seal site.key by a passphrase, a PKCS#11 token or a TPM, which the server then needs to start.
     ///
-    /// Sealed by one of them and given another, it is sealed by the other.
-    Seal(SealArgs),
+    /// Sealed by one of them and given another, it is sealed by the other; to a passphrase only with --to.
+    Seal(SealToArgs),
     /// Put site.key back in clear.
     Unseal(SealArgs),
     /// The machines that the root key is wrapped to; the server must be stopped.
@@ -712,6 +712,23 @@ pub(crate) struct SealArgs {
     /// Do all of it but the writing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct SealToArgs {
+    #[command(flatten)]
+    pub(crate) seal: SealArgs,
+    /// What shall seal it; without it the token or the TPM that is named, and a passphrase if none is.
+    #[arg(long, value_name = "SEAL")]
+    pub(crate) to: Option<SealKind>,
+}
+
+/// What seals a root key or a site's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SealKind {
+    Passphrase,
+    Pkcs11,
+    Tpm,
 }
 
 #[derive(Args)]

@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base::limits::COLUMNS;
-use keys::{Kept, Passphrase};
 use listener::Tls;
 use serde::Deserialize;
 use store::TargetOptions;
@@ -17,7 +16,7 @@ use store::TargetOptions;
 use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs, TpmArgs};
 use crate::exit::chain;
 use crate::passphrase;
-use crate::seals;
+use crate::seals::{self, RootSeals};
 
 const DEFAULT_DATA_DIR: &str = "./holdfast-data";
 /// Names of the sites that `serve` makes without a configuration.
@@ -96,14 +95,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<String>,
     /// Domains that have the websites of buckets as subdomains.
     pub(crate) website_domains: Vec<String>,
-    /// What opens the root key, where it is sealed.
-    pub(crate) passphrase: Option<Passphrase>,
-    /// The same, where a token seals it.
-    pub(crate) token: Option<Kept>,
-    /// The TPM, for what is sealed by it.
-    pub(crate) tpm: Kept,
-    /// Whether a new root key is.
-    pub(crate) tpm_seals: bool,
+    /// What opens the root key: taken, and gone when it is open.
+    pub(crate) seals: Option<RootSeals>,
     /// Bytes.
     pub(crate) body_memory: usize,
     pub(crate) collect_after_ms: u64,
@@ -235,10 +228,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         region,
         domains,
         website_domains,
-        passphrase,
-        token,
-        tpm,
-        tpm_seals: tpm_args.tpm,
+        seals: Some(RootSeals { passphrase, token, tpm, tpm_seals: tpm_args.tpm }),
         body_memory: body_memory_mib as usize * 1024 * 1024,
         lifecycle_day: raw
             .lifecycle_day_s

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use awskms::{AwsKms, KmsOptions};
 use base::AccountId;
 use keys::{
-    Keeper, KeeperError, Keepers, Kept, PlainFile, RootFile, RootKey, SITE_KIND, Seal, Sealing, SiteKey, SiteKeyFile,
+    Keeper, KeeperError, Keepers, Kept, Passphrase, PlainFile, RootFile, RootKey, SITE_KIND, Seal, Sealing, SiteKey,
+    SiteKeyFile,
 };
 use pkcs11::{Token, TokenNames};
 use tpm::{Pcrs, Tpm};
 use zeroize::Zeroizing;
 
-use crate::cli::{PassphraseArgs, TokenArgs, TpmArgs};
+use crate::cli::{PassphraseArgs, SealKind, TokenArgs, TpmArgs};
 use crate::exit::Failure;
 use crate::passphrase;
 
@@ -82,16 +83,81 @@ pub(crate) fn tpm(args: &TpmArgs) -> Result<Kept, Failure> {
     Ok(Kept::by(Box::new(Tpm::new(args.tpm_tcti.clone(), pcrs))))
 }
 
-/// The token or the TPM that shall seal; nothing where none is named.
-pub(crate) fn keeper(args: &PassphraseArgs) -> Result<Option<Kept>, Failure> {
-    match (token(&args.token)?, args.tpm.tpm) {
-        (Some(_), true) => {
+/// What a server opens its root key with, and seals a new one by.
+pub(crate) struct RootSeals {
+    pub(crate) passphrase: Option<Passphrase>,
+    pub(crate) token: Option<Kept>,
+    /// For what is sealed by it already.
+    pub(crate) tpm: Kept,
+    /// Whether a new key is.
+    pub(crate) tpm_seals: bool,
+}
+
+impl RootSeals {
+    /// What opens a file that is sealed in this way, or makes it where there is none. `what` names the key in the log.
+    pub(crate) fn of(&self, sealing: Option<&Sealing>, what: &str) -> &dyn Seal {
+        let token = self.token.as_ref().map(|token| token as &dyn Seal);
+        let passphrase = self.passphrase.as_ref().map(|passphrase| passphrase as &dyn Seal);
+        let tpm = self.tpm_seals.then_some(&self.tpm as &dyn Seal);
+        let named = token.or(tpm).or(passphrase);
+        let wanted = named.unwrap_or(&PlainFile);
+        match sealing {
+            None => wanted,
+            Some(Sealing::Clear) => {
+                if named.is_some() {
+                    tracing::warn!(
+                        "there is a passphrase, a token or a TPM, but the {what} key lies in clear; run: holdfast key {what} seal"
+                    );
+                }
+                &PlainFile
+            }
+            Some(Sealing::Passphrase) => passphrase.unwrap_or(wanted),
+            Some(Sealing::Keeper(kind)) if kind == TPM_KIND => &self.tpm,
+            Some(Sealing::Keeper(_)) => token.unwrap_or(wanted),
+        }
+    }
+}
+
+/// The token or the TPM that is named; nothing where none is.
+pub(crate) fn named(args: &PassphraseArgs) -> Result<Option<SealKind>, Failure> {
+    let TokenArgs { pkcs11_module, pkcs11_token, pkcs11_key, .. } = &args.token;
+    match (pkcs11_module.is_some() || pkcs11_token.is_some() || pkcs11_key.is_some(), args.tpm.tpm) {
+        (true, true) => {
             Err(Failure::usage("it is sealed by a token or by a TPM, not by both").hint("name one of them"))
         }
-        (Some(token), false) => Ok(Some(token)),
-        (None, true) => tpm(&args.tpm).map(Some),
+        (true, false) => Ok(Some(SealKind::Pkcs11)),
+        (false, true) => Ok(Some(SealKind::Tpm)),
         // It says what is wrong with it.
-        (None, false) => tpm(&args.tpm).map(|_| None),
+        (false, false) => tpm(&args.tpm).map(|_| None),
+    }
+}
+
+/// The token or the TPM that shall seal; nothing where none is named.
+pub(crate) fn keeper(args: &PassphraseArgs) -> Result<Option<Kept>, Failure> {
+    match named(args)? {
+        Some(SealKind::Pkcs11) => token(&args.token),
+        Some(_) => tpm(&args.tpm).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What seals a file; nothing where it lies in clear, or is wrapped to a site.
+pub(crate) fn kind(sealing: &Sealing) -> Option<SealKind> {
+    match sealing {
+        Sealing::Clear => None,
+        Sealing::Passphrase => Some(SealKind::Passphrase),
+        Sealing::Keeper(kind) if kind == SITE_KIND => None,
+        Sealing::Keeper(kind) if kind == TPM_KIND => Some(SealKind::Tpm),
+        Sealing::Keeper(_) => Some(SealKind::Pkcs11),
+    }
+}
+
+/// As people say it.
+pub(crate) fn word(kind: SealKind) -> &'static str {
+    match kind {
+        SealKind::Passphrase => "a passphrase",
+        SealKind::Pkcs11 => "a PKCS#11 token",
+        SealKind::Tpm => "a TPM",
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::Doors;
 use base::limits::COLUMNS;
-use keys::{Keyring, PlainFile, RootFile, RootKey, Seal, Sealing, SiteKey, SiteKeyFile};
+use keys::{Keyring, RootFile, RootKey, SiteKey, SiteKeyFile};
 use meta::{Embedded, EmbeddedOptions, Engine};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,7 +26,8 @@ use crate::command::rotate;
 use crate::config::{self, Config, Mistakes};
 use crate::credentials::{self, Credentials, Source};
 use crate::exit::{Exit, Failure, chain};
-use crate::{harden, seals};
+use crate::harden;
+use crate::seals::{self, RootSeals};
 
 /// Memory for cached metadata pages.
 const META_CACHE: usize = 64 << 20;
@@ -39,12 +40,12 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     log_to_stderr(args.log_format);
     raise_open_files();
     harden::tell_keeping();
-    let config = config::load(&args).map_err(mistaken)?;
+    let mut config = config::load(&args).map_err(mistaken)?;
     let doors = Doors::system();
     make_private_dir(&config.data_dir)?;
     let _lock = lock(&config.data_dir)?;
     let (root, source) = credentials::obtain(&config.data_dir.join("credentials"), doors.rng.as_ref())?;
-    let (store, audit) = open_store(&config, &doors, &root).await?;
+    let (store, audit) = open_store(&mut config, &doors, &root).await?;
     let recorder = PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(format!("metrics: {e}")))?;
 
     let s3_listener = s3::bind(config.listen).map_err(|e| cannot_listen(&e, "--listen"))?;
@@ -113,7 +114,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     ended.map_or(Ok(Exit::Ok), |error| Err(Failure::new(error)))
 }
 
-async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Result<(Store, Arc<AuditLog>), Failure> {
+async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> Result<(Store, Arc<AuditLog>), Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
     let meta_path = config.data_dir.join("meta/meta.redb");
     let first_start = !meta_path.exists();
@@ -126,7 +127,8 @@ async fn open_store(config: &Config, doors: &Doors, root: &Credentials) -> Resul
     }
     rotate::none_under_way(&config.data_dir)?;
     let key_file = RootFile::new(key_path);
-    let opened = open_root(&key_file, config, doors)?;
+    let seals = config.seals.take().ok_or_else(|| Failure::new("what seals the root key was taken before"))?;
+    let opened = open_root(&key_file, seals, doors)?;
     if first_start {
         make_site_folders(config)?;
     }
@@ -161,38 +163,18 @@ struct Opened {
 }
 
 /// With a token, a TPM or a passphrase a first start makes a sealed root key. One that is sealed otherwise is opened all the
-/// same, so that what will seal it may be configured before.
-fn open_root(file: &RootFile, config: &Config, doors: &Doors) -> Result<Opened, Failure> {
+/// same, so that what will seal it may be configured before. Passphrase and PIN are gone from memory afterwards: what can read it months
+/// later should not find them.
+fn open_root(file: &RootFile, seals: RootSeals, doors: &Doors) -> Result<Opened, Failure> {
     let sealing = file.sealing()?;
     if sealing.as_ref().is_some_and(seals::is_wrapped) {
         let beside = SiteKeyFile::beside(file);
-        let site = seals::site_key(&beside, own_seal(beside.sealing()?.as_ref(), config, "site"))?;
+        let site = seals::site_key(&beside, seals.of(beside.sealing()?.as_ref(), "site"))?;
         let root = file.open_or_make(&site.seal(), doors.rng.as_ref())?;
         return Ok(Opened { root, site: Some(site) });
     }
-    let seal = own_seal(sealing.as_ref(), config, "root");
+    let seal = seals.of(sealing.as_ref(), "root");
     Ok(Opened { root: file.open_or_make(seal, doors.rng.as_ref())?, site: None })
-}
-
-fn own_seal<'c>(sealing: Option<&Sealing>, config: &'c Config, what: &str) -> &'c dyn Seal {
-    let token = config.token.as_ref().map(|token| token as &dyn Seal);
-    let passphrase = config.passphrase.as_ref().map(|passphrase| passphrase as &dyn Seal);
-    let tpm = config.tpm_seals.then_some(&config.tpm as &dyn Seal);
-    let wanted = token.or(tpm).or(passphrase).unwrap_or(&PlainFile);
-    match sealing {
-        None => wanted,
-        Some(Sealing::Clear) => {
-            if token.or(tpm).or(passphrase).is_some() {
-                tracing::warn!(
-                    "there is a passphrase, a token or a TPM, but the {what} key lies in clear; run: holdfast key {what} seal"
-                );
-            }
-            &PlainFile
-        }
-        Some(Sealing::Passphrase) => passphrase.unwrap_or(wanted),
-        Some(Sealing::Keeper(kind)) if kind == seals::TPM_KIND => &config.tpm,
-        Some(Sealing::Keeper(_)) => token.unwrap_or(wanted),
-    }
 }
 
 /// A site whose root key is of before a rotation takes the one that the rotation left for it in the metadata.

@@ -55,10 +55,8 @@ pub(crate) async fn run(admin: &AdminArgs, command: KeySiteCommand, json: bool) 
     let folder = data_dir(admin);
     match command {
         KeySiteCommand::Create { name, passphrase } => create(folder, &name, &passphrase, json),
-        KeySiteCommand::Seal(args) => root::reseal(SiteKeyFile::new(folder.join("site.key")).file(), &args, true, json),
-        KeySiteCommand::Unseal(args) => {
-            root::reseal(SiteKeyFile::new(folder.join("site.key")).file(), &args, false, json)
-        }
+        KeySiteCommand::Seal(args) => root::seal(SiteKeyFile::new(folder.join("site.key")).file(), &args, json),
+        KeySiteCommand::Unseal(args) => root::unseal(SiteKeyFile::new(folder.join("site.key")).file(), &args, json),
         KeySiteCommand::List => list(folder, json).await,
         KeySiteCommand::Remove { name } => remove(folder, &name, json).await,
     }

@@ -10,11 +10,11 @@ use std::path::Path;
 use base::{AccountId, SystemRng};
 use keys::{Holds, Keyring, PlainFile, RootError, RootFile, RootKey, Seal, Sealing, Share, ShareError, SiteKeyFile};
 use meta::record::{BucketRecord, Record, TenantKeyRecord, key};
-use meta::{Embedded, EmbeddedOptions, Engine, Range};
+use meta::{Embedded, EmbeddedOptions, Engine, Range, after};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::cli::{AdminArgs, PassphraseArgs, RootCommand, SealArgs, SharesArgs};
+use crate::cli::{AdminArgs, PassphraseArgs, RootCommand, SealArgs, SealKind, SealToArgs, SharesArgs, TpmArgs};
 use crate::command::{data_dir, key_site, print, rotate, say};
 use crate::exit::{Exit, Failure, chain};
 use crate::serve::lock;
@@ -24,8 +24,9 @@ use crate::{passphrase, seals};
 const INPUT_MAX: usize = 16 << 10;
 /// Memory for the metadata while a key is tried on it.
 const META_CACHE: usize = 8 << 20;
-/// Rows of a kind that a key is tried on. One that opens is enough; a damaged row should not condemn a right key.
-const ROWS_TRIED: usize = 100;
+/// Rows that are read at once while a key is tried on them. One that opens is enough; that none does is known after the last: damaged
+/// ones, and those that a rotation has moved already, should not condemn a right key.
+const ROWS_AT_ONCE: usize = 1_000;
 
 /// What a command that prints nothing secret has done.
 #[derive(Serialize)]
@@ -45,7 +46,8 @@ struct Shares<'a> {
 pub(crate) async fn run(admin: &AdminArgs, command: RootCommand, json: bool) -> Result<Exit, Failure> {
     let folder = data_dir(admin);
     let file = RootFile::new(folder.join("root.key"));
-    if !matches!(command, RootCommand::Rotate(_)) {
+    // A rotation that was cut off needs the old key: it can be had back from its shares all the same.
+    if !matches!(command, RootCommand::Rotate(_) | RootCommand::Recover { .. } | RootCommand::Check { .. }) {
         rotate::none_under_way(folder)?;
     }
     match command {
@@ -53,8 +55,8 @@ pub(crate) async fn run(admin: &AdminArgs, command: RootCommand, json: bool) -> 
         RootCommand::Split { shares, threshold, passphrase } => split(&file, threshold, shares, &passphrase, json),
         RootCommand::Recover { shares, passphrase } => recover(folder, &file, &shares, &passphrase, json).await,
         RootCommand::Check { shares, passphrase } => check(&file, &shares, &passphrase, json),
-        RootCommand::Seal(args) => reseal(&file, &args, true, json),
-        RootCommand::Unseal(args) => reseal(&file, &args, false, json),
+        RootCommand::Seal(args) => seal(&file, &args, json),
+        RootCommand::Unseal(args) => unseal(&file, &args, json),
         RootCommand::Wrap { site, out, passphrase } => {
             key_site::wrap(folder, &file, &site, &out, &passphrase, json).await
         }
@@ -126,6 +128,10 @@ async fn recover(
     }
     let told = match opens(folder, &key).await? {
         Opens::Yes => "it opens the buckets of this installation",
+        Opens::No if rotate::none_under_way(folder).is_err() => {
+            "written; it opens no bucket of this installation, where the rotation that is under way has moved all of them if it is the \
+             right one: go on with `holdfast key root rotate`"
+        }
         Opens::No => {
             return Err(Failure::new("these shares give a root key that opens no bucket of this installation")
                 .hint("nothing was written: are they shares of this one? name its directory with --data-dir"));
@@ -146,57 +152,81 @@ fn check(file: &RootFile, from: &SharesArgs, passphrase: &PassphraseArgs, json: 
     Ok(if right { Exit::Ok } else { Exit::No })
 }
 
-pub(crate) fn reseal(file: &RootFile, args: &SealArgs, seals: bool, json: bool) -> Result<Exit, Failure> {
+pub(crate) fn seal(file: &RootFile, args: &SealToArgs, json: bool) -> Result<Exit, Failure> {
     // Before anybody types a passphrase for nothing.
     let sealing = file.sealing()?.ok_or_else(|| missing(file))?;
-    let to: Box<dyn Seal> = if seals { to_seal(file, &sealing, &args.passphrase)? } else { Box::new(PlainFile) };
-    if !seals && sealing == Sealing::Clear {
+    let to = to_seal(file, &sealing, args)?;
+    reseal(file, &sealing, to.as_ref(), &args.seal)?;
+    let told = if args.seal.dry_run {
+        "it can be sealed; nothing was written".to_owned()
+    } else {
+        let by = seals::kind(&file.sealing()?.ok_or_else(|| missing(file))?).map_or("nothing", seals::word);
+        format!(
+            "it is sealed by {by}, which the server needs at its next start. What the file held before may still be on the disk and in \
+             backups"
+        )
+    };
+    print(&Done { path: file.path().display().to_string(), told }, json, text)?;
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn unseal(file: &RootFile, args: &SealArgs, json: bool) -> Result<Exit, Failure> {
+    let sealing = file.sealing()?.ok_or_else(|| missing(file))?;
+    if sealing == Sealing::Clear {
         return Err(Failure::new(format!("{} is not sealed", file.path().display())));
     }
-    let from = seals::to_open(file, &sealing, &args.passphrase, true)?.ok_or_else(|| missing(file))?;
-    file.reseal(from.as_ref(), to.as_ref(), &SystemRng, args.dry_run)?;
-    let told = match (args.dry_run, seals) {
-        (true, true) => "it can be sealed; nothing was written",
-        (true, false) => "it can be unsealed; nothing was written",
-        (false, true) => {
-            "it is sealed; the server needs the passphrase, the token or the TPM at its next start. What the file held before may still \
-             be on the disk and in backups"
-        }
-        (false, false) => "it lies in clear; the server needs no passphrase, no token and no TPM",
+    reseal(file, &sealing, &PlainFile, args)?;
+    let told = if args.dry_run {
+        "it can be unsealed; nothing was written"
+    } else {
+        "it lies in clear; the server needs no passphrase, no token and no TPM"
     };
     print(&Done { path: file.path().display().to_string(), told: told.to_owned() }, json, text)?;
     Ok(Exit::Ok)
 }
 
-/// What shall seal a file: a token or a TPM if one is named, a passphrase if not, and never what seals it already.
-fn to_seal(file: &RootFile, sealing: &Sealing, args: &PassphraseArgs) -> Result<Box<dyn Seal>, Failure> {
-    let is = |sealing: &Sealing, kind: &str| matches!(sealing, Sealing::Keeper(found) if found == kind);
+fn reseal(file: &RootFile, sealing: &Sealing, to: &dyn Seal, args: &SealArgs) -> Result<(), Failure> {
+    let from = seals::to_open(file, sealing, &args.passphrase, true)?.ok_or_else(|| missing(file))?;
+    Ok(file.reseal(from.as_ref(), to, &SystemRng, args.dry_run)?)
+}
+
+/// What shall seal a file, and never what seals it already.
+fn to_seal(file: &RootFile, sealing: &Sealing, args: &SealToArgs) -> Result<Box<dyn Seal>, Failure> {
+    let given = &args.seal.passphrase;
+    let to = match args.to {
+        Some(to) => to,
+        None => meant(file, sealing, given)?,
+    };
+    if seals::kind(sealing) == Some(to) {
+        return Err(Failure::new(format!("{} is sealed already, by {}", file.path().display(), seals::word(to)))
+            .hint("to seal it by another of its kind, unseal it first"));
+    }
+    Ok(match to {
+        SealKind::Passphrase => Box::new(passphrase::given_or_typed(given, true)?),
+        SealKind::Tpm => Box::new(seals::tpm(&TpmArgs { tpm: true, ..given.tpm.clone() })?),
+        SealKind::Pkcs11 => Box::new(seals::token(&given.token)?.ok_or_else(|| {
+            Failure::usage("no token is named").hint("give --pkcs11-module, --pkcs11-token and --pkcs11-key")
+        })?),
+    })
+}
+
+/// What shall seal it where nobody says so: what is named and does not open it now. From a token or a TPM to a passphrase it never goes
+/// by itself: the environment may hold one from before, and the same command run twice would take the key out of the token.
+fn meant(file: &RootFile, sealing: &Sealing, given: &PassphraseArgs) -> Result<SealKind, Failure> {
     let wrapped = seals::is_wrapped(sealing);
     // What seals the site's key is named to open it.
     let beside = if wrapped { SiteKeyFile::beside(file).sealing()? } else { None };
-    let opening = beside.as_ref().unwrap_or(sealing);
-    if !is(opening, "pkcs11")
-        && let Some(keeper) = seals::keeper(args)?
-        && !is(opening, keeper.kind())
-    {
-        return Ok(Box::new(keeper));
-    }
-    if is(opening, "pkcs11") && args.tpm.tpm {
-        return Ok(Box::new(seals::tpm(&args.tpm)?));
-    }
-    match opening {
-        Sealing::Clear if !wrapped => Ok(Box::new(passphrase::given_or_typed(args, true)?)),
-        Sealing::Passphrase => Err(Failure::new(format!("{} is sealed already", file.path().display()))
-            .hint("to change its passphrase, unseal it first")),
-        _ => match passphrase::given(args)? {
-            Some(phrase) => Ok(Box::new(phrase)),
-            None => {
-                let kind = if let Sealing::Keeper(kind) = sealing { kind } else { "another" };
-                Err(Failure::new(format!("{} is sealed already, by {kind}", file.path().display())).hint(
-                    "to seal it by another of its kind, unseal it first; to seal it by a passphrase, give --passphrase-file",
-                ))
-            }
-        },
+    let opening = seals::kind(beside.as_ref().unwrap_or(sealing));
+    match (opening, seals::named(given)?) {
+        (Some(SealKind::Pkcs11), _) if given.tpm.tpm => Ok(SealKind::Tpm),
+        (opening, Some(named)) if opening != Some(named) => Ok(named),
+        (None, None) if !wrapped => Ok(SealKind::Passphrase),
+        (opening, _) => {
+            let by = if wrapped { "a site's key" } else { opening.map_or("nothing", seals::word) };
+            Err(Failure::new(format!("{} is sealed already, by {by}", file.path().display())).hint(
+                "to seal it by another of its kind, unseal it first; to seal it by a passphrase, give --to passphrase",
+            ))
+        }
     }
 }
 
@@ -288,18 +318,22 @@ pub(crate) async fn opens_any(engine: &dyn Engine, key: &RootKey) -> Result<Open
     let mut tried = false;
     let kinds = [key::buckets(AccountId::DEFAULT), key::all_tenants_buckets(), key::tenant_keys()];
     for (from, to) in kinds {
-        let page = engine.range(Range { from, to, limit: ROWS_TRIED }).await?;
-        for (row_key, row) in page.rows {
-            let opened = match key::tenant_key_of(&row_key) {
-                Some(account) => TenantKeyRecord::decode(&row.value)
-                    .map(|record| keyring.tenant_key(account, &record.wrapped).is_ok()),
-                None => BucketRecord::decode(&row.value)
-                    .map(|record| keyring.bucket_key(record.id, &record.wrapped_key).is_ok()),
-            };
-            let Ok(opened) = opened else { continue };
-            tried = true;
-            if opened {
-                return Ok(Opens::Yes);
+        let mut from = Some(from);
+        while let Some(start) = from {
+            let page = engine.range(Range { from: start, to: to.clone(), limit: ROWS_AT_ONCE }).await?;
+            from = page.more.then(|| page.rows.last().map(|(last, _)| after(last))).flatten();
+            for (row_key, row) in page.rows {
+                let opened = match key::tenant_key_of(&row_key) {
+                    Some(account) => TenantKeyRecord::decode(&row.value)
+                        .map(|record| keyring.tenant_key(account, &record.wrapped).is_ok()),
+                    None => BucketRecord::decode(&row.value)
+                        .map(|record| keyring.bucket_key(record.id, &record.wrapped_key).is_ok()),
+                };
+                let Ok(opened) = opened else { continue };
+                tried = true;
+                if opened {
+                    return Ok(Opens::Yes);
+                }
             }
         }
     }

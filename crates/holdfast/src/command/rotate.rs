@@ -48,7 +48,10 @@ pub(crate) fn next_file(folder: &Path) -> RootFile {
 pub(crate) fn none_under_way(folder: &Path) -> Result<(), Failure> {
     if next_file(folder).path().exists() {
         return Err(Failure::new(format!("a rotation of the root key in {} is not finished", folder.display()))
-            .hint("finish it: holdfast key root rotate --data-dir DIR"));
+            .hint(
+                "finish it: holdfast key root rotate --data-dir DIR. Do not remove root.next: what was moved already opens under no \
+                 other key",
+            ));
     }
     Ok(())
 }
