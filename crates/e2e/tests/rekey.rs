@@ -1,5 +1,7 @@
 //! A rekey after a leak, with clients that read and write meanwhile; and the receipts of a tenant that is gone.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::Server;
@@ -23,6 +25,11 @@ fn until(server: &Server, what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "still not {what}\n{}", server.log());
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    assert!(done.success(), "{} to {}", from.display(), to.display());
 }
 
 /// Versions of a portion's key that there are.
@@ -52,7 +59,8 @@ fn exposed(server: &Server, portion: &str) -> Vec<(String, u64, u64)> {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn a_leaked_key_opens_nothing_after_a_rekey() {
-    let mut server = Server::start();
+    // What nothing refers to is collected soon.
+    let mut server = Server::with_config(|_| "collect_after_ms = 1000\n".to_owned());
     let rules = server.dir().join("rules.json");
     std::fs::write(&rules, r#"{"rules": [{"prefix": "vault/", "portion": "vault"}]}"#).expect("a file");
     done(&server, &["portion", "rules", "put", &rules.to_string_lossy()]);
@@ -81,26 +89,48 @@ fn a_leaked_key_opens_nothing_after_a_rekey() {
     assert_eq!(told["objects"], 3, "{told:#}");
     assert_eq!(versions(&server, "vault"), [1], "nothing was done");
 
+    // What leaked: the metadata with the wraps of all DEKs, and the keys of keys.
+    let (data, leaked) = (server.dir().join("data"), server.dir().join("leaked"));
+    server.stop();
+    copy(&data.join("meta"), &leaked);
+    server.boot();
+
     done(&server, &["portion", "rekey", "vault"]);
     // Clients go on meanwhile, and a kill only delays it.
     come_back(&server);
     server.run("aws", &["s3", "cp", "small", "s3://data/vault/later"]);
     server.kill();
     server.boot();
-    until(&server, "rekeyed", || {
+    until(&server, "under the new key", || {
         come_back(&server);
-        versions(&server, "vault") == [2]
+        exposed(&server, "vault").iter().all(|(_, _, version)| *version == 2)
     });
-    assert!(done(&server, &["portion", "show", "vault"])["rekey"].is_null());
-    let after = exposed(&server, "vault");
     let names =
         |told: &[(String, u64, u64)]| told.iter().map(|(key, part, _)| (key.clone(), *part)).collect::<Vec<_>>();
     let mut expected = names(&before);
     expected.push(("vault/later".to_owned(), 0));
     expected.sort();
-    assert_eq!(names(&after), expected);
-    assert!(after.iter().all(|(_, _, version)| *version == 2), "{after:?}");
+    assert_eq!(names(&exposed(&server, "vault")), expected);
+    // The old version goes a day later, when nothing can come under it any more.
+    let shown = done(&server, &["portion", "show", "vault"]);
+    assert_eq!((versions(&server, "vault"), &shown["rekey"]["below"]), (vec![1, 2], &Value::from(2)));
+    until(&server, "collected", || {
+        let workers = done(&server, &["worker", "list"]);
+        let mut workers = workers.as_array().expect("workers").iter();
+        workers.any(|worker| worker["name"] == "collect" && worker["queue"] == 0 && worker["done"] != 0)
+    });
     come_back(&server);
+
+    // Who has what leaked, and all sites as they are now, has no object that was there then.
+    server.stop();
+    std::fs::remove_dir_all(data.join("meta")).expect("a folder");
+    copy(&leaked, &data.join("meta"));
+    server.boot();
+    for key in ["vault/middle", "vault/large", "copy"] {
+        let mut command = server.command("aws");
+        command.args(["s3api", "get-object", "--bucket", "data", "--key", key, "again"]).env("AWS_MAX_ATTEMPTS", "1");
+        assert!(!command.output().expect("aws runs").status.success(), "{key} came back");
+    }
 }
 
 /// The proof is had by the id of the key, when tenant and portion are gone.

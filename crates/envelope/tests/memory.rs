@@ -91,7 +91,7 @@ fn mappings(pid: u32) -> Vec<Mapping> {
         let name = words.nth(3).unwrap_or("anonymous").to_owned();
         Some((is_readable, Mapping { name, is_locked: false, bytes }))
     };
-    let mut found = Vec::new();
+    let mut found: Vec<(bool, Mapping)> = Vec::new();
     for line in text.lines() {
         match (line.strip_prefix("VmFlags:"), found.last_mut()) {
             (Some(flags), Some((_, last))) => last.is_locked = flags.split_whitespace().any(|flag| flag == "lo"),
