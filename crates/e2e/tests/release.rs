@@ -253,3 +253,47 @@ fn a_shredding_at_once_takes_two_people() {
     assert!(!read);
     assert!(ann.get(&server, "users/1/record").0);
 }
+
+/// The cluster's root, who asks for the shredding of a tenant's portion, is not the second person as well.
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn a_shredding_of_a_tenants_portion_takes_two_people_too() {
+    let server = Server::start();
+    let made = done(&server, &["tenant", "create", "acme"]);
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let theirs = User(text(&made["access_key"]), text(&made["secret_key"]));
+    let file = server.dir().join("approve.json");
+    let policy = r#"{"Statement":{"Effect":"Allow","Action":"holdfast:Approve","Resource":"*"}}"#;
+    std::fs::write(&file, policy).expect("a file");
+    let made = done(&server, &["user", "create", "ben", "--tenant", "acme"]);
+    let ben = User(text(&made["access_key"]), text(&made["secret_key"]));
+    // The tenant's administrator may; another of the tenant's users whom a policy lets.
+    for (portion, second) in [("one", &theirs), ("two", &ben)] {
+        let made = done(&server, &["portion", "create", portion, "--tenant", "acme"]);
+        let shred = ["portion", "shred", portion, "--tenant", "acme", "--days", "0", "--confirm", portion];
+        let (code, said) = server.holdfast(&shred);
+        assert!(code == 2 && said.contains("waits for approval"), "{said}");
+        let waiting = done(&server, &["release", "list", "--tenant", "acme"]);
+        let waits = |row: &&Value| row["standing"] == "waiting" && row["portion"] == portion;
+        let request =
+            waiting.as_array().and_then(|rows| rows.iter().find(waits)).unwrap_or_else(|| panic!("{waiting:#}"));
+        let request = text(&request["id"]);
+        for _ in 0..2 {
+            let (code, said) = server.holdfast(&["release", "approve", &request, "--tenant", "acme"]);
+            assert!(code == 2 && said.contains("somebody else"), "{said}");
+            assert_eq!(server.holdfast(&shred).0, 2, "nobody approved it");
+        }
+        if portion == "two" {
+            let (code, said) = second.holdfast(&server, &["release", "approve", &request]);
+            assert!(code == 2 && said.contains("holdfast:Approve"), "{said}");
+            done(&server, &["user", "policy", "put", "ben", "approve", &file.to_string_lossy(), "--tenant", "acme"]);
+        }
+        let (code, said) = second.holdfast(&server, &["release", "approve", &request]);
+        assert_eq!(code, 0, "{said}");
+        done(&server, &shred);
+        // By the key's id: the name is free again once it is shredded.
+        let shown = done(&server, &["portion", "show", &text(&made["id"]), "--tenant", "acme"]);
+        let state = shown["portion"]["state"].as_str().expect("a state");
+        assert!(state == "shredded" || state.starts_with("pending"), "{shown:#}");
+    }
+}

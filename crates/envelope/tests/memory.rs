@@ -68,22 +68,37 @@ impl Drop for Held {
     }
 }
 
-/// A mapping of another process: its name, and its bytes if they can be read.
-fn mappings(pid: u32) -> Vec<(String, Option<Vec<u8>>)> {
+/// A mapping of another process.
+struct Mapping {
+    name: String,
+    /// Whether it never goes to a disk (`VmFlags: lo`, proc_pid_smaps(5)). A lock splits mappings: all of this one is.
+    is_locked: bool,
+    /// If they can be read.
+    bytes: Option<Vec<u8>>,
+}
+
+/// The mappings that another process itself can read.
+fn mappings(pid: u32) -> Vec<Mapping> {
     let memory = File::open(format!("/proc/{pid}/mem")).expect("its memory can be opened");
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings are known");
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("its mappings are known");
     let mapping = |line: &str| {
         let mut words = line.split_whitespace();
         let (from, to) = words.next()?.split_once('-')?;
         let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
-        if !words.next()?.starts_with('r') {
-            return None;
-        }
-        let mut bytes = vec![0; (to - from) as usize];
-        let read = memory.read_exact_at(&mut bytes, from).ok();
-        Some((words.nth(3).unwrap_or("anonymous").to_owned(), read.map(|()| bytes)))
+        let is_readable = words.next()?.starts_with('r');
+        let mut bytes = vec![0; if is_readable { (to - from) as usize } else { 0 }];
+        let bytes = memory.read_exact_at(&mut bytes, from).ok().map(|()| bytes);
+        let name = words.nth(3).unwrap_or("anonymous").to_owned();
+        Some((is_readable, Mapping { name, is_locked: false, bytes }))
     };
-    maps.lines().filter_map(mapping).collect()
+    let mut found: Vec<(bool, Mapping)> = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("VmFlags:"), found.last_mut()) {
+            (Some(flags), Some((_, last))) => last.is_locked = flags.split_whitespace().any(|flag| flag == "lo"),
+            _ => found.extend(mapping(line)),
+        }
+    }
+    found.into_iter().filter(|(is_readable, _)| *is_readable).map(|(_, mapping)| mapping).collect()
 }
 
 fn keys_are_on_the_stack_and_in_locked_pages() {
@@ -97,20 +112,26 @@ fn keys_are_on_the_stack_and_in_locked_pages() {
     let secret = keeping.trim() == "secret";
     let mappings = mappings(child.0.id());
 
-    let places = |number: usize| -> Vec<&str> {
+    let places = |number: usize| -> Vec<&Mapping> {
         let key = bytes_of(number);
         let holds = |bytes: &Vec<u8>| bytes.windows(32).any(|window| window[0] == key[0] && window == key.as_slice());
-        mappings.iter().filter(|(_, bytes)| bytes.as_ref().is_some_and(holds)).map(|(name, _)| name.as_str()).collect()
+        let found = mappings.iter().filter(|mapping| mapping.bytes.as_ref().is_some_and(holds));
+        found.filter(|mapping| mapping.name != "[stack]").collect()
     };
-    assert!(places(KEYS).iter().any(|place| *place != "[stack]"), "a key on the heap is found");
+    let exposed = places(KEYS);
+    assert!(exposed.iter().any(|mapping| !mapping.is_locked), "a key on the heap is found");
+    assert!(exposed.iter().all(|mapping| !mapping.is_locked), "the heap is not locked");
     for number in 0..KEYS {
-        let found: Vec<&str> = places(number).into_iter().filter(|place| *place != "[stack]").collect();
+        let found = places(number);
+        let names: Vec<&str> = found.iter().map(|mapping| mapping.name.as_str()).collect();
         if secret {
-            assert!(found.is_empty(), "key {number} is in {found:?}");
+            assert!(found.is_empty(), "key {number} is in {names:?}");
         } else {
-            assert_eq!(found, ["anonymous"], "key {number} is in the locked pages only");
+            assert!(!found.is_empty(), "key {number} is found");
+            assert!(found.iter().all(|mapping| mapping.is_locked), "key {number} is in locked pages only: {names:?}");
         }
     }
-    let unreadable = mappings.iter().filter(|(name, bytes)| name.contains("secretmem") && bytes.is_none()).count();
+    let hidden = |mapping: &&Mapping| mapping.name.contains("secretmem") && mapping.bytes.is_none();
+    let unreadable = mappings.iter().filter(hidden).count();
     assert_eq!(unreadable > 0, secret, "the secret pages cannot be read: {keeping}");
 }

@@ -201,28 +201,39 @@ pub(crate) fn tenants(tenants: &[Tenant], now_ms: u64) -> String {
 }
 
 pub(crate) fn tenant(tenant: &TenantDetail, now_ms: u64) -> String {
-    let mut text = format!("tenant    {}\naccount   {}\n", clean(&tenant.name), tenant.account);
-    let Some(half) = &tenant.half else { return text + "key       whole under the root key\n" };
-    let since = |at: Option<u64>| at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at, now_ms)));
-    text += &format!("key       half under the root key, half held by {}: {}\n", half.kind, clean(&half.key));
-    for (name, value) in half.options.iter().filter(|(name, _)| *name != "key") {
-        text += &format!("{name:<10}{}\n", clean(value));
-    }
-    text += &format!("state     {}\nheld      {}\n", half.state, since(Some(half.since_ms)));
-    text += &format!("lease     {}\nasked     {}\n", duration(half.lease_ms / 1000), since(half.asked_ms));
-    if let Some(until) = half.until_ms.filter(|until| *until > now_ms) {
-        text += &format!("shuts     in {} unless it is given before\n", ago(now_ms, until));
-    }
+    let mut rows = vec![("tenant", clean(&tenant.name)), ("account", tenant.account.clone())];
+    let Some(half) = &tenant.half else {
+        rows.push(("key", "whole under the root key".to_owned()));
+        return named(&rows);
+    };
+    rows.push(("key", "half under the root key, half held by the customer".to_owned()));
+    rows.push(("held by", format!("{}, {}", half.kind, clean(&half.key))));
+    let options = half.options.iter().filter(|(name, _)| *name != "key");
+    rows.extend(options.map(|(name, value)| (name.as_str(), clean(value))));
+    rows.push(("held for", ago(half.since_ms, now_ms)));
+    rows.push(("state", half.state.clone()));
     if let Some(trouble) = &half.trouble {
-        text += &format!("trouble   {}\n", clean(trouble));
+        rows.push(("because", clean(trouble)));
+    }
+    let asked = half.asked_ms.map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", ago(at, now_ms)));
+    rows.push(("asked", asked));
+    rows.push(("lease", format!("{} each time it is given", duration(half.lease_ms / 1000))));
+    if let Some(until) = half.until_ms.filter(|until| *until > now_ms) {
+        rows.push(("shuts in", format!("{}, unless it is given again", ago(now_ms, until))));
     }
     if half.older > 0 {
-        text += "moving    what is under the tenant's key from before is still to move to this one\n";
+        rows.push(("moving", "to this key, from those that the tenant had before".to_owned()));
     }
     if half.migrating {
-        text += "moving    parts are still to move from buckets' keys, which take no half, to portions\n";
+        rows.push(("moving", "to portions, from buckets' keys, which take no half".to_owned()));
     }
-    text
+    named(&rows)
+}
+
+/// Values, each behind its name, below one another.
+fn named(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
 }
 
 pub(crate) fn workers(workers: &[WorkerReport]) -> String {
@@ -447,5 +458,33 @@ mod tests {
     #[test]
     fn names_are_cleaned() {
         assert_eq!(clean("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+
+    #[test]
+    fn a_tenant_is_told_in_columns() {
+        let json = r#"{"name": "acme", "account": "000000000007", "half": null}"#;
+        let mut detail: TenantDetail = serde_json::from_str(json).unwrap();
+        let head = "tenant   acme\naccount  000000000007\n";
+        assert_eq!(tenant(&detail, 0), format!("{head}key      whole under the root key\n"));
+        let json = r#"{"kind": "awskms", "key": "arn:x", "options": {"key": "arn:x", "endpoint": "https://kms"}, "state": "refused",
+            "since_ms": 0, "lease_ms": 300000, "asked_ms": 115000, "until_ms": 180000, "trouble": "DisabledException",
+            "older": 1, "migrating": true}"#;
+        detail.half = Some(serde_json::from_str(json).unwrap());
+        let expected = "\
+tenant    acme
+account   000000000007
+key       half under the root key, half held by the customer
+held by   awskms, arn:x
+endpoint  https://kms
+held for  2m00s
+state     refused
+because   DisabledException
+asked     5s ago
+lease     5m00s each time it is given
+shuts in  1m00s, unless it is given again
+moving    to this key, from those that the tenant had before
+moving    to portions, from buckets' keys, which take no half
+";
+        assert_eq!(tenant(&detail, 120_000), expected);
     }
 }

@@ -126,7 +126,8 @@ impl Store {
             // Held until the commit: neither side's part rows are taken apart under the copy.
             held.lock().extend([source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body))));
             let is_customers = matches!(source.encryption, Encryption::Customer { .. });
-            let old = Source { place: from_place, under: from_under, is_customers };
+            let counted = counted_part(&source.body);
+            let old = Source { place: from_place, under: from_under, is_customers, counted };
             let new = Destination { place, under };
             let shared = match &source.body {
                 Body::Empty | Body::Marker => Ok(Body::Empty),
@@ -197,8 +198,8 @@ impl Store {
             return Ok(None);
         }
         let (dek, released) = self.unwrap_dek(&old.under, &old.place.dek(number, part.id), part).await?;
-        // The copy may be read on other terms. Part 0 is all of a body, part 1 the beginning of one.
-        self.spend(&released, u64::from(number <= 1), part.size).await?;
+        // The copy may be read on other terms.
+        self.spend(&released, old.objects(number), part.size).await?;
         let wrapped_dek = self.wrap_dek(&new.under, &new.place.dek(number, part.id), part.size, &dek).await?;
         let names = [Wrap::parse(&part.wrapped_dek)?.key(), Wrap::parse(&wrapped_dek)?.key()];
         if names[0] != names[1] {
@@ -246,8 +247,7 @@ impl Store {
         let row_key = key::part_key(UploadId::from(new.place.body), number);
         let gone = || Error::Corrupt("a part's data record is gone".to_owned());
         let reader = self.open_part(&old.place, &old.under, number, part).await?.ok_or_else(gone)?;
-        // Part 0 is all of a body, part 1 the beginning of one.
-        let mut body = CopyBody(reader.read(0..part.size, u64::from(number <= 1)).await?);
+        let mut body = CopyBody(reader.read(0..part.size, old.objects(number)).await?);
         let Place { bucket, name, key, body: id } = new.place;
         let target = Target { place: Place { bucket, name, key, body: id }, number, under: new.under.clone() };
         let (drop_key, staged) = (key::drop_key(id), row_key.clone());
@@ -343,6 +343,23 @@ struct Source<'a> {
     under: Arc<BucketKey>,
     /// Whether it is under a customer's key.
     is_customers: bool,
+    /// The part that the object is counted with.
+    counted: u16,
+}
+
+impl Source<'_> {
+    /// How many objects the reading of a part counts for.
+    fn objects(&self, number: u16) -> u64 {
+        u64::from(number == self.counted)
+    }
+}
+
+/// The number of the first part of a body that has bytes; 0 is all of a body of one part.
+fn counted_part(body: &Body) -> u16 {
+    match body {
+        Body::Multipart(runs) => runs.iter().find(|run| run.size > 0).map_or(0, |run| run.first),
+        _ => 0,
+    }
 }
 
 /// What is made.

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::{BodyId, PartId, PortionId};
 use envelope::Dek;
 use keys::rules::Subject;
-use keys::{BucketKey, CustomerKey, DekPlace, Lease, Wrap};
+use keys::{BucketKey, CustomerKey, DekPlace, LEASE_MS, Lease, Wrap};
 use meta::record::{
     Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, Record, SealedPart, key,
 };
@@ -33,9 +34,16 @@ impl Place<'_> {
     }
 }
 
-/// By which lease a part was opened; by none: by the store itself, or under a bucket's key.
-#[derive(Clone)]
-pub(crate) struct Released(Option<Arc<Lease>>);
+/// How a part was released; not at all: opened by the store itself, or under a bucket's key.
+pub(crate) struct Released(Option<Grant>);
+
+/// By which lease, and of what.
+struct Grant {
+    portion: PortionId,
+    lease: Arc<Lease>,
+    /// When it was asked for last, milliseconds since the Unix epoch.
+    asked_ms: AtomicU64,
+}
 
 /// What a new body's DEKs are wrapped under.
 #[derive(Clone)]
@@ -189,9 +197,11 @@ impl Store {
                 Ok((bucket.unwrap(place, &wrapped.0)?, Released(None)))
             }
             Wrap::Portion(name, wrapped) => {
+                let asked_ms = AtomicU64::new(self.now_ms());
                 let lease = self.release_portion(name.portion, Action::Open).await?;
                 let key = self.0.portions.to_open(self.account(), name).await?;
-                Ok((key.unwrap(place, &wrapped)?, Released(lease)))
+                let grant = lease.map(|lease| Grant { portion: name.portion, lease, asked_ms });
+                Ok((key.unwrap(place, &wrapped)?, Released(grant)))
             }
         }
     }
@@ -207,9 +217,26 @@ impl Store {
     /// Counts what is opened by a lease.
     pub(crate) async fn spend(&self, released: &Released, objects: u64, bytes: u64) -> Result<(), Error> {
         match (&released.0, &self.1.caller) {
-            (Some(lease), Some(caller)) => Ok(self.0.portions.spend(lease, caller, objects, bytes).await?),
+            (Some(grant), Some(caller)) => Ok(self.0.portions.spend(&grant.lease, caller, objects, bytes).await?),
             _ => Ok(()),
         }
+    }
+
+    /// Asks again for the release of a part that is still being read, when it was asked for a lease ago. Counts nothing.
+    ///
+    /// # Errors
+    /// As [`Portions::release`](keys::Portions::release): what was open is not to be read on.
+    pub(crate) async fn renew(&self, released: &Released) -> Result<(), Error> {
+        let Some(grant) = &released.0 else { return Ok(()) };
+        let now = self.now_ms();
+        // A clock that went back ends it, too.
+        let age = now.checked_sub(grant.asked_ms.load(Ordering::Relaxed));
+        if age.is_some_and(|age| age < LEASE_MS) {
+            return Ok(());
+        }
+        self.release_portion(grant.portion, Action::Open).await?;
+        grant.asked_ms.store(now, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether all of a body can stay under the keys that it is under when it is to be under `under`.

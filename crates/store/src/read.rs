@@ -38,8 +38,8 @@ pub struct ObjectReader {
     under: Arc<BucketKey>,
     body: Body,
     _pin: Option<Pin>,
-    /// The reader of a single part, opened with the object.
-    single: Option<PartReader>,
+    /// A single part, found with the object. Its key is opened when it is read.
+    single: Option<FoundPart>,
 }
 
 impl Store {
@@ -53,7 +53,8 @@ impl Store {
         Ok(info(bucket.id, key, self.object(&bucket, key, id).await?.record))
     }
 
-    /// Opens an object for reading; `customer` is the key that it was written under (SSE-C).
+    /// Holds an object for reading; `customer` is the key that it was written under (SSE-C). No key of its bytes is opened,
+    /// and so none released, before [`ObjectReader::read`]: who may not read it, or wants to know of it only, has taken none.
     ///
     /// # Errors
     /// [`Error::NoSuchBucket`], [`Error::NoSuchKey`], the errors of a customer's key, or a metadata or key error.
@@ -73,8 +74,8 @@ impl Store {
             let under = self.key_to_read(&place, &record.encryption, customer)?;
             let (pin, single) = match &body {
                 Body::Empty | Body::Marker => (None, None),
-                Body::Single(part) => match self.open_part(&place, &under, 0, part).await? {
-                    Some(reader) => (None, Some(reader)),
+                Body::Single(part) => match self.find_part(part).await? {
+                    Some(found) => (None, Some(found)),
                     None if self.row(row_key).await?.is_some_and(|row| row.version == version) => {
                         return Err(Error::Corrupt("the object's data record is gone".to_owned()));
                     }
@@ -104,6 +105,14 @@ impl Store {
         number: u16,
         part: &SealedPart,
     ) -> Result<Option<PartReader>, Error> {
+        match self.find_part(part).await? {
+            Some(found) => found.open(self, place, under, number, part).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds a part's bytes and holds them; `None` when its data record is gone.
+    async fn find_part(&self, part: &SealedPart) -> Result<Option<FoundPart>, Error> {
         let data_key = key::data_key(part.id);
         loop {
             let Some((data, version)) = self.record::<DataRecord>(data_key.clone()).await? else { return Ok(None) };
@@ -114,11 +123,33 @@ impl Store {
                 Some(_) => continue,
                 None => return Ok(None),
             }
-            let (dek, released) = self.unwrap_dek(under, &place.dek(number, part.id), part).await?;
-            let opener = opener(&dek, part)?;
-            let reader = OpenPart { store: self.clone(), blob, offset: data.offset, size: part.size, opener, released };
-            return Ok(Some(PartReader(Arc::new(reader))));
+            return Ok(Some(FoundPart { blob, offset: data.offset }));
         }
+    }
+}
+
+/// Where a part's bytes are, which stay there until this is dropped. Nothing of it is opened.
+struct FoundPart {
+    blob: BlobReader,
+    /// First sealed byte in the blob.
+    offset: u64,
+}
+
+impl FoundPart {
+    /// Has the part's key released, and opens it.
+    async fn open(
+        self,
+        store: &Store,
+        place: &Place<'_>,
+        under: &BucketKey,
+        number: u16,
+        part: &SealedPart,
+    ) -> Result<PartReader, Error> {
+        let Self { blob, offset } = self;
+        let (dek, released) = store.unwrap_dek(under, &place.dek(number, part.id), part).await?;
+        let opener = opener(&dek, part)?;
+        let size = part.size;
+        Ok(PartReader(Arc::new(OpenPart { store: store.clone(), blob, offset, size, opener, released })))
     }
 }
 
@@ -171,7 +202,8 @@ impl ObjectReader {
         if range.is_empty() {
             return Ok(futures::stream::empty().boxed());
         }
-        if let Some(part) = self.single.take() {
+        if let (Some(found), Body::Single(part)) = (self.single.take(), &self.body) {
+            let part = found.open(&self.store, &self.place(), &self.under, 0, part).await?;
             return part.read(range, 1).await;
         }
         let pieces: Vec<(u16, Range<u64>)> = self
@@ -193,11 +225,15 @@ impl ObjectReader {
         Ok(head.chain(tail).boxed())
     }
 
+    fn place(&self) -> Place<'_> {
+        Place { bucket: &self.bucket, name: &self.name, key: &self.info.key, body: self.info.body_id }
+    }
+
     /// `objects`: how many this read counts for.
     async fn part(&self, number: u16, range: Range<u64>, objects: u64) -> Result<ReadStream, Error> {
         let gone = || Error::Corrupt(format!("part {number} of the object is gone"));
         let row_key = key::part_key(UploadId::from(self.info.body_id), number);
-        let place = Place { bucket: &self.bucket, name: &self.name, key: &self.info.key, body: self.info.body_id };
+        let place = self.place();
         for _ in 0..OPEN_ATTEMPTS {
             let (part, version) = self.store.record::<PartRecord>(row_key.clone()).await?.ok_or_else(gone)?;
             let sealed = part.sealed.ok_or_else(gone)?;
@@ -261,6 +297,8 @@ fn spans(range: &Range<u64>) -> Range<u64> {
 impl OpenPart {
     /// Reads and opens the chunks of one span that `range` touches; gives the wanted bytes.
     async fn span(&self, span: u64, range: &Range<u64>) -> Result<Bytes, Error> {
+        // A client that reads slowly takes hours over a part, and must not have it longer than it is released.
+        self.store.renew(&self.released).await?;
         let from = range.start.max(span * SPAN);
         let to = range.end.min((span + 1) * SPAN);
         let chunks = from / CHUNK as u64..(to - 1) / CHUNK as u64 + 1;

@@ -27,6 +27,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
         wire::read_condition(input.if_match, input.if_none_match, input.if_modified_since, input.if_unmodified_since);
     let key = customer.as_ref().map(|customer| &*customer.key);
     let object = at.store.open_object(&input.bucket, &input.key, version, key).await.map_err(answer)?;
+    // Before the object's own key is opened, which is released, counted and written down.
     encryption::may_open(at, &authority, (&input.bucket, &input.key), &object.info.encryption).await?;
     match condition.judge(&object.info.etag, object.info.modified_ms) {
         Verdict::Proceed => {}

@@ -1,0 +1,156 @@
+//! What is released to a caller when it finds, reads and copies, what that counts for, and when a stream ends.
+
+#[path = "common/world.rs"]
+mod world;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use base::{Doors, ManualClock, SeededRng, SystemRng};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use keys::{Caller, CustomerKey, LEASE_MS, PortionError, Refusal, Who};
+use meta::record::DenialReason;
+use release::{Budget, Decision, Language, Mistakes, Outcome, Policies, Question, Terms, Via};
+use sites::Pool;
+use store::api::{Encrypt, ReadRange};
+use store::{Cause, Error, Options, Origin, Store};
+use world::{Counting, World, read};
+use zeroize::Zeroizing;
+
+/// A language in which a document is the number of objects that each caller may open in an hour.
+struct Objects;
+
+struct Limit(Option<NonZeroU64>);
+
+impl Language for Objects {
+    fn parse(&self, documents: &[(&str, &str)]) -> Result<Arc<dyn Policies>, Mistakes> {
+        Ok(Arc::new(Limit(documents.first().and_then(|(_, text)| text.parse().ok()))))
+    }
+}
+
+impl Policies for Limit {
+    fn decide(&self, _: &Question<'_>) -> Decision {
+        let budget = Budget { objects: self.0, ..Budget::default() };
+        Decision { outcome: Outcome::Release(Terms { budget, ..Terms::default() }), by: Vec::new(), failed: Vec::new() }
+    }
+}
+
+fn ann() -> Who {
+    Who { name: Some("ann".to_owned()), id: "id-ann".to_owned(), groups: Vec::new(), is_root: false }
+}
+
+/// A world, and the store on behalf of ann.
+async fn world() -> (World, Store) {
+    let clock = Arc::new(ManualClock::new(1_800_000_000_000));
+    let (pool, meta) = (Arc::new(Pool::in_memory(clock.clone())), Arc::new(Counting::default()));
+    let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
+    let options = Options { background: false, language: Arc::new(Objects), ..Options::new(doors) };
+    let (ring, root) = (keys::Keyring::ephemeral(&SeededRng::new(1)), ("root".to_owned(), "rootroot".to_owned()));
+    let store = Store::open(meta.clone(), pool.clone(), ring, root, options).await.unwrap();
+    store.create_bucket("app", "root", false).await.unwrap();
+    let caller = Caller::new(store.account(), ann(), Via::S3, false, None);
+    let hers = store.acting_for(Origin {
+        principal: "ann".to_owned(),
+        address: None,
+        request: None,
+        cause: Cause::Request,
+        caller: Some(Arc::new(caller)),
+    });
+    (World { store, clock, meta, pool }, hers)
+}
+
+async fn may_open(w: &World, objects: u64) {
+    let account = w.store.account();
+    w.store.portions().put_release_policy(account, "doc", &objects.to_string()).await.unwrap();
+}
+
+async fn had(w: &World) -> Vec<String> {
+    let holders = w.store.portions().holders(w.store.account(), None, None, 10).await.unwrap().0;
+    holders.into_iter().map(|holder| holder.record.name).collect()
+}
+
+fn over(result: Result<(), Error>) -> bool {
+    matches!(result, Err(Error::Portion(PortionError::Release(Refusal::OverBudget { what: "objects", .. }))))
+}
+
+#[tokio::test]
+async fn what_is_only_found_is_not_released() {
+    let (w, hers) = world().await;
+    may_open(&w, 1).await;
+    w.put("one").await;
+    w.upload("several", &[vec![1; 5 << 20], vec![2; 10]]).await;
+    for key in ["one", "several"] {
+        let object = hers.open_object("app", key, None, None).await.unwrap();
+        assert!(object.info.size > 0);
+        assert!(object.read(ReadRange::Bytes(0..0)).await.unwrap().next().await.is_none(), "nothing is read of {key}");
+    }
+    assert!(had(&w).await.is_empty());
+    // All of the budget is there.
+    assert_eq!(read(&hers, "one", None).await.unwrap(), b"one");
+    assert_eq!(had(&w).await, ["ann"]);
+    assert!(over(read(&hers, "several", None).await.map(drop)));
+    // Found before it was overwritten: its bytes are held.
+    let object = w.store.open_object("app", "one", None, None).await.unwrap();
+    w.put_as("one", Encrypt::Default, b"another").await.unwrap();
+    w.clock.advance_ms(world::DAY_MS);
+    let chunks: Vec<Bytes> = object.read(ReadRange::All).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(chunks.concat(), b"one");
+}
+
+/// A lease is asked for again while a slow client reads on, and a denial ends the stream.
+#[tokio::test]
+async fn a_denial_ends_a_stream() {
+    let (w, hers) = world().await;
+    let body = vec![7; 5 << 20];
+    w.put_as("one", Encrypt::Default, &body).await.unwrap();
+    w.upload("several", &[body.clone(), vec![2; 10]]).await;
+    may_open(&w, 4).await;
+    // A lease ends, and is given again: nothing is counted twice.
+    for key in ["one", "several"] {
+        let mut stream = hers.open_object("app", key, None, None).await.unwrap().read(ReadRange::All).await.unwrap();
+        let mut got = 0;
+        while let Some(chunk) = stream.next().await {
+            got += chunk.unwrap().len();
+            w.clock.advance_ms(LEASE_MS);
+        }
+        assert!(got >= body.len());
+    }
+    for key in ["one", "several"] {
+        let mut stream = hers.open_object("app", key, None, None).await.unwrap().read(ReadRange::All).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        let (portions, account) = (w.store.portions(), w.store.account());
+        portions.deny(account, &ann(), DenialReason::Quarantined, "").await.unwrap();
+        w.clock.advance_ms(LEASE_MS);
+        let mut got = 1;
+        let ended = loop {
+            match stream.next().await.expect("it is cut before its end") {
+                Ok(_) => got += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(ended, Error::Portion(PortionError::Release(Refusal::Denied { .. }))), "{ended}");
+        assert!(got < 6, "what was fetched ahead at most: {got} pieces of {key}");
+        portions.readmit(account, &ann()).await.unwrap();
+    }
+}
+
+/// A copy opens an object, whatever its parts are numbered and whether it shares their bytes.
+#[tokio::test]
+async fn a_copy_counts_for_an_object() {
+    for numbers in [[1, 2], [2, 3], [7, 9]] {
+        let (w, hers) = world().await;
+        let upload = w.begin_upload("from").await;
+        let mut named = Vec::new();
+        for (number, part) in numbers.into_iter().zip([vec![1; 5 << 20], vec![2; 10]]) {
+            named.push(w.put_part("from", upload, number, &part).await);
+        }
+        w.complete("from", upload, &named).await;
+        may_open(&w, 2).await;
+        let w = World { store: hers, ..w };
+        w.copy("from", "shared", Encrypt::Default).await.unwrap();
+        let customer = Arc::new(CustomerKey::new(Zeroizing::new([3; 32])));
+        w.copy("from", "customers", Encrypt::Customer(customer)).await.unwrap();
+        assert!(over(w.copy("from", "more", Encrypt::Default).await), "{numbers:?}");
+    }
+}
