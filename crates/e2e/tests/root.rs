@@ -256,10 +256,15 @@ fn mappings(pid: u32) -> Vec<Mapping> {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn the_root_key_is_in_no_readable_page() {
-    let server = Server::start();
+    let mut server = Server::start();
     put(&server, "kept");
-    comes_back(&server, "kept");
     let text = std::fs::read_to_string(key_file(&server)).expect("the root key");
+    // What opens it is as good as the key.
+    let phrase = private(server.dir().join("phrase"), PASSPHRASE);
+    root(&server, &["seal", "--passphrase-file", &phrase], 0, &["it is sealed by a passphrase"]);
+    server.stop();
+    server.boot_in(&["--passphrase-file", &phrase], &[]);
+    comes_back(&server, "kept");
     let digits = text.lines().nth(1).expect("a key in clear");
     let pair = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("digits");
     let key: Vec<u8> = (0..digits.len()).step_by(2).map(pair).collect();
@@ -304,6 +309,7 @@ fn the_root_key_is_in_no_readable_page() {
             assert!(!holds_key || (only_locked && is_locked), "the key is in {line}");
             kept += u32::from(holds_key);
             assert!(!holds(digits.as_bytes()), "the key's digits are in {line}");
+            assert!(!holds(PASSPHRASE.as_bytes()), "the passphrase is in {line}");
         }
     }
     assert!(looked > 1 << 20, "{looked} bytes were read");
