@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base::{BucketId, Doors, ManualClock, PortionId, Rng, SeededRng, SystemRng};
 use bytes::Bytes;
+use envelope::{BodyHeader, Opener};
 use futures::TryStreamExt;
 use keys::{DekPlace, Switch, Wrap};
 use meta::record::{Body, BucketRecord, ObjectRecord, Record, key};
@@ -352,7 +353,8 @@ async fn a_rekey_among_other_requests_loses_nothing() {
 }
 
 /// The breach of April 2011, at a size that `HOLDFAST_BREACH_RECORDS` sets: many records, many portions, and
-/// an attacker who has one portion's key, all of the metadata and all sites. What opens is what was printed.
+/// an attacker who has one portion's key, all of the metadata and all sites. What opens is what was printed. With one DEK instead, it
+/// is one part.
 #[tokio::test]
 async fn a_leaked_key_opens_what_was_printed_and_nothing_else() {
     let records: usize = std::env::var("HOLDFAST_BREACH_RECORDS").map_or(3_000, |n| n.parse().expect("a number"));
@@ -373,7 +375,7 @@ async fn a_leaked_key_opens_what_was_printed_and_nothing_else() {
     }
     let (mut from, to) = key::objects(bucket_id(&w).await, "");
     let mut opened = std::collections::BTreeSet::new();
-    let mut seen = 0;
+    let (mut seen, mut one_dek, mut headers, mut by_one_dek) = (0, None, Vec::new(), Vec::new());
     loop {
         let page = w.meta.range(Range { from, to: to.clone(), limit: 1000 }).await.unwrap();
         for (row_key, row) in &page.rows {
@@ -384,10 +386,16 @@ async fn a_leaked_key_opens_what_was_printed_and_nothing_else() {
             let Wrap::Portion(_, wrapped) = Wrap::parse(&part.wrapped_dek).unwrap() else { panic!("of a portion") };
             let bucket = bucket_id(&w).await;
             let place = DekPlace { bucket, object, body: record.body_id, number: 0, part: part.id };
+            // The header commits to the DEK: what opens it opens the bytes.
+            let context = [&b"hf-body1"[..], part.id.as_bytes()].concat();
+            let header = BodyHeader(part.header.as_slice().try_into().unwrap());
             // The attacker does not care whose key the row says it is under.
-            if keys.iter().any(|key| key.unwrap(&place, &wrapped).is_ok()) {
+            if let Some(dek) = keys.iter().find_map(|key| key.unwrap(&place, &wrapped).ok()) {
+                assert!(Opener::new(&dek, &header, &context).is_ok(), "{object}");
                 opened.insert(object.to_owned());
+                one_dek.get_or_insert(dek);
             }
+            headers.push((object.to_owned(), header, context));
         }
         match page.rows.last() {
             Some((last, _)) if page.more => from = [&last[..], &[0]].concat().into(),
@@ -398,6 +406,13 @@ async fn a_leaked_key_opens_what_was_printed_and_nothing_else() {
     let printed: std::collections::BTreeSet<String> = w.exposed("people/7").await.into_keys().collect();
     assert_eq!(printed.len(), (0..records).filter(|record| record % 30 == 7).count());
     assert_eq!(opened, printed);
+    let one_dek = one_dek.expect("something opened");
+    for (object, header, context) in headers {
+        if Opener::new(&one_dek, &header, &context).is_ok() {
+            by_one_dek.push(object);
+        }
+    }
+    assert_eq!(by_one_dek, [opened.pop_first().unwrap()]);
 }
 
 async fn bucket_id(w: &World) -> BucketId {
