@@ -168,6 +168,12 @@ fn later(words: String) -> S3Error {
     with_headers(told, [(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
 }
 
+/// Others were quicker: the client is to try again, as it does by itself at this code.
+fn slow_down(words: String) -> S3Error {
+    let told = S3Error::with_message(S3ErrorCode::SlowDown, words);
+    with_headers(told, [(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
+}
+
 fn full(error: &store::Error) -> S3Error {
     tracing::warn!(%error, "a write was refused for want of space");
     let mut told = custom("InsufficientStorage", "no space is left at enough sites");
@@ -204,6 +210,7 @@ fn of_portion(error: &keys::PortionError) -> Option<S3Error> {
             return Some(S3Error::with_message(S3ErrorCode::AccessDenied, error.to_string()));
         }
         P::HalfUnreachable { .. } => return Some(later(error.to_string())),
+        P::Contended => return Some(slow_down(error.to_string())),
         P::NoSuchPortion(_) => "KMS.NotFoundException",
         P::Disabled(_) => "KMS.DisabledException",
         P::PendingShred { .. } | P::Shredded(_) | P::NoSuchVersion { .. } => "KMS.KMSInvalidStateException",
