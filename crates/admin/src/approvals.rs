@@ -1,5 +1,5 @@
 //! `/v1/approvals`: what waits for people. The only resource here that users sign for with their own access keys: what takes
-//! two people cannot be done by one who has the root's.
+//! two people takes two keys. Who has the root's can have made the other one, but not after it asked.
 
 use axum::extract::{Path, Request, State};
 use axum::middleware::Next;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use base::{AccountId, Clock, Doors, PortionId, SeededRng};
 use keys::{
     Approval, Approver, AuditEvent, AuditOutcome, Auditor, Caller, Keyring, LEASE_MS, Lease, NewPortion, PortionError,
-    Portions, Refusal, Ruling, Standing, Who,
+    Portions, Refusal, Ruling, Standing, Switch, Who,
 };
 use meta::record::{ApprovalRecord, DenialReason, Maker, Matter, Record, key};
 use meta::{Batch, Engine, Memory, Write};
@@ -401,6 +401,21 @@ async fn what_was_seen_is_what_is_ruled_on() {
     let ruling = Ruling { asked_ms: START_MS + 60_000, approve: false, ..ruling };
     one.rule_on(HOME, ruling, &Approver { since_ms: START_MS + DAY_MS, ..approver }).await.unwrap();
     assert!(is_refused(open(&one, "alice", id).await));
+}
+
+/// The name may be another portion's by then, and who may decide about that one may not about this.
+#[tokio::test]
+async fn nobody_rules_on_what_was_shredded() {
+    let w = World::new(pending(people(1, DAY_MS)));
+    let one = w.process(&AnyClock::at(START_MS), 2);
+    let id = portion(&one, "p").await;
+    let request = asked(open(&one, "alice", id).await);
+    one.switch(HOME, id, Switch::Shred { days: 0 }).await.unwrap();
+    rule(&one, &request, "ben", true).await.unwrap();
+    one.shred(HOME, id).await.unwrap();
+    portion(&one, "p").await;
+    let gone = rule(&one, &request, "carol", true).await.unwrap_err();
+    assert!(matches!(gone, PortionError::NoSuchRequest(_)), "{gone}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU64;
 
 use base::{AccountId, PortionId};
-use meta::record::{ApprovalRecord, Matter, Record, SpentRecord, key};
+use meta::record::{ApprovalRecord, Matter, PortionState, Record, SpentRecord, key};
 use meta::{Batch, Check, Range, Version, Write, after, each_row};
 use release::Pend;
 
@@ -384,6 +384,9 @@ impl Portions {
         }
         let (mut found, denied) = self.request(account, ruling.request).await?;
         let Found { id, record, standing, .. } = &mut found;
+        if !self.is_about_what_is_there(account, record.matter).await? {
+            return Err(PortionError::NoSuchRequest(id.text()));
+        }
         if !may(&Approval { id: id.text(), record: record.clone(), standing: *standing }) {
             return Err(PortionError::NotApprover(
                 "you may not decide that request: it takes a member of the groups that it names, or the permission \
@@ -418,6 +421,17 @@ impl Portions {
             false => record.refused = Some(said),
         }
         Ok((found, denied))
+    }
+
+    /// Whether the portion that it is about has its name still: once it is shredded another one may have it, and rights by
+    /// that name are rights to the other.
+    async fn is_about_what_is_there(&self, account: AccountId, matter: Matter) -> Result<bool, PortionError> {
+        let (Matter::Open(id) | Matter::Seal(id) | Matter::Shred(id)) = matter else { return Ok(true) };
+        match self.get(account, id).await {
+            Ok(portion) => Ok(!matches!(portion.record.state, PortionState::Shredded(_))),
+            Err(PortionError::NoSuchPortion(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes requests of all accounts that lapsed a day ago or earlier: clocks of gateways differ. Returns how many.

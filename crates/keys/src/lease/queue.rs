@@ -10,9 +10,11 @@ use tokio::sync::OwnedMutexGuard;
 /// Principals of which turns are remembered; past it those are forgotten for whom nobody waits.
 const PRINCIPALS_MAX: usize = 10_000;
 
+type Queue = Arc<tokio::sync::Mutex<()>>;
+
 /// One queue for each principal. Other processes have their own: against them the versions of rows decide.
 #[derive(Default)]
-pub(crate) struct Queues(Mutex<HashMap<(AccountId, String), Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Queues(Mutex<HashMap<(AccountId, String), Queue>>);
 
 impl Queues {
     /// Waits for those that came before; the next one's turn begins when the answer is dropped.
@@ -21,7 +23,7 @@ impl Queues {
         queue.lock_owned().await
     }
 
-    fn of(&self, account: AccountId, principal: &str) -> Arc<tokio::sync::Mutex<()>> {
+    fn of(&self, account: AccountId, principal: &str) -> Queue {
         let mut queues = self.0.lock();
         if queues.len() >= PRINCIPALS_MAX {
             queues.retain(|_, queue| Arc::strong_count(queue) > 1);
