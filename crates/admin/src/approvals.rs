@@ -1,11 +1,11 @@
 //! `/v1/approvals`: what waits for people. The only resource here that users sign for with their own access keys: what takes
-//! two people cannot be done by one who has the root's.
+//! two people takes two keys. Who has the root's can have made the other one, but not after it asked.
 
 use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Extension, Json};
-use keys::{Approval, Standing};
+use keys::{Approval, Approver, Standing};
 use meta::record::Matter;
 use policy::Values;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub struct ApprovalRequest {
     pub approvers: Vec<String>,
     /// When time alone decides, milliseconds since the Unix epoch.
     pub by_itself_ms: Option<u64>,
+    /// When approvals begin to count, milliseconds since the Unix epoch; `None`: at once.
+    #[serde(default)]
+    pub not_before_ms: Option<u64>,
     /// Who approved.
     pub approved: Vec<String>,
     /// Who refused.
@@ -61,10 +64,21 @@ pub enum Ruling {
     Refuse,
 }
 
+/// A ruling, and on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// What is said.
+    pub ruling: Ruling,
+    /// `asked_ms` of the request as it was seen: one that was asked anew since is not ruled on.
+    pub asked_ms: u64,
+}
+
 /// Who signed the request, and the store of the tenant that it is about.
 #[derive(Clone)]
 pub(crate) struct Person {
     principal: Principal,
+    since_ms: u64,
     store: Store,
 }
 
@@ -92,6 +106,7 @@ impl From<Approval> for ApprovalRequest {
             approvals: record.approvals,
             approvers: record.approvers,
             by_itself_ms: record.after_ms.map(|after| record.asked_ms.saturating_add(after)),
+            not_before_ms: (record.floor_ms > 0).then(|| record.asked_ms.saturating_add(record.floor_ms)),
             approved: record.approved.into_iter().map(|(_, name, _)| name).collect(),
             refused: record.refused.map(|(name, _)| name),
             standing: standing.to_owned(),
@@ -117,7 +132,8 @@ pub(crate) async fn require_person(State(app): State<App>, request: Request, nex
         Some(name) if access_key == app.root.0 => app.store.tenant(&name).await?,
         _ => app.store.of(principal.account()),
     };
-    request.extensions_mut().insert(Person { principal, store });
+    let since_ms = principal.since_ms(&access_key);
+    request.extensions_mut().insert(Person { principal, since_ms, store });
     Ok(next.run(request).await)
 }
 
@@ -149,16 +165,12 @@ pub(crate) async fn list(Extension(person): Extension<Person>) -> Result<Json<Ve
 pub(crate) async fn rule(
     Extension(person): Extension<Person>,
     Path(id): Path<String>,
-    Json(ruling): Json<Ruling>,
+    Json(rule): Json<Rule>,
 ) -> Result<Json<ApprovalRequest>, Failure> {
     let (portions, account) = (person.store.portions(), person.store.account());
-    let found = portions.approval(account, &id).await.map_err(failed)?;
-    if !person.may_rule_on(&found) {
-        let why = keys::PortionError::NotApprover(
-            "you may not decide that request: it takes a member of the groups that it names, or the permission holdfast:Approve",
-        );
-        return Err(failed(why).into());
-    }
-    let ruled = portions.rule_on(account, &found.id, &person.principal.who(), ruling == Ruling::Approve).await;
-    Ok(Json(ruled.map_err(failed)?.into()))
+    let may = |approval: &Approval| person.may_rule_on(approval);
+    let approver = Approver { who: &person.principal.who(), since_ms: person.since_ms, may: &may };
+    let approve = rule.ruling == Ruling::Approve;
+    let ruling = keys::Ruling { request: &id, asked_ms: rule.asked_ms, approve };
+    Ok(Json(portions.rule_on(account, ruling, &approver).await.map_err(failed)?.into()))
 }

@@ -35,3 +35,8 @@ impl FromRequestParts<App> for Home {
         Ok(Self(app.store.tenant(asked.as_deref().unwrap_or(DEFAULT_TENANT)).await?))
     }
 }
+
+/// The portions of a store, changed in the name of who signs requests of this API: the root.
+pub(crate) fn by_root(store: &Store) -> keys::Portions {
+    store.portions().by("root")
+}

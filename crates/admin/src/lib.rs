@@ -35,7 +35,7 @@ use store::Store;
 use store::api::Right;
 use tokio_util::sync::CancellationToken;
 
-pub use approvals::{ApprovalRequest, Ruling};
+pub use approvals::{ApprovalRequest, Rule, Ruling};
 pub use error::Problem;
 pub use groups::{Group, GroupList, NewGroup};
 pub use keys::PortionClass;
@@ -143,6 +143,7 @@ fn router(app: App) -> Router {
         .route("/v1/release/simulate", post(releases::simulate))
         .route("/v1/release/denials", get(releases::denials))
         .route("/v1/release/denials/{user}", put(releases::deny).delete(releases::readmit))
+        .route("/v1/release/budgets/{user}", axum::routing::delete(releases::reset_budget))
         .route("/v1/release/holders", get(releases::holders))
         .route("/v1/tenants", get(tenants::list).post(tenants::create))
         .route("/v1/tenants/{name}", get(tenants::get).delete(tenants::delete))

@@ -15,7 +15,7 @@ use store::{Error, Store};
 
 use crate::App;
 use crate::error::Failure;
-use crate::home::Home;
+use crate::home::{Home, by_root};
 use crate::sites::Done;
 
 /// Portions in one answer.
@@ -237,11 +237,6 @@ fn told(portion: keys::Portion) -> Portion {
     }
 }
 
-/// Who signs requests of the admin API is the root.
-fn named(store: &Store) -> keys::Portions {
-    store.portions().by("root")
-}
-
 async fn find(store: &Store, name: &str) -> Result<keys::Portion, Error> {
     store.portions().find(store.account(), name).await.map_err(failed)
 }
@@ -261,7 +256,7 @@ pub(crate) async fn list(Home(store): Home, Query(page): Query<Page>) -> Answer<
 pub(crate) async fn create(Home(store): Home, Json(new): Json<MakePortion>) -> Answer<Portion> {
     let new =
         NewPortion { name: Some(new.name), description: new.description, class: new.class, ..NewPortion::default() };
-    let made = named(&store).create(store.account(), new, Maker::Customer).await.map_err(failed)?;
+    let made = by_root(&store).create(store.account(), new, Maker::Customer).await.map_err(failed)?;
     Ok(Json(told(made)))
 }
 
@@ -295,7 +290,7 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
         SetPortion::Shred(days) => Switch::Shred { days },
         SetPortion::Keep => Switch::KeepAfterAll,
         SetPortion::DefaultPolicy => {
-            let put = named(&store).put_key_policy(store.account(), id, "").await.map_err(failed)?;
+            let put = by_root(&store).put_key_policy(store.account(), id, "").await.map_err(failed)?;
             return Ok(Json(told(put)));
         }
     };
@@ -304,7 +299,7 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
         let who = store.of(base::AccountId::DEFAULT).root_of_account().who();
         store.portions().second_person(store.account(), id, &who).await.map_err(failed)?;
     }
-    let set = named(&store).switch(store.account(), id, switch).await.map_err(failed)?;
+    let set = by_root(&store).switch(store.account(), id, switch).await.map_err(failed)?;
     if switch == (Switch::Shred { days: 0 }) {
         store.wake_rewrap();
     }
@@ -313,7 +308,7 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
 
 pub(crate) async fn rotate(Home(store): Home, Path(name): Path<String>, Json(rotate): Json<Rotate>) -> Answer<Portion> {
     let id = find(&store, &name).await?.id;
-    let rotated = named(&store).rotate_as(store.account(), id, rotate.rewrap, rotate.class).await.map_err(failed)?;
+    let rotated = by_root(&store).rotate_as(store.account(), id, rotate.rewrap, rotate.class).await.map_err(failed)?;
     if rotate.rewrap {
         store.wake_rewrap();
     }
@@ -333,7 +328,7 @@ pub(crate) async fn receipts_of_key(State(app): State<App>, Path(id): Path<Strin
 
 pub(crate) async fn rekey(Home(store): Home, Path(name): Path<String>) -> Answer<Portion> {
     let id = find(&store, &name).await?.id;
-    let rekeyed = named(&store).rekey(store.account(), id).await.map_err(failed)?;
+    let rekeyed = by_root(&store).rekey(store.account(), id).await.map_err(failed)?;
     store.wake_rewrap();
     Ok(Json(told(rekeyed)))
 }
@@ -377,7 +372,7 @@ pub(crate) async fn rules(Home(store): Home) -> Answer<RulesDocument> {
 
 pub(crate) async fn put_rules(Home(store): Home, Json(rules): Json<RulesDocument>) -> Answer<Done> {
     let document = rules.document.unwrap_or_else(|| r#"{"rules": []}"#.to_owned());
-    named(&store).put_rules(store.account(), &document).await.map_err(failed)?;
+    by_root(&store).put_rules(store.account(), &document).await.map_err(failed)?;
     Ok(Json(Done {}))
 }
 
@@ -399,7 +394,7 @@ pub struct Migration {
 }
 
 pub(crate) async fn migrate(Home(store): Home) -> Answer<Migration> {
-    store.portions().by("root").migrate(store.account()).await.map_err(failed)?;
+    by_root(&store).migrate(store.account()).await.map_err(failed)?;
     store.wake_rewrap();
     Ok(Json(Migration { running: true }))
 }

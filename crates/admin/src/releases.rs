@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query};
-use keys::{Answer as Decided, Ask, Caller, PortionError, Portions};
+use keys::{Answer as Decided, Ask, Caller, PortionError};
 use meta::record::DenialReason;
 use release::{Action, Budget, Outcome, Policies, Via};
 use serde::{Deserialize, Serialize};
 use store::{Error, Store};
 
 use crate::error::Failure;
-use crate::home::Home;
+use crate::home::{Home, by_root};
 use crate::portions::failed;
 use crate::sites::Done;
 use crate::users::Document;
@@ -211,11 +211,6 @@ pub struct HolderPage {
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// Who signs requests of this API is the root.
-fn named(store: &Store) -> Portions {
-    store.portions().by("root")
-}
-
 impl From<ReleaseAction> for Action {
     fn from(action: ReleaseAction) -> Self {
         match action {
@@ -280,7 +275,11 @@ fn told(answer: Decided) -> ReleaseDecision {
                     words.push(format!("{} approvals{of}", pend.approvals));
                 }
                 words.extend(pend.after_ms.map(|after| format!("{} minutes", after / 60_000)));
-                format!("waits for {}, then for {} minutes", words.join(" or "), pend.valid_ms / 60_000)
+                let floor = match pend.floor_ms {
+                    0 => String::new(),
+                    floor => format!(", {} minutes in any case", floor / 60_000),
+                };
+                format!("waits for {}{floor}, then for {} minutes", words.join(" or "), pend.valid_ms / 60_000)
             });
             let mut because: Vec<String> = pends.collect();
             because.extend(budget(&terms.budget));
@@ -316,12 +315,12 @@ pub(crate) async fn get_policy(Home(store): Home, Path(name): Path<String>) -> A
 }
 
 pub(crate) async fn put_policy(Home(store): Home, Path(name): Path<String>, Json(put): Json<Document>) -> Answer<Done> {
-    named(&store).put_release_policy(store.account(), &name, &put.document).await.map_err(failed)?;
+    by_root(&store).put_release_policy(store.account(), &name, &put.document).await.map_err(failed)?;
     Ok(Json(Done {}))
 }
 
 pub(crate) async fn delete_policy(Home(store): Home, Path(name): Path<String>) -> Answer<Done> {
-    named(&store).delete_release_policy(store.account(), &name).await.map_err(failed)?;
+    by_root(&store).delete_release_policy(store.account(), &name).await.map_err(failed)?;
     Ok(Json(Done {}))
 }
 
@@ -423,13 +422,19 @@ pub(crate) async fn deny(Home(store): Home, Path(user): Path<String>, Json(deny)
         return Err(Error::Invalid("the root is not denied: it could lift that; change its credentials").into());
     }
     let who = store.principal_of(&user).await?.who();
-    let denial = named(&store).deny(store.account(), &who, deny.reason.into(), &deny.note).await.map_err(failed)?;
+    let denial = by_root(&store).deny(store.account(), &who, deny.reason.into(), &deny.note).await.map_err(failed)?;
     Ok(Json(denied(who.id, denial)))
 }
 
 pub(crate) async fn readmit(Home(store): Home, Path(user): Path<String>) -> Answer<Done> {
     let who = store.principal_of(&user).await?.who();
-    named(&store).readmit(store.account(), &who).await.map_err(failed)?;
+    by_root(&store).readmit(store.account(), &who).await.map_err(failed)?;
+    Ok(Json(Done {}))
+}
+
+pub(crate) async fn reset_budget(Home(store): Home, Path(user): Path<String>) -> Answer<Done> {
+    let who = store.principal_of(&user).await?.who();
+    by_root(&store).reset_budget(store.account(), &who).await.map_err(failed)?;
     Ok(Json(Done {}))
 }
 

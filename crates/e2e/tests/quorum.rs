@@ -66,9 +66,6 @@ fn shares(server: &Server, portion: &str) -> u64 {
 
 /// A shredding without delay, which takes a second person.
 fn shred(server: &Server) {
-    let shred = ["portion", "shred", "secret", "--days", "0", "--confirm", "secret"];
-    let (code, out) = server.holdfast(&shred);
-    assert!(code == 2 && out.contains("waits for approval"), "{out}");
     let (_, out) = server.holdfast(&["user", "create", "ann", "--json"]);
     let ann = json(&out);
     let file = server.dir().join("approve.json");
@@ -76,6 +73,9 @@ fn shred(server: &Server) {
     std::fs::write(&file, policy).expect("a file");
     let (code, out) = server.holdfast(&["user", "policy", "put", "ann", "approve", &file.to_string_lossy()]);
     assert_eq!(code, 0, "{out}");
+    let shred = ["portion", "shred", "secret", "--days", "0", "--confirm", "secret"];
+    let (code, out) = server.holdfast(&shred);
+    assert!(code == 2 && out.contains("waits for approval"), "{out}");
     let (_, out) = server.holdfast(&["release", "list", "--json"]);
     let id = json(&out)[0]["id"].as_str().expect("an id").to_owned();
     let text = |name: &str| ann[name].as_str().expect("text").to_owned();

@@ -246,6 +246,11 @@ fn a_shredding_at_once_takes_two_people() {
     let policy = r#"{"Statement":{"Effect":"Allow","Action":"holdfast:Approve","Resource":"arn:aws:holdfast:::portion/users/*"}}"#;
     std::fs::write(&file, policy).expect("a file");
     done(&server, &["user", "policy", "put", "ann", "approve", &file.to_string_lossy()]);
+    // Root makes no second person once it has asked.
+    let eve = User::create(&server, "eve");
+    done(&server, &["user", "policy", "put", "eve", "approve", &file.to_string_lossy()]);
+    let (code, said) = eve.holdfast(&server, &["release", "approve", &request]);
+    assert!(code == 2 && said.contains("younger than the request"), "{said}");
     let (code, said) = ann.holdfast(&server, &["release", "approve", &request]);
     assert_eq!(code, 0, "{said}");
     done(&server, &shred);

@@ -2,7 +2,8 @@
 //!
 //! A change is told once it is committed: what is told happened. What destroys keys or decides what new data is under is told
 //! before as well (`portion:shred-scheduling`, `portion:shredding`, `portion:rules-changing`, `release-policy:putting`,
-//! `release-policy:deleting`, `tenant:holding`, `tenant:releasing`), or only before (`approval:approve`, `approval:refuse`, `denial:lift`), and not done when that fails.
+//! `release-policy:deleting`, `approval:approving`, `approval:refusing`, `tenant:holding`, `tenant:releasing`), or only before
+//! (`denial:lift`, `budget:reset`), and not done when that fails.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

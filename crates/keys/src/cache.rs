@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base::{AccountId, PortionId};
 use meta::Version;
-use meta::record::{PortionRecord, SpentRecord};
+use meta::record::PortionRecord;
 use parking_lot::Mutex;
 
 use crate::held::Half;
@@ -61,7 +61,7 @@ struct Inner {
     rooms: HashMap<(AccountId, String), Room>,
     /// The last hour in which a refusal was told.
     told: HashMap<(LeaseKey, &'static str), u64>,
-    alarms: HashMap<(AccountId, String), u64>,
+    alarms: HashMap<(AccountId, String, &'static str), u64>,
 }
 
 /// A tenant's key, the version of its row, and when that was read.
@@ -420,22 +420,20 @@ impl Caches {
         room.filter(|room| room.taken.hour_ms == hour_ms).cloned().unwrap_or_default()
     }
 
-    /// More was taken for an hour; the row is `taken` now.
-    pub(crate) fn took_room_in_hour(&self, lease: &Lease, taken: SpentRecord, objects: u64, bytes: u64) {
+    /// More was taken, and the row is `taken.taken` now: uses some of it before others do.
+    pub(crate) fn spend_of(&self, lease: &Lease, taken: Room, hour_ms: u64, objects: u64, bytes: u64) -> Spent {
         let mut inner = self.0.lock();
         if inner.rooms.len() >= ENTRIES_MAX {
             inner.rooms.clear();
         }
         let room = inner.rooms.entry((lease.account, lease.principal.clone())).or_default();
-        if room.taken.hour_ms != taken.hour_ms {
-            *room = Room { taken, objects, bytes };
-            return;
-        }
-        // What was taken later may be told earlier.
-        room.taken.objects = room.taken.objects.max(taken.objects);
-        room.taken.bytes = room.taken.bytes.max(taken.bytes);
-        room.objects += objects;
-        room.bytes += bytes;
+        room.took(taken);
+        room.spend(&lease.budget, hour_ms, objects, bytes)
+    }
+
+    /// Forgets what is left of a principal's hour.
+    pub(crate) fn forget_room(&self, account: AccountId, principal: &str) {
+        self.0.lock().rooms.remove(&(account, principal.to_owned()));
     }
 
     /// Whether a refusal is the first of its kind in an hour.
@@ -443,9 +441,9 @@ impl Caches {
         is_first(&mut self.0.lock().told, (key, kind), hour)
     }
 
-    /// Whether it is the first alarm about a principal in an hour.
-    pub(crate) fn first_alarm(&self, lease: &Lease, hour_ms: u64) -> bool {
-        is_first(&mut self.0.lock().alarms, (lease.account, lease.principal.clone()), hour_ms)
+    /// Whether it is the first alarm of its kind about a principal in an hour.
+    pub(crate) fn first_alarm(&self, account: AccountId, principal: &str, kind: &'static str, hour_ms: u64) -> bool {
+        is_first(&mut self.0.lock().alarms, (account, principal.to_owned(), kind), hour_ms)
     }
 
     pub(crate) fn forget_names(&self) {

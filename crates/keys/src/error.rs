@@ -135,8 +135,11 @@ pub enum PortionError {
     #[error(transparent)]
     Release(#[from] Refusal),
     /// There is no such request, or it lapsed.
-    #[error("there is no request {0} that waits or counts; `holdfast release list` tells those that do")]
+    #[error("there is no request {0} that waits or counts, or several begin so; `holdfast release list` tells them")]
     NoSuchRequest(String),
+    /// The request was asked anew since it was looked at.
+    #[error("request {0} was asked anew since you saw it; look at it again (`holdfast release list`)")]
+    AskedAnew(String),
     /// Somebody else has to decide it.
     #[error("{0}")]
     NotApprover(&'static str),
@@ -182,7 +185,9 @@ impl Classify for PortionError {
             Self::Keeper(KeeperError::Unreachable(_)) => ErrorKind::Unavailable,
             Self::Keeper(KeeperError::Failed(_)) => ErrorKind::Invalid,
             Self::Policies(_) => ErrorKind::Invalid,
-            Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::Contended => ErrorKind::Conflict,
+            Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::AskedAnew(_) | Self::Contended => {
+                ErrorKind::Conflict
+            }
             Self::Disabled(_) | Self::PendingShred { .. } | Self::Shredded(_) | Self::OtherKey => ErrorKind::Denied,
             Self::Invalid(_) | Self::Ciphertext | Self::Rules(_) => ErrorKind::Invalid,
             Self::Unrecorded { .. } | Self::KeyUnavailable { .. } | Self::SharesLeft { .. } => ErrorKind::Unavailable,

@@ -9,7 +9,7 @@ use meta::{Batch, Check, CommitError, Version, Write};
 
 use crate::cache::Slot;
 use crate::error::PortionError;
-use crate::portions::{Portions, open_state, tenant_gone, tenant_lives};
+use crate::portions::{DAY_MS, Portions, open_state, tenant_gone, tenant_lives};
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
 
@@ -24,7 +24,6 @@ const BLOCK_PARTS: (u64, u64) = (16, 4_096);
 const BLOCK_BYTES: u64 = 1 << 20;
 /// Times room is asked for again after losing to another process.
 const ATTEMPTS: usize = 100;
-const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// When a version of a key is too old for more, milliseconds since the Unix epoch.
 fn until_ms(record: &PortionRecord, newest: &PortionKeyRecord) -> u64 {

@@ -9,8 +9,10 @@ mod caller;
 mod denial;
 mod ledger;
 mod policies;
+mod queue;
 mod simulate;
 mod spend;
+mod standing;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -25,21 +27,26 @@ use release::{Action, Circumstances, Decision, Outcome, Policies, Portion as Ask
 
 use crate::audit::AuditOutcome;
 use crate::error::PortionError;
-use crate::portions::{Portions, dashed};
+use crate::portions::{ATTEMPTS, Portions, dashed};
 
-pub use approval::{Approval, Standing};
+pub use approval::{Approval, Approver, Ruling};
 pub use caller::{Caller, Who};
 pub use denial::Denial;
 pub use ledger::Holder;
 pub(crate) use policies::{Known, Stamp};
+pub(crate) use queue::Queues;
 pub use simulate::{Answer, Ask};
 pub(crate) use spend::{Room, Spent};
+pub use standing::Standing;
 
 /// The tenant whose name is no row.
 const DEFAULT_TENANT: &str = "default";
-/// Times it is tried again after losing to another request.
-const ATTEMPTS: usize = 20;
-pub(crate) const HOUR_MS: u64 = 3_600_000;
+const HOUR_MS: u64 = 3_600_000;
+
+/// The beginning of an hour of the clock.
+fn hour_of(now: u64) -> u64 {
+    now - now % HOUR_MS
+}
 
 /// What was released, and how much of it may be used.
 #[derive(Debug)]
@@ -129,8 +136,6 @@ struct Read {
     portion: PortionRecord,
     tenant: String,
     denial: Option<DenialRecord>,
-    released: Option<(ReleasedRecord, meta::Version)>,
-    spent: Option<(SpentRecord, meta::Version)>,
 }
 
 impl Portions {
@@ -201,19 +206,19 @@ impl Portions {
         let mut until_ms = u64::MAX;
         if let Some(pend) = &terms.pend {
             let matter = if action == Action::Open { Matter::Open(id) } else { Matter::Seal(id) };
-            match self.settled(caller, account, matter, &read.portion.name, pend, now).await {
+            match self.settled(caller, account, matter, &read.portion.name, pend).await {
                 Ok(granted_until_ms) => until_ms = granted_until_ms,
                 Err(PortionError::Release(refusal)) => return refuse("release:pending", refusal).await,
                 Err(error) => return Err(error),
             }
         }
-        let budget = match self.stepped_up(caller, account, &terms, now).await? {
+        let budget = match self.stepped_up(caller, account, &terms).await? {
             true => release::Budget::default(),
             false => terms.budget,
         };
         if action == Action::Open {
-            match self.enter(caller, lease_key, &read, &terms, budget, &decision, now).await {
-                Err(PortionError::Release(over)) => match self.asks_to_step_up(caller, account, &terms, now).await {
+            match self.enter(caller, lease_key, &read.portion, &terms, budget, &decision).await {
+                Err(PortionError::Release(over)) => match self.asks_to_step_up(caller, account, &terms).await {
                     // Granted since it was looked at.
                     Ok(true) => return Err(PortionError::Contended),
                     Ok(false) => return refuse("release:over-budget", over).await,
@@ -227,13 +232,7 @@ impl Portions {
     }
 
     async fn read_for(&self, caller: &Caller, account: AccountId, id: PortionId) -> Result<Read, PortionError> {
-        let keys = [
-            key::portion_key(account, id),
-            key::tenant_key(account),
-            key::denial_key(account, caller.id()),
-            key::released_key(account, id, caller.id()),
-            key::spent_key(account, caller.id()),
-        ];
+        let keys = [key::portion_key(account, id), key::tenant_key(account), key::denial_key(account, caller.id())];
         let mut rows = self.meta.get(&keys).await?.into_iter();
         let mut next = || rows.next().flatten();
         let portion = next().ok_or_else(|| PortionError::NoSuchPortion(dashed(id)))?;
@@ -244,46 +243,62 @@ impl Portions {
             (false, None) => String::new(),
         };
         let denial = next().map(|row| DenialRecord::decode(&row.value)).transpose()?;
-        let (released, spent) = (versioned(next())?, versioned(next())?);
-        Ok(Read { portion: PortionRecord::decode(&portion.value)?, tenant, denial, released, spent })
+        Ok(Read { portion: PortionRecord::decode(&portion.value)?, tenant, denial })
     }
 
     /// Writes down that the caller has the portion from now on, and counts it, once in an hour.
-    #[expect(clippy::too_many_arguments, reason = "all that was found out on the way here")]
     async fn enter(
         &self,
         caller: &Caller,
         lease_key: LeaseKey,
-        read: &Read,
+        portion: &PortionRecord,
         terms: &Terms,
         budget: release::Budget,
         decision: &Decision,
-        now: u64,
     ) -> Result<(), PortionError> {
         let LeaseKey { account, portion: id, .. } = lease_key;
-        let hour_ms = now - now % HOUR_MS;
-        if read.released.as_ref().is_some_and(|(known, _)| known.last_hour_ms == hour_ms) {
-            return Ok(());
-        }
+        let _turn = self.queues.turn(account, caller.id()).await;
+        let (released_key, spent_key) =
+            (key::released_key(account, id, caller.id()), key::spent_key(account, caller.id()));
+        let mut rows = self.meta.get(&[released_key.clone(), spent_key.clone()]).await?.into_iter();
+        let released: Option<(ReleasedRecord, meta::Version)> = versioned(rows.next().flatten())?;
+        let spent: Option<(SpentRecord, meta::Version)> = versioned(rows.next().flatten())?;
+        let now = self.now_ms();
+        let last_ms = released.as_ref().map(|(known, _)| known.last_hour_ms);
         let mut batch = Batch { checks: vec![Check::Present(key::portion_key(account, id))], writes: vec![] };
-        if let Some(limit) = budget.portions {
-            let mut spent = spend::of_hour(read.spent.as_ref().map(|(spent, _)| spent), hour_ms);
-            if spent.portions >= limit.get() {
-                return Err(Refusal::OverBudget { name: caller.name().to_owned(), what: "portions", limit }.into());
+        let hour_ms = match budget.portions {
+            Some(limit) => {
+                let who = (caller.id(), caller.name());
+                let mut of_hour = self.of_hour(account, who, spent.as_ref().map(|(spent, _)| spent), now);
+                let hour_ms = of_hour.hour_ms;
+                // It was counted in the hour that it was last released in, and in no other.
+                if last_ms == Some(hour_ms) {
+                    return Ok(());
+                }
+                if of_hour.portions >= limit.get() {
+                    return Err(Refusal::OverBudget { name: caller.name().to_owned(), what: "portions", limit }.into());
+                }
+                of_hour.portions += 1;
+                batch.replace(spent_key, spent.map(|(_, version)| version), of_hour.encode());
+                hour_ms
             }
-            spent.portions += 1;
-            batch.replace(key::spent_key(account, caller.id()), read.spent.as_ref().map(|(_, v)| *v), spent.encode());
-        }
-        let known = read.released.as_ref().map(|(known, _)| known.clone());
+            // Another clock may have begun the next hour.
+            None if last_ms
+                .is_some_and(|last_ms| [0, HOUR_MS].map(|ahead| hour_of(now) + ahead).contains(&last_ms)) =>
+            {
+                return Ok(());
+            }
+            None => hour_of(now),
+        };
         let first = ReleasedRecord { name: String::new(), first_ms: now, last_hour_ms: 0, hours: 0 };
-        let mut released = known.unwrap_or(first);
-        (released.name, released.last_hour_ms) = (caller.name().to_owned(), hour_ms);
-        released.hours += 1;
-        let row_key = key::released_key(account, id, caller.id());
-        batch.replace(row_key, read.released.as_ref().map(|(_, v)| *v), released.encode());
+        let mut row = released.as_ref().map_or(first, |(known, _)| known.clone());
+        // An hour that is gone back to was told.
+        row.hours += u64::from(row.last_hour_ms < hour_ms);
+        (row.name, row.last_hour_ms) = (caller.name().to_owned(), hour_ms);
+        batch.replace(released_key, released.map(|(_, version)| version), row.encode());
         let event = self
             .by(caller.name())
-            .event_of(account, "release:open", id, &read.portion.name)
+            .event_of(account, "release:open", id, &portion.name)
             .with("via", caller.circumstances().via.name())
             .with("policies", decision.by.join(" "));
         let event = match caller.circumstances().address {
@@ -291,7 +306,7 @@ impl Portions {
             None => event,
         };
         // What is in shares is what nobody may have unrecorded.
-        if terms.record_first || read.portion.class == PortionClass::Quorum {
+        if terms.record_first || portion.class == PortionClass::Quorum {
             self.announce(event).await?;
             return self.commit_once(batch).await;
         }

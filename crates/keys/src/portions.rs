@@ -23,6 +23,7 @@ use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
 use crate::held::{Keepers, NoKeepers, Turns};
+use crate::lease::Queues;
 use crate::quorum::Quorum;
 use crate::rules::PORTION_NAME_MAX;
 use crate::wrap::KeyName;
@@ -45,8 +46,8 @@ const ALIAS_MAX: usize = 256;
 /// Longest wait before a portion is shredded, days.
 pub const SHRED_DAYS_MAX: u32 = 30;
 /// Times a change is tried again after losing to another one.
-const ATTEMPTS: usize = 20;
-const DAY_MS: u64 = 24 * 3600 * 1000;
+pub(crate) const ATTEMPTS: usize = 20;
+pub(crate) const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Portions of all tenants, and the versions of their keys. Cheap to clone.
 #[derive(Clone)]
@@ -67,6 +68,8 @@ pub struct Portions {
     /// Who may hold halves of tenants' keys.
     pub(crate) keepers: Arc<dyn Keepers>,
     pub(crate) turns: Arc<Turns>,
+    /// Of principals whose hour is counted in.
+    pub(crate) queues: Arc<Queues>,
 }
 
 /// A portion, as it stands.
@@ -159,6 +162,7 @@ impl Portions {
             language: Arc::new(NoLanguage),
             keepers: Arc::new(NoKeepers),
             turns: Arc::default(),
+            queues: Arc::default(),
         }
     }
 

@@ -29,6 +29,9 @@ pub struct Pend {
     pub approvers: Vec<String>,
     /// Milliseconds after which it is released though not all have approved (`@after("30m")`).
     pub after_ms: Option<u64>,
+    /// Milliseconds that pass in any case, whoever approved before: what a permit that waits for time alone asks for
+    /// where another one that holds asks for people. 0: none.
+    pub floor_ms: u64,
     /// Milliseconds for which it is released then (`@valid("8h")`).
     pub valid_ms: u64,
 }
@@ -136,6 +139,7 @@ impl Terms {
                 approvals: approvals.unwrap_or(0),
                 approvers: approvers.into_iter().collect(),
                 after_ms,
+                floor_ms: 0,
                 valid_ms: valid.unwrap_or(VALID_MS),
             }),
         };
@@ -145,6 +149,7 @@ impl Terms {
 
 impl Pend {
     fn and(self, other: Self) -> Self {
+        let (floor_of_one, floor_of_other) = (self.floor(), other.floor());
         let mut approvers = self.approvers;
         approvers.extend(other.approvers);
         approvers.sort();
@@ -154,13 +159,15 @@ impl Pend {
             (Some(one), Some(other)) => Some(one.max(other)),
             _ => None,
         };
-        // One of the two waits for time alone: the people of the other decide.
-        Self {
-            approvals: self.approvals.max(other.approvals),
-            approvers,
-            after_ms,
-            valid_ms: self.valid_ms.min(other.valid_ms),
-        }
+        let approvals = self.approvals.max(other.approvals);
+        // One of the two waits for time alone: people do not shorten that.
+        let floor_ms = if approvals == 0 { 0 } else { floor_of_one.max(floor_of_other) };
+        Self { approvals, approvers, after_ms, floor_ms, valid_ms: self.valid_ms.min(other.valid_ms) }
+    }
+
+    /// What passes in any case, once others ask for people.
+    fn floor(&self) -> u64 {
+        if self.approvals == 0 { self.after_ms.unwrap_or_default() } else { self.floor_ms }
     }
 }
 
@@ -205,4 +212,40 @@ fn size(text: &str) -> Option<NonZeroU64> {
         _ => return None,
     };
     number.checked_mul(factor).and_then(NonZeroU64::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 3_600_000;
+
+    fn pend(annotations: &[(&str, &str)]) -> Terms {
+        Terms::of(annotations.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn people_do_not_shorten_a_wait_for_time_alone() {
+        let day = || pend(&[("after", "1d"), ("valid", "1h")]);
+        let two_days = || pend(&[("after", "2d"), ("valid", "1h")]);
+        let one = || pend(&[("approvals", "1"), ("valid", "1h")]);
+        let soon = || pend(&[("approvals", "2"), ("after", "30m"), ("valid", "1h")]);
+        // all that hold: approvals, when time alone decides, what passes in any case
+        let rows = [
+            (vec![day(), two_days()], (0, Some(2 * DAY), 0)),
+            (vec![day(), one()], (1, None, DAY)),
+            (vec![one(), soon()], (2, None, 0)),
+            (vec![day(), soon()], (2, Some(DAY), DAY)),
+            (vec![day(), one(), two_days()], (1, None, 2 * DAY)),
+            (vec![day(), two_days(), soon()], (2, Some(2 * DAY), 2 * DAY)),
+        ];
+        for (all, (approvals, after_ms, floor_ms)) in rows {
+            let approvers = Vec::new();
+            let expected = Pend { approvals, approvers, after_ms, floor_ms, valid_ms: 3_600_000 };
+            let forth = all.iter().cloned().reduce(Terms::and).unwrap();
+            let back = all.iter().rev().cloned().reduce(Terms::and).unwrap();
+            assert_eq!(forth.pend, Some(expected), "{all:?}");
+            assert_eq!(forth, back, "whichever comes first");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! | too few sites, unreadable or contended metadata, outcome unknown | 503 `ServiceUnavailable`, `Retry-After` | SDKs, aws CLI and rclone retry |
 //! | the customer's key that a tenant's keys take does not answer | 503 `ServiceUnavailable`, `Retry-After` | the same |
 //! | the customer's key that a tenant's keys take says no | 403 `AccessDenied`, naming it | shown |
+//! | many gateways count, or change keys, of one portion or user | 503 `SlowDown`, `Retry-After` | SDKs retry |
 //! | many writers of one key | 409 `OperationAborted` | the caller decides |
 //! | no space at enough sites | 507 `InsufficientStorage` | not retried: waiting does not make room |
 //! | damaged beyond repair, key does not open | 500 `InternalError` | retried a few times, then shown |
@@ -168,6 +169,12 @@ fn later(words: String) -> S3Error {
     with_headers(told, [(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
 }
 
+/// Others were quicker: the client is to try again, as it does by itself at this code.
+fn slow_down(words: String) -> S3Error {
+    let told = S3Error::with_message(S3ErrorCode::SlowDown, words);
+    with_headers(told, [(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))])
+}
+
 fn full(error: &store::Error) -> S3Error {
     tracing::warn!(%error, "a write was refused for want of space");
     let mut told = custom("InsufficientStorage", "no space is left at enough sites");
@@ -204,6 +211,7 @@ fn of_portion(error: &keys::PortionError) -> Option<S3Error> {
             return Some(S3Error::with_message(S3ErrorCode::AccessDenied, error.to_string()));
         }
         P::HalfUnreachable { .. } => return Some(later(error.to_string())),
+        P::Contended => return Some(slow_down(error.to_string())),
         P::NoSuchPortion(_) => "KMS.NotFoundException",
         P::Disabled(_) => "KMS.DisabledException",
         P::PendingShred { .. } | P::Shredded(_) | P::NoSuchVersion { .. } => "KMS.KMSInvalidStateException",
@@ -265,4 +273,16 @@ pub(crate) fn with_headers(
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     error.set_headers(map);
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_in_each_others_way_is_to_be_tried_again() {
+        let told = answer(store::Error::Portion(keys::PortionError::Contended));
+        assert_eq!((told.code(), told.status_code()), (&S3ErrorCode::SlowDown, Some(StatusCode::SERVICE_UNAVAILABLE)));
+        assert!(told.headers().is_some_and(|headers| headers.contains_key(header::RETRY_AFTER)));
+    }
 }

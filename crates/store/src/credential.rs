@@ -179,6 +179,7 @@ fn identity(
     let mut grants: Vec<_> = user.grants.into_iter().map(|grant| (None, grant)).collect();
     let mut policies = attached(name, None, &user.policies)?;
     let names = groups.iter().map(|(group, _)| group.clone()).collect();
+    let grouped_ms = groups.iter().map(|(_, group)| group.created_ms).max().unwrap_or_default();
     for (group, record) in groups {
         grants.extend(record.grants.into_iter().map(|grant| (Some(group.clone()), grant)));
         policies.extend(attached(name, Some(group), &record.policies)?);
@@ -189,6 +190,9 @@ fn identity(
         name: name.to_owned(),
         id: user.id,
         is_root: false,
+        created_ms: user.created_ms,
+        keys: user.keys.into_iter().map(|key| (key.access_key, key.created_ms)).collect(),
+        grouped_ms,
         groups: names,
         grants,
         policies,

@@ -30,6 +30,12 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) is_root: bool,
+    /// When it was made, milliseconds since the Unix epoch; of a root 0.
+    pub(crate) created_ms: u64,
+    /// Its access keys, and when each was made.
+    pub(crate) keys: Vec<(String, u64)>,
+    /// When the youngest of the groups that it is in was made.
+    pub(crate) grouped_ms: u64,
     /// Names of the groups that it is in.
     pub(crate) groups: Vec<String>,
     pub(crate) grants: Vec<(Origin, Grant)>,
@@ -68,6 +74,9 @@ impl Identity {
             account_text,
             name: ROOT.to_owned(),
             is_root: true,
+            created_ms: 0,
+            keys: Vec::new(),
+            grouped_ms: 0,
             groups: Vec::new(),
             grants: Vec::new(),
             policies: Vec::new(),
@@ -103,6 +112,19 @@ impl Principal {
     /// Whether it is its account's root.
     pub fn is_root(&self) -> bool {
         self.identity.is_root
+    }
+
+    /// Since when it is what it is, when it signs with this access key: the date of the youngest of the user, the key and the
+    /// groups, milliseconds since the Unix epoch; of a root 0. When it came into a group, and what policies allowed when, is
+    /// not recorded.
+    pub fn since_ms(&self, access_key: &str) -> u64 {
+        let Identity { created_ms, keys, grouped_ms, is_root, .. } = self.identity.as_ref();
+        if *is_root {
+            return 0;
+        }
+        // A key that is not the user's is as young as can be.
+        let key_ms = keys.iter().find(|(key, _)| key == access_key).map_or(u64::MAX, |(_, ms)| *ms);
+        key_ms.max(*created_ms).max(*grouped_ms)
     }
 
     /// Whom release policies judge.

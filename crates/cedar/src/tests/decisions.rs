@@ -118,13 +118,23 @@ fn terms_of_all_that_hold_add_up() {
     let wide = "permit(principal, action, resource);";
     let two =
         r#"@approvals("2") @approvers("sec") @after("30m") permit(principal in Group::"apps", action, resource);"#;
-    let pend =
-        Pend { approvals: 2, approvers: vec!["sec".to_owned()], after_ms: Some(1_800_000), valid_ms: 8 * 3_600_000 };
+    let pend = Pend {
+        approvals: 2,
+        approvers: vec!["sec".to_owned()],
+        after_ms: Some(1_800_000),
+        floor_ms: 0,
+        valid_ms: 8 * 3_600_000,
+    };
     assert_eq!(terms(two).pend, Some(pend.clone()));
     assert_eq!(terms(&format!("{wide} {two}")).pend, Some(pend), "a wide permit does not take it back");
     let one = r#"@approvals("1") @approvers("ops") @valid("1h") permit(principal, action, resource);"#;
-    let both =
-        Pend { approvals: 2, approvers: vec!["ops".to_owned(), "sec".to_owned()], after_ms: None, valid_ms: 3_600_000 };
+    let both = Pend {
+        approvals: 2,
+        approvers: vec!["ops".to_owned(), "sec".to_owned()],
+        after_ms: None,
+        floor_ms: 0,
+        valid_ms: 3_600_000,
+    };
     assert_eq!(terms(&format!("{one} {two}")).pend, Some(both), "time alone releases by both or not at all");
 
     let few = r#"@portions("10") @bytes("1GiB") permit(principal, action, resource);"#;

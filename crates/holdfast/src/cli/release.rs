@@ -153,6 +153,8 @@ pub(crate) enum ReleaseCommand {
     Readmit { user: String },
     /// Who is denied, and why.
     Denials,
+    /// Let the hour of a user's budget begin anew: after a wrong clock has put it ahead.
+    ResetBudget { user: String },
     /// Who had the keys of which portions.
     Holders {
         /// Of this portion alone.

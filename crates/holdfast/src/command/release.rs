@@ -1,7 +1,7 @@
 //! `holdfast release`.
 
 use admin::client::Client;
-use admin::{ApprovalRequest, Denied, Deny, Done, Holder, HolderPage, Ruling};
+use admin::{ApprovalRequest, Denied, Deny, Done, Holder, HolderPage, Rule, Ruling};
 
 use crate::cli::release::{DenyReason, ReleaseArgs, ReleaseCommand};
 use crate::cli::{AdminArgs, TenantArgs};
@@ -40,6 +40,10 @@ pub(crate) async fn run(admin: &AdminArgs, args: ReleaseArgs, json: bool) -> Res
             let found: Vec<Denied> = client.call("GET", &path(tenant, &["release", "denials"]), NOTHING).await?;
             print(&found, json, |found| render::denials(found, now_ms()))?;
         }
+        ReleaseCommand::ResetBudget { user } => {
+            let done: Done = client.call("DELETE", &path(tenant, &["release", "budgets", &user]), NOTHING).await?;
+            print(&done, json, |_| "the hour begins anew\n".to_owned())?;
+        }
         ReleaseCommand::Holders { portion, user } => {
             let found = holders(&client, tenant, portion, user.as_deref()).await?;
             print(&found, json, |found| render::holders(found, now_ms()))?;
@@ -48,8 +52,18 @@ pub(crate) async fn run(admin: &AdminArgs, args: ReleaseArgs, json: bool) -> Res
     Ok(Exit::Ok)
 }
 
+/// Looks a request up and rules on that, not on what may be asked anew meanwhile.
 async fn rule(client: &Client, tenant: &TenantArgs, request: &str, ruling: Ruling, json: bool) -> Result<(), Failure> {
-    let ruled: ApprovalRequest = client.call("PUT", &path(tenant, &["approvals", request]), Some(&ruling)).await?;
+    let found: Vec<ApprovalRequest> = client.call("GET", &path(tenant, &["approvals"]), NOTHING).await?;
+    let wanted = request.to_ascii_lowercase();
+    let mut like = found.iter().filter(|one| one.id.starts_with(&wanted));
+    // What is not among those that the signer decides, the server says why.
+    let (id, asked_ms) = match (like.next(), like.next()) {
+        (Some(only), None) => (only.id.as_str(), only.asked_ms),
+        _ => (request, 0),
+    };
+    let rule = Rule { ruling, asked_ms };
+    let ruled: ApprovalRequest = client.call("PUT", &path(tenant, &["approvals", id]), Some(&rule)).await?;
     print(&ruled, json, |ruled| render::approvals(std::slice::from_ref(ruled), now_ms()))
 }
 

@@ -58,6 +58,8 @@ pub(crate) fn approvals(requests: &[ApprovalRequest], now_ms: u64) -> String {
         let until = one.until_ms.map(|at| format!(" for {}", duration(at.saturating_sub(now_ms) / 1000)));
         let alone = one.by_itself_ms.filter(|at| one.standing == "waiting" && *at > now_ms);
         let alone = alone.map(|at| format!(", by itself in {}", duration((at - now_ms) / 1000)));
+        let floor = one.not_before_ms.filter(|at| one.standing == "waiting" && *at > now_ms);
+        let floor = floor.map(|at| format!(", not before {}", duration((at - now_ms) / 1000)));
         let of = if one.approvers.is_empty() { String::new() } else { format!(" of {}", one.approvers.join("+")) };
         let said = match &one.refused {
             Some(by) => format!("refused by {by}"),
@@ -70,7 +72,7 @@ pub(crate) fn approvals(requests: &[ApprovalRequest], now_ms: u64) -> String {
             clean(&one.portion),
             ago(one.asked_ms, now_ms),
             format!("{}/{}{of}", one.approved.len(), one.approvals),
-            format!("{}{}{}", one.standing, until.unwrap_or_default(), alone.unwrap_or_default()),
+            [one.standing.clone()].into_iter().chain(until).chain(alone).chain(floor).collect(),
             clean(&said),
         ]
     };

@@ -1,83 +1,97 @@
 //! What people decide: releases that wait for them, and shreddings without delay.
 
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU64;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base::{AccountId, PortionId};
-use meta::record::{ApprovalRecord, Matter, Record, SpentRecord, key};
-use meta::{Batch, Version, each_row};
+use meta::record::{ApprovalRecord, Matter, PortionState, Record, SpentRecord, key};
+use meta::{Batch, Check, Range, Version, Write, after, each_row};
 use release::Pend;
 
-use super::{ATTEMPTS, Caller, HOUR_MS, Refusal, spend};
+use super::standing::{RequestId, Standing, asks_the_same, standing};
+use super::{Caller, Refusal};
 use crate::error::PortionError;
 use crate::lease::caller::Who;
-use crate::portions::Portions;
+use crate::portions::{ATTEMPTS, DAY_MS, Portions};
 
-/// How long a request waits before it has to be asked for anew: a week.
-const WAITS_MS: u64 = 7 * 24 * 3_600_000;
 /// Digits of a request's id that its like are told by in commands, at least.
 const PREFIX_MIN: usize = 4;
 /// Requests that a principal makes in an hour, at most.
 const ASKED_MAX: NonZeroU64 = NonZeroU64::new(100).unwrap();
 /// What makes a shredding without delay happen: one more person, who says so within an hour of it.
-const SHRED: Pend = Pend { approvals: 1, approvers: Vec::new(), after_ms: None, valid_ms: 3_600_000 };
+const SHRED: Pend = Pend { approvals: 1, approvers: Vec::new(), after_ms: None, floor_ms: 0, valid_ms: 3_600_000 };
+/// Rows looked at in one step of a cleaning: the batch has two operations for each.
+const CLEANED: usize = 50;
 
 /// A request, and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
     /// 32 hexadecimal digits.
     pub id: String,
-    /// What was asked, and by whom it was decided.
+    /// What was asked, and by whom it was decided. Approvals of who is denied are left out: they do not count.
     pub record: ApprovalRecord,
     /// How it stands.
     pub standing: Standing,
 }
 
-/// How a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It waits.
-    Waiting,
-    /// It is granted until then, milliseconds since the Unix epoch.
-    Granted(u64),
-    /// It was refused; until then, milliseconds since the Unix epoch, it cannot be asked for again.
-    Refused(u64),
-    /// It was granted, refused, or left alone too long ago to count.
-    Lapsed,
+/// What somebody says to a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Ruling<'a> {
+    /// Its id, or how that begins.
+    pub request: &'a str,
+    /// When what was seen of it was asked, milliseconds since the Unix epoch: one that was asked anew is another one.
+    pub asked_ms: u64,
+    /// Yes or no.
+    pub approve: bool,
 }
 
-/// How a request stands at a time.
-fn standing(record: &ApprovalRecord, now: u64) -> Standing {
-    if let Some((_, at_ms)) = record.refused {
-        let until_ms = at_ms.saturating_add(record.valid_ms);
-        return if now < until_ms { Standing::Refused(until_ms) } else { Standing::Lapsed };
-    }
-    let last = usize::from(record.approvals).checked_sub(1);
-    let by_people = last.and_then(|last| record.approved.get(last)).map(|(_, _, at_ms)| *at_ms);
-    let by_time = record.after_ms.map(|after| record.asked_ms.saturating_add(after)).filter(|at_ms| *at_ms <= now);
-    let granted = by_people.into_iter().chain(by_time).min();
-    match granted.map(|at_ms| at_ms.saturating_add(record.valid_ms)) {
-        Some(until_ms) if now < until_ms => Standing::Granted(until_ms),
-        Some(_) => Standing::Lapsed,
-        None if now < record.asked_ms.saturating_add(WAITS_MS) => Standing::Waiting,
-        None => Standing::Lapsed,
+/// Who says so.
+#[derive(Clone, Copy)]
+pub struct Approver<'a> {
+    /// The user, or a root.
+    pub who: &'a Who,
+    /// When the user, or what it signs with, was made, milliseconds since the Unix epoch, whichever was later.
+    pub since_ms: u64,
+    /// Whether it may decide a request, beside what the request asks for. Asked about what is ruled on, as it is then.
+    pub may: &'a (dyn Fn(&Approval) -> bool + Send + Sync),
+}
+
+/// A request's row.
+struct Found {
+    id: RequestId,
+    version: Version,
+    /// As it is stored.
+    record: ApprovalRecord,
+    standing: Standing,
+}
+
+impl Found {
+    /// As people see it.
+    fn told(self, denied: &BTreeSet<String>) -> Approval {
+        let Self { id, mut record, standing, .. } = self;
+        record.approved.retain(|(known, ..)| !denied.contains(known));
+        Approval { id: id.text(), record, standing }
     }
 }
 
-/// The same for the same principal and matter, so that one that asks again and again has one request.
-fn id_of(matter: Matter, principal: &str) -> [u8; 16] {
-    let (kind, portion) = match matter {
-        Matter::Open(portion) => (0, Some(portion)),
-        Matter::Seal(portion) => (1, Some(portion)),
-        Matter::StepUp => (2, None),
-        Matter::Shred(portion) => (3, Some(portion)),
-    };
-    let mut bytes = vec![kind];
-    bytes.extend_from_slice(portion.unwrap_or(PortionId::from_bytes([0; 16])).as_bytes());
-    bytes.extend_from_slice(principal.as_bytes());
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest(&SHA256, &bytes).as_ref()[..16]);
-    id
+/// A refusal counts against all requests about its matter, on whatever terms: who is refused does not ask again otherwise.
+fn refuse_all_about(all: &mut [Found]) {
+    let mut refused = HashMap::new();
+    for one in all.iter() {
+        if let Standing::Refused(until_ms) = one.standing {
+            let latest = refused.entry(about(&one.record)).or_insert(until_ms);
+            *latest = until_ms.max(*latest);
+        }
+    }
+    for one in all.iter_mut().filter(|one| one.standing != Standing::Lapsed) {
+        if let Some(until_ms) = refused.get(&about(&one.record)) {
+            one.standing = Standing::Refused(*until_ms);
+        }
+    }
+}
+
+fn about(record: &ApprovalRecord) -> (Matter, String) {
+    (record.matter, record.principal.clone())
 }
 
 fn words(record: &ApprovalRecord) -> String {
@@ -102,9 +116,8 @@ impl Portions {
         matter: Matter,
         portion: &str,
         pend: &Pend,
-        now: u64,
     ) -> Result<u64, PortionError> {
-        self.settle(account, matter, portion, (caller.id(), caller.name()), pend, now).await
+        self.settle(account, matter, portion, (caller.id(), caller.name()), pend).await
     }
 
     async fn settle(
@@ -114,23 +127,24 @@ impl Portions {
         portion: &str,
         (principal, name): (&str, &str),
         pend: &Pend,
-        now: u64,
     ) -> Result<u64, PortionError> {
-        let id = id_of(matter, principal);
-        let request = hex::encode(id);
-        let pending = |record: &ApprovalRecord| Refusal::Pending { matter: words(record), request: request.clone() };
+        let pending =
+            |id: RequestId, record: &ApprovalRecord| Refusal::Pending { matter: words(record), request: id.text() };
         for _ in 0..ATTEMPTS {
-            let row_key = key::approval_key(account, &id);
-            let found = self.record::<ApprovalRecord>(row_key.clone()).await?;
-            if let Some((record, _)) = found.as_ref().filter(|(record, _)| asks_the_same(record, pend)) {
-                match standing(record, now) {
+            let now = self.now_ms();
+            let (all, _) = self.asked_about(account, matter, principal).await?;
+            if let Some(Found { id, record, .. }) =
+                all.iter().find(|one| one.record.refused.is_some() && is_refused(one))
+            {
+                let by = record.refused.as_ref().map(|(by, _)| by.clone()).unwrap_or_default();
+                return Err(Refusal::Refused { matter: words(record), request: id.text(), by }.into());
+            }
+            let mut same: Vec<&Found> = all.iter().filter(|one| asks_the_same(&one.record, pend)).collect();
+            for one in &same {
+                match one.standing {
                     Standing::Granted(until_ms) => return Ok(until_ms),
-                    Standing::Waiting => return Err(pending(record).into()),
-                    Standing::Refused(_) => {
-                        let by = record.refused.as_ref().map(|(by, _)| by.clone()).unwrap_or_default();
-                        return Err(Refusal::Refused { matter: words(record), request, by }.into());
-                    }
-                    Standing::Lapsed => {}
+                    Standing::Waiting => return Err(pending(one.id, &one.record).into()),
+                    Standing::Refused(_) | Standing::Lapsed => {}
                 }
             }
             let record = ApprovalRecord {
@@ -145,15 +159,24 @@ impl Portions {
                 valid_ms: pend.valid_ms,
                 approved: Vec::new(),
                 refused: None,
+                floor_ms: pend.floor_ms,
             };
-            let mut batch = Batch { checks: vec![], writes: vec![] };
-            batch.replace(row_key, found.map(|(_, version)| version), record.encode());
+            let id = RequestId::of(matter, principal, pend);
+            let mut batch = Batch::default();
+            let known = same.iter().position(|one| one.id == id).map(|at| same.swap_remove(at).version);
+            batch.replace(id.row_key(account), known, record.encode());
+            // What lapsed under the id that requests had before terms were in it.
+            for old in same {
+                batch.checks.push(Check::Is(old.id.row_key(account), old.version));
+                batch.writes.push(Write::Delete(old.id.row_key(account)));
+            }
+            let _turn = self.queues.turn(account, principal).await;
             self.count_request(account, (principal, name), now, &mut batch).await?;
             match self.commit_once(batch).await {
                 Ok(()) => {
-                    tracing::warn!(request, "{} waits for approval", words(&record));
-                    self.tell(self.by(name).about(account, "approval:ask", &request, &record)).await;
-                    return Err(pending(&record).into());
+                    tracing::warn!(request = id.text(), "{} waits for approval", words(&record));
+                    self.tell(self.by(name).about(account, "approval:ask", &id.text(), &record)).await;
+                    return Err(pending(id, &record).into());
                 }
                 Err(PortionError::Contended) => {}
                 Err(error) => return Err(error),
@@ -172,7 +195,7 @@ impl Portions {
     ) -> Result<(), PortionError> {
         let row_key = key::spent_key(account, principal);
         let found = self.record::<SpentRecord>(row_key.clone()).await?;
-        let mut spent = spend::of_hour(found.as_ref().map(|(spent, _)| spent), now - now % HOUR_MS);
+        let mut spent = self.of_hour(account, (principal, name), found.as_ref().map(|(spent, _)| spent), now);
         if spent.asked >= ASKED_MAX.get() {
             let what = "requests for approval";
             return Err(Refusal::OverBudget { name: name.to_owned(), what, limit: ASKED_MAX }.into());
@@ -189,14 +212,10 @@ impl Portions {
         account: AccountId,
         matter: Matter,
         pend: &Pend,
-        now: u64,
     ) -> Result<bool, PortionError> {
-        let row_key = key::approval_key(account, &id_of(matter, caller.id()));
-        let found = self.record::<ApprovalRecord>(row_key).await?.map(|(record, _)| record);
-        let granted = |record: &ApprovalRecord| {
-            asks_the_same(record, pend) && matches!(standing(record, now), Standing::Granted(_))
-        };
-        Ok(found.as_ref().is_some_and(granted))
+        let (all, _) = self.asked_about(account, matter, caller.id()).await?;
+        let granted = |one: &Found| asks_the_same(&one.record, pend) && matches!(one.standing, Standing::Granted(_));
+        Ok(all.iter().any(granted))
     }
 
     /// That a second person agrees that `who` shreds a portion without delay; asks for it where nobody does yet.
@@ -206,26 +225,70 @@ impl Portions {
     pub async fn second_person(&self, account: AccountId, id: PortionId, who: &Who) -> Result<(), PortionError> {
         let portion = self.get(account, id).await?.record.name;
         let who = (who.id.as_str(), who.name.as_deref().unwrap_or_default());
-        self.settle(account, Matter::Shred(id), &portion, who, &SHRED, self.now_ms()).await.map(|_| ())
+        self.settle(account, Matter::Shred(id), &portion, who, &SHRED).await.map(|_| ())
     }
 
-    /// All requests of an account that are not lapsed, those that wait first, then by time.
+    /// All requests of a principal about a matter, and who is denied of those that approved them. A row that cannot be
+    /// read may be a refusal.
+    async fn asked_about(
+        &self,
+        account: AccountId,
+        matter: Matter,
+        principal: &str,
+    ) -> Result<(Vec<Found>, BTreeSet<String>), PortionError> {
+        let mut rows = Vec::new();
+        each_row(self.meta.as_ref(), RequestId::all_about(account, matter, principal), |row_key, row| {
+            let record = ApprovalRecord::decode(&row.value)?;
+            let id = RequestId::of_row(row_key).filter(|_| record.matter == matter && record.principal == principal);
+            rows.extend(id.map(|id| (id, row.version, record)));
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        self.weighed(account, rows).await
+    }
+
+    /// How requests stand now, when what the denied approved does not count.
+    async fn weighed(
+        &self,
+        account: AccountId,
+        rows: Vec<(RequestId, Version, ApprovalRecord)>,
+    ) -> Result<(Vec<Found>, BTreeSet<String>), PortionError> {
+        let people: BTreeSet<String> =
+            rows.iter().flat_map(|(_, _, record)| &record.approved).map(|(id, ..)| id.clone()).collect();
+        let keys: Vec<_> = people.iter().map(|id| key::denial_key(account, id)).collect();
+        let denials = if keys.is_empty() { Vec::new() } else { self.meta.get(&keys).await? };
+        let denied = people.into_iter().zip(denials).filter_map(|(id, denial)| denial.map(|_| id)).collect();
+        let now = self.now_ms();
+        let found = |(id, version, record)| {
+            let standing = standing(&record, now, &denied);
+            Found { id, version, record, standing }
+        };
+        let mut all: Vec<Found> = rows.into_iter().map(found).collect();
+        refuse_all_about(&mut all);
+        Ok((all, denied))
+    }
+
+    /// All requests of an account that are not lapsed, those that wait first, then by time. Rows that cannot be read are
+    /// told in the log and passed over.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn approvals(&self, account: AccountId) -> Result<Vec<Approval>, PortionError> {
-        let now = self.now_ms();
-        let mut all = Vec::new();
+        let mut rows = Vec::new();
         each_row(self.meta.as_ref(), key::approvals(account), |row_key, row| {
-            let record = ApprovalRecord::decode(&row.value)?;
-            let standing = standing(&record, now);
-            if standing != Standing::Lapsed {
-                let id = hex::encode(key::after_account(row_key).unwrap_or_default());
-                all.push(Approval { id, record, standing });
+            match (RequestId::of_row(row_key), ApprovalRecord::decode(&row.value)) {
+                (Some(id), Ok(record)) => rows.push((id, row.version, record)),
+                (_, unread) => {
+                    let error = unread.err().map(|error| error.to_string()).unwrap_or_default();
+                    tracing::error!(row = %row_key.escape_ascii(), error, "a request for approval cannot be read");
+                }
             }
             Ok::<_, PortionError>(())
         })
         .await?;
+        let (all, denied) = self.weighed(account, rows).await?;
+        let all = all.into_iter().filter(|one| one.standing != Standing::Lapsed);
+        let mut all: Vec<Approval> = all.map(|one| one.told(&denied)).collect();
         all.sort_by_key(|one| (one.standing != Standing::Waiting, one.record.asked_ms));
         Ok(all)
     }
@@ -235,61 +298,71 @@ impl Portions {
     /// # Errors
     /// [`PortionError::NoSuchRequest`], or a metadata error.
     pub async fn approval(&self, account: AccountId, id: &str) -> Result<Approval, PortionError> {
-        let none = || PortionError::NoSuchRequest(id.to_owned());
-        if id.len() < PREFIX_MIN {
-            return Err(none());
-        }
-        let mut found = self.approvals(account).await?;
-        found.retain(|one| one.id.starts_with(&id.to_ascii_lowercase()));
-        match found.len() {
-            1 => found.pop().ok_or_else(none),
-            _ => Err(none()),
-        }
+        let (found, denied) = self.request(account, id).await?;
+        Ok(found.told(&denied))
     }
 
-    /// Approves or refuses a request in the name of a person, who must be another one than asked.
+    async fn request(&self, account: AccountId, text: &str) -> Result<(Found, BTreeSet<String>), PortionError> {
+        let none = || PortionError::NoSuchRequest(text.to_owned());
+        let text = text.to_ascii_lowercase();
+        let id = match RequestId::parse(&text) {
+            Some(id) => id,
+            None if text.len() < PREFIX_MIN => return Err(none()),
+            None => {
+                let mut found = self.approvals(account).await?;
+                found.retain(|one| one.id.starts_with(&text));
+                let only = if found.len() == 1 { found.pop() } else { None };
+                only.and_then(|only| RequestId::parse(&only.id)).ok_or_else(none)?
+            }
+        };
+        let (record, _) = self.record::<ApprovalRecord>(id.row_key(account)).await?.ok_or_else(none)?;
+        let (all, denied) = self.asked_about(account, record.matter, &record.principal).await?;
+        let counts = |one: &Found| one.id == id && one.standing != Standing::Lapsed;
+        Ok((all.into_iter().find(counts).ok_or_else(none)?, denied))
+    }
+
+    /// Approves or refuses a request in the name of a person, who must be another one than asked, and not denied. A refusal
+    /// counts for the matter on whatever terms.
     ///
     /// # Errors
-    /// [`PortionError::NoSuchRequest`], [`PortionError::NotApprover`], [`PortionError::Unrecorded`], or a metadata error.
+    /// [`PortionError::NoSuchRequest`], [`PortionError::AskedAnew`], [`PortionError::NotApprover`],
+    /// [`PortionError::Unrecorded`], or a metadata error.
     pub async fn rule_on(
         &self,
         account: AccountId,
-        id: &str,
-        person: &Who,
-        approve: bool,
+        ruling: Ruling<'_>,
+        approver: &Approver<'_>,
+    ) -> Result<Approval, PortionError> {
+        let (seen, _) = self.ruled(account, ruling, approver).await?;
+        let request = seen.id.text();
+        let (announced, done) = match ruling.approve {
+            true => ("approval:approving", "approval:approve"),
+            false => ("approval:refusing", "approval:refuse"),
+        };
+        let by = self.by(approver.who.name.as_deref().unwrap_or_default());
+        self.announce(by.about(account, announced, &request, &seen.record)).await?;
+        let ruling = Ruling { request: &request, ..ruling };
+        let ruled = self.put_ruling(account, ruling, approver).await;
+        self.caches.forget_leases(account);
+        self.tell_end(&ruled, by.about(account, done, &request, &seen.record)).await;
+        ruled
+    }
+
+    async fn put_ruling(
+        &self,
+        account: AccountId,
+        ruling: Ruling<'_>,
+        approver: &Approver<'_>,
     ) -> Result<Approval, PortionError> {
         for _ in 0..ATTEMPTS {
-            let Approval { id, .. } = self.approval(account, id).await?;
-            let mut bytes = [0; 16];
-            hex::decode_to_slice(&id, &mut bytes).map_err(|_| PortionError::NoSuchRequest(id.clone()))?;
-            let row_key = key::approval_key(account, &bytes);
-            let found = self.record::<ApprovalRecord>(row_key.clone()).await?;
-            let (mut record, version) = found.ok_or_else(|| PortionError::NoSuchRequest(id.clone()))?;
-            let now = self.now_ms();
-            if standing(&record, now) == Standing::Lapsed {
-                return Err(PortionError::NoSuchRequest(id));
-            }
-            may_rule(&record, person)?;
-            let name = person.name.clone().unwrap_or_default();
-            match approve {
-                true if record.refused.is_some() => {
-                    return Err(PortionError::Invalid("the request was refused already"));
-                }
-                true if record.approved.iter().any(|(known, ..)| *known == person.id) => {
-                    return Err(PortionError::NotApprover("you have approved it already: it takes somebody else"));
-                }
-                true => record.approved.push((person.id.clone(), name.clone(), now)),
-                // Also what was granted: a refusal takes it back.
-                false => record.refused = Some((name.clone(), now)),
-            }
-            let action = if approve { "approval:approve" } else { "approval:refuse" };
-            let event = self.by(&name).about(account, action, &id, &record);
-            self.announce(event).await?;
-            match self.put_approval(row_key, version, &record).await {
+            let (found, denied) = self.ruled(account, ruling, approver).await?;
+            let mut batch = Batch::default();
+            batch.replace(found.id.row_key(account), Some(found.version), found.record.encode());
+            batch.checks.push(Check::Absent(key::denial_key(account, &approver.who.id)));
+            match self.commit_once(batch).await {
                 Ok(()) => {
-                    self.caches.forget_leases(account);
-                    let standing = standing(&record, now);
-                    return Ok(Approval { id, record, standing });
+                    let standing = standing(&found.record, self.now_ms(), &denied);
+                    return Ok(Found { standing, ..found }.told(&denied));
                 }
                 Err(PortionError::Contended) => {}
                 Err(error) => return Err(error),
@@ -298,15 +371,102 @@ impl Portions {
         Err(PortionError::Contended)
     }
 
-    async fn put_approval(
+    /// A request as it would be with what somebody says to it, if that one may.
+    async fn ruled(
         &self,
-        row_key: meta::Key,
-        version: Version,
-        record: &ApprovalRecord,
-    ) -> Result<(), PortionError> {
-        let mut batch = Batch { checks: vec![], writes: vec![] };
-        batch.replace(row_key, Some(version), record.encode());
-        self.commit_once(batch).await
+        account: AccountId,
+        ruling: Ruling<'_>,
+        approver: &Approver<'_>,
+    ) -> Result<(Found, BTreeSet<String>), PortionError> {
+        let Approver { who, since_ms, may } = approver;
+        if self.meta.get(&[key::denial_key(account, &who.id)]).await?.pop().flatten().is_some() {
+            return Err(PortionError::NotApprover("who is denied decides nothing"));
+        }
+        let (mut found, denied) = self.request(account, ruling.request).await?;
+        let Found { id, record, standing, .. } = &mut found;
+        if !self.is_about_what_is_there(account, record.matter).await? {
+            return Err(PortionError::NoSuchRequest(id.text()));
+        }
+        if !may(&Approval { id: id.text(), record: record.clone(), standing: *standing }) {
+            return Err(PortionError::NotApprover(
+                "you may not decide that request: it takes a member of the groups that it names, or the permission \
+                 holdfast:Approve",
+            ));
+        }
+        if record.asked_ms != ruling.asked_ms {
+            return Err(PortionError::AskedAnew(id.text()));
+        }
+        if who.id == record.principal {
+            return Err(PortionError::NotApprover("who asks cannot approve: it takes somebody else"));
+        }
+        if !record.approvers.iter().all(|group| who.groups.contains(group)) {
+            return Err(PortionError::NotApprover("only members of the groups that the request names decide it"));
+        }
+        let said = (who.name.clone().unwrap_or_default(), self.now_ms());
+        match ruling.approve {
+            true if matches!(standing, Standing::Refused(_)) => {
+                return Err(PortionError::Invalid("the request was refused already"));
+            }
+            true if record.approved.iter().any(|(known, ..)| *known == who.id) => {
+                return Err(PortionError::NotApprover("you have approved it already: it takes somebody else"));
+            }
+            // Else who asks makes somebody else, who approves.
+            true if *since_ms >= record.asked_ms => {
+                return Err(PortionError::NotApprover(
+                    "your user or access key is younger than the request: it takes somebody who was there before",
+                ));
+            }
+            true => record.approved.push((who.id.clone(), said.0, said.1)),
+            // Also what was granted: a refusal takes it back.
+            false => record.refused = Some(said),
+        }
+        Ok((found, denied))
+    }
+
+    /// Whether the portion that it is about has its name still: once it is shredded another one may have it, and rights by
+    /// that name are rights to the other.
+    async fn is_about_what_is_there(&self, account: AccountId, matter: Matter) -> Result<bool, PortionError> {
+        let (Matter::Open(id) | Matter::Seal(id) | Matter::Shred(id)) = matter else { return Ok(true) };
+        match self.get(account, id).await {
+            Ok(portion) => Ok(!matches!(portion.record.state, PortionState::Shredded(_))),
+            Err(PortionError::NoSuchPortion(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes requests of all accounts that lapsed a day ago or earlier: clocks of gateways differ. Returns how many.
+    /// Rows that cannot be read stay.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn remove_lapsed_requests(&self) -> Result<u64, PortionError> {
+        let then = self.now_ms().saturating_sub(DAY_MS);
+        let (mut from, to) = key::all_approvals();
+        let mut removed = 0;
+        loop {
+            let page = self.meta.range(Range { from, to: to.clone(), limit: CLEANED }).await?;
+            let mut batch = Batch::default();
+            for (row_key, row) in &page.rows {
+                let record = ApprovalRecord::decode(&row.value).ok();
+                if record.is_some_and(|record| standing(&record, then, &BTreeSet::new()) == Standing::Lapsed) {
+                    batch.checks.push(Check::Is(row_key.clone(), row.version));
+                    batch.writes.push(Write::Delete(row_key.clone()));
+                }
+            }
+            let lapsed = batch.writes.len() as u64;
+            if lapsed > 0 {
+                match self.commit_once(batch).await {
+                    Ok(()) => removed += lapsed,
+                    // One of them was asked anew: the next time.
+                    Err(PortionError::Contended) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => from = after(last),
+                _ => return Ok(removed),
+            }
+        }
     }
 
     fn about(
@@ -320,79 +480,6 @@ impl Portions {
     }
 }
 
-/// Whether a request is the one that the policies ask for now: what was asked for on other terms does not count.
-fn asks_the_same(record: &ApprovalRecord, pend: &Pend) -> bool {
-    (record.approvals, &record.approvers, record.after_ms, record.valid_ms)
-        == (pend.approvals, &pend.approvers, pend.after_ms, pend.valid_ms)
-}
-
-fn may_rule(record: &ApprovalRecord, person: &Who) -> Result<(), PortionError> {
-    if person.id == record.principal {
-        return Err(PortionError::NotApprover("who asks cannot approve: it takes somebody else"));
-    }
-    if !record.approvers.iter().all(|group| person.groups.contains(group)) {
-        return Err(PortionError::NotApprover("only members of the groups that the request names decide it"));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(approvals: u8, after_ms: Option<u64>) -> ApprovalRecord {
-        ApprovalRecord {
-            matter: Matter::StepUp,
-            portion: String::new(),
-            principal: "a".to_owned(),
-            name: "alice".to_owned(),
-            asked_ms: 1_000,
-            approvals,
-            approvers: Vec::new(),
-            after_ms,
-            valid_ms: 500,
-            approved: Vec::new(),
-            refused: None,
-        }
-    }
-
-    fn approved(mut record: ApprovalRecord, at_ms: u64) -> ApprovalRecord {
-        record.approved.push((format!("p{at_ms}"), format!("p{at_ms}"), at_ms));
-        record
-    }
-
-    #[test]
-    fn time_and_people_grant() {
-        let refused = |record: ApprovalRecord| ApprovalRecord { refused: Some(("eve".to_owned(), 1_200)), ..record };
-        let week = 1_000 + WAITS_MS;
-        let rows = [
-            (asked(1, None), 1_000, Standing::Waiting),
-            (asked(1, None), week - 1, Standing::Waiting),
-            (asked(1, None), week, Standing::Lapsed),
-            (approved(asked(1, None), 1_100), 1_100, Standing::Granted(1_600)),
-            (approved(asked(1, None), 1_100), 1_600, Standing::Lapsed),
-            (approved(asked(2, None), 1_100), 1_100, Standing::Waiting),
-            (approved(approved(asked(2, None), 1_100), 1_300), 1_300, Standing::Granted(1_800)),
-            (asked(0, Some(200)), 1_199, Standing::Waiting),
-            (asked(0, Some(200)), 1_200, Standing::Granted(1_700)),
-            (asked(0, Some(200)), 1_700, Standing::Lapsed),
-            (asked(2, Some(200)), 1_250, Standing::Granted(1_700)),
-            (approved(asked(1, Some(200)), 1_100), 1_150, Standing::Granted(1_600)),
-            (refused(approved(asked(1, None), 1_100)), 1_300, Standing::Refused(1_700)),
-            (refused(asked(0, Some(100))), 1_300, Standing::Refused(1_700)),
-            (refused(asked(1, None)), 1_700, Standing::Lapsed),
-        ];
-        for (record, now, expected) in rows {
-            assert_eq!(standing(&record, now), expected, "{record:?} at {now}");
-        }
-    }
-
-    #[test]
-    fn matters_and_principals_share_no_request() {
-        let (one, other) = (PortionId::from_bytes([1; 16]), PortionId::from_bytes([2; 16]));
-        let matters = [Matter::Open(one), Matter::Open(other), Matter::Seal(one), Matter::StepUp, Matter::Shred(one)];
-        let ids: std::collections::HashSet<_> =
-            matters.iter().flat_map(|matter| [id_of(*matter, "a"), id_of(*matter, "b")]).collect();
-        assert_eq!(ids.len(), 10);
-    }
+fn is_refused(one: &Found) -> bool {
+    matches!(one.standing, Standing::Refused(_))
 }

@@ -4,10 +4,9 @@ use base::AccountId;
 use meta::record::{DenialReason, DenialRecord, Record, key};
 use meta::{Batch, Write, each_row};
 
-use super::ATTEMPTS;
 use crate::error::PortionError;
 use crate::lease::caller::Who;
-use crate::portions::Portions;
+use crate::portions::{ATTEMPTS, Portions};
 
 /// Bytes of a note.
 const NOTE_MAX: usize = 1_024;

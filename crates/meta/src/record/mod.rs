@@ -38,7 +38,7 @@
 //! | `z/<account><portion id>` | [`RewrapRecord`]: parts to move to another version of the key | until moved |
 //! | `P/<account><name>` | [`ReleasePolicyRecord`]: who may open which portion | until deleted |
 //! | `E/<account><principal>` | [`DenialRecord`]: nothing is released to it | for ever, but a quarantine |
-//! | `A/<account><request id>` | [`ApprovalRecord`]: what people decide | until it is asked anew |
+//! | `A/<account><request>` | [`ApprovalRecord`]: what people decide | until a day after it lapsed |
 //! | `L/<account><portion id><principal>` | [`ReleasedRecord`]: it had the portion | the tenant's |
 //! | `Q/<account><principal>` | [`SpentRecord`]: what it opened in this hour | the tenant's |
 //! | `X/<account>` | [`DepartedRecord`]: a deleted tenant | until its keys are destroyed |
@@ -122,8 +122,8 @@ pub mod key {
         tenant_key_key, tenant_key_of, tenant_keys,
     };
     pub use super::release::{
-        after_account, approval_key, approvals, denial_key, denials, release_policies, release_policy_key, released,
-        released_key, released_names, released_of, spent_key,
+        after_account, all_approvals, approval_key, approvals, approvals_about, denial_key, denials, release_policies,
+        release_policy_key, released, released_key, released_names, released_of, spent_key,
     };
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};

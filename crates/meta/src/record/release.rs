@@ -9,7 +9,7 @@ use base::{AccountId, PortionId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, join, under};
+use super::{Record, RecordError, grown, join, under};
 
 /// A document of release policies, as it was put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,10 +92,18 @@ pub struct ApprovalRecord {
     pub approved: Vec<(String, String, u64)>,
     /// Who refused: name, and when.
     pub refused: Option<(String, u64)>,
+    /// Milliseconds that pass in any case, whoever approved before.
+    pub floor_ms: u64,
 }
 
 impl Record for ApprovalRecord {
     const NAME: &'static str = "approval";
+    const VERSION: u8 = 2;
+
+    /// Version 1 knew no time that passes in any case.
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// That a principal had a portion's key at its service.
@@ -154,9 +162,19 @@ pub fn denials(account: AccountId) -> (Bytes, Bytes) {
     under(join(b"E/", &[&account.to_bytes()]))
 }
 
-/// `A/<account><request id>`; the id follows from the matter and the principal.
+/// `A/<account><request>`: 8 bytes that follow from the matter and the principal, 8 from the terms as well.
 pub fn approval_key(account: AccountId, request: &[u8; 16]) -> Bytes {
     join(b"A/", &[&account.to_bytes(), request])
+}
+
+/// The requests of an account that begin so: those of one principal about one matter, on whatever terms.
+pub fn approvals_about(account: AccountId, about: &[u8; 8]) -> (Bytes, Bytes) {
+    under(join(b"A/", &[&account.to_bytes(), about]))
+}
+
+/// The requests of all accounts.
+pub fn all_approvals() -> (Bytes, Bytes) {
+    under(join(b"A/", &[]))
 }
 
 /// All requests of an account.

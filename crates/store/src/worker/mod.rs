@@ -125,6 +125,7 @@ impl Store {
         self.spawn_loop("sweep", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;
             let done = store.sweep(sweep::ORPHAN_AGE_MS).await.map(drop);
+            let done = store.0.portions.remove_lapsed_requests().await.map(drop).map_err(Error::from).and(done);
             tokio::time::sleep(SWEEP_EVERY).await;
             done
         });
