@@ -23,6 +23,7 @@ use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
 use crate::held::{Keepers, NoKeepers, Turns};
+use crate::lease::Parsers;
 use crate::quorum::Quorum;
 use crate::rules::PORTION_NAME_MAX;
 use crate::wrap::KeyName;
@@ -62,6 +63,7 @@ pub struct Portions {
     pub(crate) actor: Option<Arc<str>>,
     /// What release policies are written in.
     pub(crate) language: Arc<dyn Language>,
+    pub(crate) parsers: Arc<Parsers>,
     /// To whom keys are released; the server itself asks nobody.
     pub(crate) caller: Option<Arc<crate::lease::Caller>>,
     /// Who may hold halves of tenants' keys.
@@ -157,6 +159,7 @@ impl Portions {
             actor: None,
             caller: None,
             language: Arc::new(NoLanguage),
+            parsers: Arc::default(),
             keepers: Arc::new(NoKeepers),
             turns: Arc::default(),
         }
@@ -309,7 +312,7 @@ impl Portions {
         if let Some(id) = self.caches.named(account, name) {
             return Ok(id);
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let id = match self.find_name(account, name).await? {
             Some(id) => id,
             None => {
@@ -369,7 +372,7 @@ impl Portions {
         if let Some(known) = self.caches.record(account, id, now) {
             return Ok(known);
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let (record, _) = self.row(account, id).await?;
         Ok(self.caches.remember_record(account, id, record, now, seen))
     }

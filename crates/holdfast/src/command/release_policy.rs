@@ -8,7 +8,7 @@ use admin::{
     TestRelease,
 };
 use cedar::{Cedar, SCHEMA};
-use release::Language;
+use release::{Language, Mistakes};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -94,8 +94,15 @@ fn check(files: &[PathBuf]) -> Result<Exit, Failure> {
         texts.push((file.display().to_string(), policy::read(file)?));
     }
     let documents: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    match Cedar.parse(&documents) {
-        Ok(_) => {
+    let parsed = Cedar.parse(&documents).and_then(|_| {
+        // Each for itself: it would be put so.
+        documents.iter().try_for_each(|document| match Cedar.parse(&[*document])?.is_empty() {
+            true => Err(Mistakes::no_policy(document.0)),
+            false => Ok(()),
+        })
+    });
+    match parsed {
+        Ok(()) => {
             say(&format!("no mistakes in {} files\n", files.len()))?;
             Ok(Exit::Ok)
         }
