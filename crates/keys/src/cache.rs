@@ -353,7 +353,8 @@ impl Caches {
         if inner.generation(account) != seen {
             return key;
         }
-        if let Some((known, at)) = inner.keys.get_mut(&(account, key.name())).filter(|(_, at)| fresh(*at, at_ms)) {
+        let known = inner.keys.get_mut(&(account, key.name()));
+        if let Some((known, at)) = known.filter(|(_, at)| at.abs_diff(at_ms) < LEASE_MS) {
             *at = at_ms;
             return known.clone();
         }

@@ -28,7 +28,7 @@ use crate::error::PortionError;
 use crate::portions::{Portions, dashed};
 
 pub use approval::{Approval, Standing};
-pub use caller::{Caller, Who};
+pub use caller::{Caller, KUBERNETES, Who};
 pub use denial::Denial;
 pub use ledger::Holder;
 pub(crate) use policies::{Known, Parsers, Stamp, Unreadable};
@@ -294,8 +294,8 @@ impl Portions {
             Some(address) => event.with("address", address),
             None => event,
         };
-        // What is in shares is what nobody may have unrecorded.
-        if terms.record_first || read.portion.class == PortionClass::Quorum {
+        // What is in shares is what nobody may have unrecorded. The class says what the next version will be.
+        if terms.record_first || read.portion.class == PortionClass::Quorum || self.has_shares(id).await? {
             self.announce(event).await?;
             return self.commit_once(batch).await;
         }
