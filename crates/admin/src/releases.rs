@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query};
-use keys::{Answer as Decided, Ask, Caller, PortionError};
+use base::AccountId;
+use keys::{Answer as Decided, Ask, Caller, KUBERNETES, PortionError, Who};
 use meta::record::DenialReason;
 use release::{Action, Budget, Outcome, Policies, Via};
 use serde::{Deserialize, Serialize};
@@ -333,8 +334,8 @@ async fn rules(store: &Store, change: Option<&NamedDocument>) -> Result<Option<A
 pub(crate) async fn test(Home(store): Home, Json(test): Json<TestRelease>) -> Answer<ReleaseDecision> {
     let TestRelease { user, portion, action, via, temporary, address, at_ms, with } = test;
     let who = match &user {
-        Some(name) => whom(&store, name).await?.who(),
-        None => keys::Who::anonymous(),
+        Some(name) => whom(&store, name).await?,
+        None => Who::anonymous(),
     };
     let caller = Caller::new(store.account(), who, via.into(), temporary, address);
     let portion = store.portions().find(store.account(), &portion).await.map_err(failed)?.id;
@@ -344,11 +345,24 @@ pub(crate) async fn test(Home(store): Home, Json(test): Json<TestRelease>) -> An
     Ok(Json(told(answer)))
 }
 
-/// A user, or the account's root, which is none.
-async fn whom(store: &Store, name: &str) -> Result<store::api::Principal, Error> {
+/// A user, the account's root, which is none, or the plugin of Kubernetes, which is the default tenant's.
+async fn whom(store: &Store, name: &str) -> Result<Who, Error> {
     match name {
-        ROOT => Ok(store.root_of_account()),
-        name => store.principal_of(name).await,
+        ROOT => Ok(store.root_of_account().who()),
+        KUBERNETES if store.account() == AccountId::DEFAULT => Ok(Who::kubernetes()),
+        name => Ok(store.principal_of(name).await?.who()),
+    }
+}
+
+/// A user from before the plugin's name was reserved. Policies cannot tell it from the plugin, so denials do not either.
+async fn namesake(store: &Store, name: &str) -> Result<Option<Who>, Error> {
+    if name != KUBERNETES || store.account() != AccountId::DEFAULT {
+        return Ok(None);
+    }
+    match store.principal_of(name).await {
+        Ok(user) => Ok(Some(user.who())),
+        Err(Error::NoSuchUser(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -363,7 +377,7 @@ async fn pairs(store: &Store, simulate: &Simulate) -> Result<(Vec<Caller>, Vec<k
     };
     let mut callers = Vec::with_capacity(names.len());
     for name in names {
-        let who = whom(store, &name).await?.who();
+        let who = whom(store, &name).await?;
         callers.push(Caller::new(store.account(), who, simulate.via.into(), false, simulate.address));
     }
     let portions = match &simulate.portion {
@@ -421,19 +435,29 @@ pub(crate) async fn deny(Home(store): Home, Path(user): Path<String>, Json(deny)
     if user == ROOT {
         return Err(Error::Invalid("the root is not denied: it could lift that; change its credentials").into());
     }
-    let who = store.principal_of(&user).await?.who();
+    let who = whom(&store, &user).await?;
     let denial = by_root(&store).deny(store.account(), &who, deny.reason.into(), &deny.note).await.map_err(failed)?;
+    if let Some(namesake) = namesake(&store, &user).await? {
+        by_root(&store).deny(store.account(), &namesake, deny.reason.into(), &deny.note).await.map_err(failed)?;
+    }
     Ok(Json(denied(who.id, denial)))
 }
 
 pub(crate) async fn readmit(Home(store): Home, Path(user): Path<String>) -> Answer<Done> {
-    let who = store.principal_of(&user).await?.who();
+    let who = whom(&store, &user).await?;
     by_root(&store).readmit(store.account(), &who).await.map_err(failed)?;
+    if let Some(namesake) = namesake(&store, &user).await? {
+        match by_root(&store).readmit(store.account(), &namesake).await {
+            // It was not denied, or for ever.
+            Ok(()) | Err(PortionError::Invalid(_)) => {}
+            Err(error) => return Err(failed(error).into()),
+        }
+    }
     Ok(Json(Done {}))
 }
 
 pub(crate) async fn reset_budget(Home(store): Home, Path(user): Path<String>) -> Answer<Done> {
-    let who = store.principal_of(&user).await?.who();
+    let who = whom(&store, &user).await?;
     by_root(&store).reset_budget(store.account(), &who).await.map_err(failed)?;
     Ok(Json(Done {}))
 }

@@ -19,12 +19,14 @@ pub(crate) struct Known {
     terms: Vec<Terms>,
     numbers: HashMap<PolicyId, usize>,
     index: Index,
+    /// Whether there is a document. One that says nothing denies: an operator who empties it locks, and does not open.
+    ruled: bool,
 }
 
 impl Known {
     pub(crate) fn parse(documents: &[(&str, &str)]) -> Result<Self, Mistakes> {
         let mut mistakes = Vec::new();
-        let mut all = Self::default();
+        let mut all = Self { ruled: !documents.is_empty(), ..Self::default() };
         for (name, text) in documents {
             all.add(name, text, &mut mistakes);
         }
@@ -76,7 +78,7 @@ impl Known {
 
 impl Policies for Known {
     fn decide(&self, question: &Question<'_>) -> Decision {
-        if self.policies.is_empty() {
+        if !self.ruled {
             return Decision::unruled();
         }
         let deny = |by, failed| Decision { outcome: Outcome::Deny, by, failed };
@@ -99,6 +101,10 @@ impl Policies for Known {
         }
         let terms = by.iter().filter_map(|id| self.numbers.get(*id)).map(|number| self.terms[*number].clone());
         Decision { outcome: Outcome::Release(terms.fold(Terms::default(), Terms::and)), by: names, failed }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.policies.is_empty()
     }
 }
 

@@ -176,7 +176,7 @@ async fn stored_policies_that_cannot_be_read_release_nothing() {
     let writes = vec![Write::Put(key::release_policy_key(HOME, "later"), record.encode())];
     w.meta.commit(Batch { checks: vec![], writes }).await.unwrap();
     let refused = w.one.release(&caller("alice"), HOME, id, Action::Open).await.unwrap_err();
-    assert!(matches!(refused, PortionError::Policies(_)), "{refused}");
+    assert!(matches!(refused, PortionError::UnreadablePolicies), "{refused}");
 }
 
 #[tokio::test]

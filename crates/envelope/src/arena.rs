@@ -14,8 +14,10 @@ use crate::key::KEY_LEN;
 
 /// Bytes that are locked at once: 2,048 keys, and no more than the smallest limits there are (64 KiB).
 const CHUNK: usize = 64 << 10;
-/// Most that is locked: 131,072 keys, more than the caches above hold.
+/// Most that is locked.
 const CHUNKS_MAX: usize = 64;
+/// Keys that locked memory has room for, where the system's limit lets it grow so far. Who keeps keys keeps fewer in all.
+pub const LOCKED_KEYS_MAX: usize = CHUNKS_MAX * CHUNK / KEY_LEN;
 /// Slots that are made at once in ordinary memory.
 const ORDINARY_SLOTS: usize = 64;
 
@@ -43,6 +45,8 @@ pub struct ArenaStatus {
     pub locked: usize,
     /// In ordinary memory, since no more could be locked.
     pub ordinary: usize,
+    /// Whether the system refused to lock more. If not, there were more keys than [`LOCKED_KEYS_MAX`].
+    pub is_refused: bool,
 }
 
 /// Counts the plaintext keys of this process. A look, no I/O.
@@ -63,12 +67,13 @@ struct State {
     free: [Vec<Slot>; 3],
     used: [usize; 3],
     chunks: usize,
+    is_refused: bool,
 }
 
 impl Arena {
     const fn new(map: Map) -> Self {
         let free = [Vec::new(), Vec::new(), Vec::new()];
-        Self { state: Mutex::new(State { free, used: [0; 3], chunks: 0 }), map }
+        Self { state: Mutex::new(State { free, used: [0; 3], chunks: 0, is_refused: false }), map }
     }
 
     fn take(&'static self) -> Locked {
@@ -89,6 +94,7 @@ impl Arena {
     fn grow(&self, state: &mut State) {
         let mapped = if state.chunks < CHUNKS_MAX { (self.map)(CHUNK) } else { None };
         let (keeping, bytes) = mapped.unwrap_or_else(|| {
+            state.is_refused |= state.chunks < CHUNKS_MAX;
             // Failing once is failing for good: each try is a few calls of the system.
             state.chunks = CHUNKS_MAX;
             (Keeping::Ordinary, Box::leak(vec![0; ORDINARY_SLOTS * KEY_LEN].into_boxed_slice()))
@@ -105,8 +111,9 @@ impl Arena {
     }
 
     fn status(&self) -> ArenaStatus {
-        let [secret, locked, ordinary] = self.state.lock().used;
-        ArenaStatus { secret, locked, ordinary }
+        let state = self.state.lock();
+        let [secret, locked, ordinary] = state.used;
+        ArenaStatus { secret, locked, ordinary, is_refused: state.is_refused }
     }
 }
 
@@ -199,10 +206,10 @@ mod tests {
     fn what_cannot_be_locked_is_ordinary_and_counted() {
         let arena = arena(none);
         let held: Vec<Locked> = (0..200).map(|_| arena.take()).collect();
-        assert_eq!(arena.status(), ArenaStatus { ordinary: 200, ..ArenaStatus::default() });
+        assert_eq!(arena.status(), ArenaStatus { ordinary: 200, is_refused: true, ..ArenaStatus::default() });
         assert!(held.iter().all(|locked| locked.keeping() == Keeping::Ordinary && *locked.bytes() == [0; KEY_LEN]));
         drop(held);
-        assert_eq!(arena.status(), ArenaStatus::default());
+        assert_eq!(arena.status(), ArenaStatus { is_refused: true, ..ArenaStatus::default() });
     }
 
     #[test]
@@ -212,6 +219,7 @@ mod tests {
         assert_eq!(arena.status(), ArenaStatus { locked: 4 * CHUNKS_MAX, ..ArenaStatus::default() });
         let spilled = arena.take();
         assert_eq!(spilled.keeping(), Keeping::Ordinary);
+        assert!(!arena.status().is_refused, "the system would have locked more");
         held.pop();
         assert_eq!(arena.take().keeping(), Keeping::Locked, "a slot that came back goes before ordinary memory");
     }
@@ -254,7 +262,7 @@ mod tests {
                 for (locked, wrote) in &held {
                     prop_assert_eq!(locked.bytes()[..2].to_vec(), wrote.to_be_bytes().to_vec());
                 }
-                let ArenaStatus { secret, locked, ordinary } = arena.status();
+                let ArenaStatus { secret, locked, ordinary, .. } = arena.status();
                 prop_assert_eq!(secret + locked + ordinary, held.len());
             }
         }

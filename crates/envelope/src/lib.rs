@@ -23,7 +23,7 @@ mod text;
 mod vectors;
 mod wing;
 
-pub use arena::{ArenaStatus, Keeping, Locked, arena_status};
+pub use arena::{ArenaStatus, Keeping, LOCKED_KEYS_MAX, Locked, arena_status};
 pub use body::{BodyHeader, HEADER_LEN, Opener, SALT_LEN, Sealer, chunk_count, plain_len, sealed_len};
 pub use error::{EnvelopeError, ShareError};
 pub use key::{Dek, Kek, WrappedKey};

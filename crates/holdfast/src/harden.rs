@@ -20,7 +20,7 @@ pub(crate) fn tell_keeping() {
         Keeping::Locked => {
             tracing::info!("plaintext keys are kept in locked memory (mlock); the kernel has no secret memory")
         }
-        Keeping::Ordinary => warn_once(),
+        Keeping::Ordinary => warn_once(true),
     }
 }
 
@@ -32,16 +32,25 @@ pub(crate) fn gauge() {
         metrics::gauge!("holdfast_keys_in_memory", "memory" => memory).set(keys as f64);
     }
     if status.ordinary > 0 {
-        warn_once();
+        warn_once(status.is_refused);
     }
 }
 
-fn warn_once() {
+/// `is_refused`: the system locks no more for us. The other cause is that there are more keys than we ever lock.
+fn warn_once(is_refused: bool) {
     static WARNED: AtomicBool = AtomicBool::new(false);
-    if !WARNED.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
+    if WARNED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    match is_refused {
+        true => tracing::warn!(
             "PLAINTEXT KEYS ARE IN ORDINARY MEMORY: no more could be locked, so they may be swapped to a disk. \
              Raise the limit of locked memory (LimitMEMLOCK=16M in the systemd unit, or ulimit -l) and restart"
-        );
+        ),
+        false => tracing::warn!(
+            most = envelope::LOCKED_KEYS_MAX,
+            "PLAINTEXT KEYS ARE IN ORDINARY MEMORY: there were more of them at once than are ever locked, so some may be \
+             swapped to a disk. That is a defect, which no limit of the system cures: please report it"
+        ),
     }
 }

@@ -27,9 +27,6 @@ const USE: (&str, &str) = ("holdfast:use", "kubernetes/v2");
 #[derive(Clone)]
 pub(crate) struct Plugin(Arc<Inner>);
 
-/// What release policies call the plugin, as a user.
-const CALLER: &str = "kubernetes";
-
 struct Inner {
     portions: Portions,
     /// The key as it was named: by id, name or alias.
@@ -43,8 +40,7 @@ struct Inner {
 impl Plugin {
     pub(crate) fn new(portions: Portions, named: String) -> Self {
         // Whoever reaches the socket: policies and budgets know it by this name.
-        let who = Who { name: Some(CALLER.to_owned()), id: CALLER.to_owned(), groups: Vec::new(), is_root: false };
-        let caller = Caller::new(HOME, who, Via::Kubernetes, false, None);
+        let caller = Caller::new(HOME, Who::kubernetes(), Via::Kubernetes, false, None);
         let portions = portions.for_caller(Arc::new(caller));
         let context = [(USE.0.to_owned(), USE.1.to_owned())].into();
         Self(Arc::new(Inner { portions, named, key: OnceLock::new(), context }))
@@ -64,7 +60,12 @@ impl Plugin {
         let portion = self.key().await?;
         let portions = &self.0.portions;
         let (name, healthz) = match portions.newest(HOME, portion).await {
-            Ok(name) => (name, OK.to_owned()),
+            Ok(name) => match portions.must_be_released(HOME, portion).await {
+                Ok(()) => (name, OK.to_owned()),
+                // The API server would go on with the keys in its memory until it restarts, and then be down.
+                Err(error) if is_refused(&error) => (name, error.to_string()),
+                Err(error) => return Err(status(error)),
+            },
             // Told as the API server shows it to an operator; the key id stays the one that was.
             Err(error) if is_shut(&error) => {
                 let version = portions.get(HOME, portion).await.map_err(status)?.record.version;
@@ -114,6 +115,11 @@ fn is_shut(error: &PortionError) -> bool {
     matches!(error, PortionError::Disabled(_) | PortionError::PendingShred { .. } | PortionError::Shredded(_))
 }
 
+/// Whether the key is there, and not for the plugin.
+fn is_refused(error: &PortionError) -> bool {
+    matches!(error, PortionError::Release(_) | PortionError::UnreadablePolicies | PortionError::HalfRefused { .. })
+}
+
 /// An error as gRPC tells it. What an operator must look at is in the log.
 fn status(error: PortionError) -> Status {
     let code = match &error {
@@ -140,6 +146,8 @@ mod tests {
     use super::*;
     use base::{Doors, ManualClock, SeededRng};
     use keys::{Keyring, Switch};
+    use meta::record::DenialReason;
+    use release::{Action, Decision, Language, Mistakes, NoLanguage, Outcome, Policies, Question};
 
     fn world(named: &str) -> (Arc<ManualClock>, Portions, Plugin) {
         let (clock, rng) = (Arc::new(ManualClock::new(1_000_000)), Arc::new(SeededRng::new(1)));
@@ -147,6 +155,33 @@ mod tests {
         let doors = Doors { clock: clock.clone(), rng };
         let portions = Portions::new(Arc::new(meta::Memory::new()), ring, doors);
         (clock, portions.clone(), Plugin::new(portions, named.to_owned()))
+    }
+
+    /// A language that knows two documents.
+    struct OneWord;
+
+    impl Language for OneWord {
+        fn parse(&self, documents: &[(&str, &str)]) -> Result<Arc<dyn Policies>, Mistakes> {
+            match documents.iter().find(|(_, text)| !["open", "none"].contains(text)) {
+                Some((name, _)) => Err(Mistakes::no_policy(name)),
+                None if documents.is_empty() => NoLanguage.parse(&[]),
+                None => Ok(Arc::new(Only(documents.iter().any(|(_, text)| *text == "open")))),
+            }
+        }
+    }
+
+    /// Whether anything is opened. Nothing is sealed.
+    struct Only(bool);
+
+    impl Policies for Only {
+        fn decide(&self, question: &Question<'_>) -> Decision {
+            let refused = Decision { outcome: Outcome::Deny, ..Decision::unruled() };
+            if self.0 && question.action == Action::Open { Decision::unruled() } else { refused }
+        }
+
+        fn is_empty(&self) -> bool {
+            false
+        }
     }
 
     async fn seal(plugin: &Plugin, plaintext: &[u8]) -> Result<EncryptResponse, Status> {
@@ -256,5 +291,37 @@ mod tests {
         assert!(told(&plugin).await.healthz.contains("was shredded"));
         assert_eq!(open(&plugin, &sealed).await, Err(Code::NotFound));
         assert_eq!(seal(&plugin, b"seed").await.unwrap_err().code(), Code::NotFound);
+    }
+
+    /// Else the API server would look well until it restarts.
+    #[tokio::test]
+    async fn a_refusal_is_told_by_status_before_it_is_felt() {
+        let (clock, portions, plugin) = world("k8s");
+        portions.named(HOME, "k8s").await.unwrap();
+        let sealed = seal(&plugin, b"seed").await.unwrap();
+        let first = told(&plugin).await;
+        assert_eq!(first.healthz, OK);
+        portions.deny(HOME, &Who::kubernetes(), DenialReason::Lost, "").await.unwrap();
+        let now = told(&plugin).await;
+        assert!(now.healthz.contains("nothing is released to kubernetes: it was reported lost"), "{}", now.healthz);
+        assert_eq!(now.key_id, first.key_id);
+        assert_eq!(open(&plugin, &sealed).await, Err(Code::PermissionDenied));
+        assert_eq!(seal(&plugin, b"seed").await.unwrap_err().code(), Code::PermissionDenied);
+        portions.readmit(HOME, &Who::kubernetes()).await.unwrap();
+        clock.advance_ms(keys::LEASE_MS);
+        assert_eq!(told(&plugin).await.healthz, OK);
+        assert_eq!(open(&plugin, &sealed).await.unwrap(), b"seed");
+
+        // A policy that lets it do half of what it does is told as well.
+        let portions = portions.speaking(Arc::new(OneWord));
+        let plugin = Plugin::new(portions.clone(), "k8s".to_owned());
+        for document in ["open", "none"] {
+            portions.put_release_policy(HOME, "doc", document).await.unwrap();
+            let now = told(&plugin).await;
+            assert!(now.healthz.contains("no release policy permits it"), "{document}: {}", now.healthz);
+            assert_eq!(now.key_id, first.key_id);
+        }
+        portions.delete_release_policy(HOME, "doc").await.unwrap();
+        assert_eq!(told(&plugin).await.healthz, OK);
     }
 }

@@ -1,8 +1,11 @@
 //! What a process remembers of portions: names, rules, room under keys, and the keys themselves.
 //!
 //! What is remembered counts for [`LEASE_MS`] and is forgotten at once by what this process
-//! changes. Who reads, and remembers afterwards, says which generation it saw before it read: a change
-//! in between must not be covered by what was read before it.
+//! changes. Who reads, and remembers afterwards, says which generation of the account it saw before it read: a change
+//! in between must not be covered by what was read before it. What one account changes is nothing to the others.
+//!
+//! Keys do not only stop to count: they go ([`Caches::sweep`]), each version of a key is here once, and those that there
+//! may be fit into the arena.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -12,9 +15,10 @@ use base::{AccountId, PortionId};
 use meta::Version;
 use meta::record::PortionRecord;
 use parking_lot::Mutex;
+use release::Policies;
 
 use crate::held::Half;
-use crate::lease::{Known, Lease, LeaseKey, Refusal, Room, Spent, Stamp};
+use crate::lease::{Known, Lease, LeaseKey, Refusal, Room, Spent, Stamp, Unreadable};
 use crate::rules::Rules;
 use crate::tenant::TenantKey;
 use crate::wrap::{KeyName, PortionKey};
@@ -24,12 +28,22 @@ use crate::wrap::{KeyName, PortionKey};
 pub const LEASE_MS: u64 = 10_000;
 /// Most entries of each kind. Past it the kind is emptied: reading again costs a look at the metadata.
 const ENTRIES_MAX: usize = 100_000;
+/// Most versions of portions' keys. With tenants' keys, buckets' keys and sites' epoch keys they fit into locked memory.
+const KEYS_MAX: usize = 100_000;
+/// Most tenants' keys.
+const TENANTS_MAX: usize = 10_000;
+
+// What is in use while the maps are emptied, and keys that were tenants' before, have the rest.
+const _: () = assert!(
+    KEYS_MAX + TENANTS_MAX + crate::BUCKET_KEYS_MAX + base::limits::COLUMNS * 256 + 8_192 <= envelope::LOCKED_KEYS_MAX
+);
 
 /// Room under the newest version of a portion's key.
 pub(crate) struct Slot {
     /// Whose portion it is.
     pub(crate) account: AccountId,
-    pub(crate) key: Arc<PortionKey>,
+    /// The version. The key itself is among the others.
+    pub(crate) name: KeyName,
     /// Parts that may still be sealed under it.
     pub(crate) parts: u64,
     /// Bytes that may still be sealed under it.
@@ -44,7 +58,12 @@ pub(crate) struct Slot {
 
 #[derive(Default)]
 struct Inner {
-    generation: u64,
+    /// Changes that were noticed, of all accounts.
+    changes: u64,
+    /// Which of them was an account's last.
+    changed: HashMap<AccountId, u64>,
+    /// The same for accounts that are not in there.
+    changed_others: u64,
     names: HashMap<(AccountId, String), PortionId>,
     rules: HashMap<AccountId, (Arc<Rules>, u64)>,
     tenants: HashMap<AccountId, KnownTenant>,
@@ -55,7 +74,7 @@ struct Inner {
     newest: HashMap<PortionId, (u32, u64)>,
     given_out: HashSet<KeyName>,
     records: HashMap<(AccountId, PortionId), (Arc<PortionRecord>, u64)>,
-    policies: HashMap<AccountId, (Known, Stamp)>,
+    policies: HashMap<AccountId, Parsed>,
     leases: HashMap<LeaseKey, KnownLease>,
     /// What principals have left of what was taken for their hour.
     rooms: HashMap<(AccountId, String), Room>,
@@ -69,6 +88,13 @@ struct KnownTenant {
     key: Arc<TenantKey>,
     version: Version,
     at_ms: u64,
+}
+
+/// Policies, of which documents they were parsed, and when it was read that these are all; `None`: that is not known now.
+struct Parsed {
+    policies: Result<Arc<dyn Policies>, Unreadable>,
+    stamp: Stamp,
+    at_ms: Option<u64>,
 }
 
 /// A lease or why there is none, and when it was read.
@@ -86,7 +112,11 @@ fn fresh(at_ms: u64, now_ms: u64) -> bool {
 }
 
 fn insert<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: V) {
-    if map.len() >= ENTRIES_MAX {
+    insert_up_to(ENTRIES_MAX, map, key, value);
+}
+
+fn insert_up_to<K: std::hash::Hash + Eq, V>(max: usize, map: &mut HashMap<K, V>, key: K, value: V) {
+    if map.len() >= max && !map.contains_key(&key) {
         map.clear();
     }
     map.insert(key, value);
@@ -99,10 +129,49 @@ fn is_first<K: std::hash::Hash + Eq>(map: &mut HashMap<K, u64>, key: K, hour: u6
     first
 }
 
+impl Inner {
+    fn generation(&self, account: AccountId) -> u64 {
+        self.changed.get(&account).copied().unwrap_or(self.changed_others)
+    }
+
+    /// What was read of the account until now is remembered no more.
+    fn change(&mut self, account: AccountId) {
+        self.changes += 1;
+        if self.changed.len() >= ENTRIES_MAX {
+            self.changed.clear();
+            self.changed_others = self.changes;
+        }
+        self.changed.insert(account, self.changes);
+    }
+
+    /// Whether a tenant's key counts: for as long as other things do, or, where a half is held elsewhere, as long as that does.
+    fn counts(halves: &HashMap<AccountId, Half>, account: AccountId, known: &KnownTenant, now_ms: u64) -> bool {
+        match halves.get(&account) {
+            Some(half) => half.is_open(now_ms),
+            None => fresh(known.at_ms, now_ms),
+        }
+    }
+
+    fn key(&self, account: AccountId, name: KeyName, now_ms: u64) -> Option<Arc<PortionKey>> {
+        if self.halves.get(&account).is_some_and(|half| !half.is_open(now_ms)) {
+            return None;
+        }
+        self.keys.get(&(account, name)).filter(|(_, at)| fresh(*at, now_ms)).map(|(key, _)| key.clone())
+    }
+}
+
 impl Caches {
-    /// To be asked for before reading what will be remembered.
-    pub(crate) fn generation(&self) -> u64 {
-        self.0.lock().generation
+    /// To be asked for before reading what will be remembered of the account.
+    pub(crate) fn generation(&self, account: AccountId) -> u64 {
+        self.0.lock().generation(account)
+    }
+
+    /// Drops the keys that do not count any more. Without it, what another process shredded would stay here in clear.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        let mut inner = self.0.lock();
+        let Inner { keys, tenants, halves, .. } = &mut *inner;
+        keys.retain(|_, (_, at)| fresh(*at, now_ms));
+        tenants.retain(|account, known| Inner::counts(halves, *account, known, now_ms));
     }
 
     pub(crate) fn named(&self, account: AccountId, name: &str) -> Option<PortionId> {
@@ -111,7 +180,7 @@ impl Caches {
 
     pub(crate) fn remember_name(&self, account: AccountId, name: &str, id: PortionId, seen: u64) {
         let mut inner = self.0.lock();
-        if inner.generation == seen {
+        if inner.generation(account) == seen {
             insert(&mut inner.names, (account, name.to_owned()), id);
         }
     }
@@ -124,7 +193,7 @@ impl Caches {
     pub(crate) fn remember_rules(&self, account: AccountId, rules: Rules, at_ms: u64, seen: u64) -> Arc<Rules> {
         let rules = Arc::new(rules);
         let mut inner = self.0.lock();
-        if inner.generation == seen {
+        if inner.generation(account) == seen {
             insert(&mut inner.rules, account, (rules.clone(), at_ms));
         }
         rules
@@ -135,11 +204,7 @@ impl Caches {
     pub(crate) fn tenant(&self, account: AccountId, now_ms: u64) -> Option<(Arc<TenantKey>, Version)> {
         let inner = self.0.lock();
         let known = inner.tenants.get(&account)?;
-        let counts = match inner.halves.get(&account) {
-            Some(half) => half.is_open(now_ms),
-            None => fresh(known.at_ms, now_ms),
-        };
-        counts.then(|| (known.key.clone(), known.version))
+        Inner::counts(&inner.halves, account, known, now_ms).then(|| (known.key.clone(), known.version))
     }
 
     /// The key of a tenant that is whole under the root.
@@ -152,8 +217,8 @@ impl Caches {
         seen: u64,
     ) {
         let mut inner = self.0.lock();
-        if inner.generation == seen {
-            insert(&mut inner.tenants, account, KnownTenant { key, version, at_ms });
+        if inner.generation(account) == seen {
+            insert_up_to(TENANTS_MAX, &mut inner.tenants, account, KnownTenant { key, version, at_ms });
         }
     }
 
@@ -162,9 +227,9 @@ impl Caches {
         let mut inner = self.0.lock();
         let at_ms = half.asked_ms;
         // What was read of it before it was held does not count.
-        inner.generation += 1;
+        inner.change(account);
         inner.halves.insert(account, half);
-        insert(&mut inner.tenants, account, KnownTenant { key, version, at_ms });
+        insert_up_to(TENANTS_MAX, &mut inner.tenants, account, KnownTenant { key, version, at_ms });
     }
 
     /// What is known of a tenant's half is this, and it opens nothing or no longer than before.
@@ -228,7 +293,7 @@ impl Caches {
     /// Forgets all keys of a tenant. Who reads now will not have them remembered.
     pub(crate) fn forget_tenant(&self, account: AccountId) {
         let mut inner = self.0.lock();
-        inner.generation += 1;
+        inner.change(account);
         inner.tenants.remove(&account);
         inner.slots.retain(|_, slot| slot.account != account);
         inner.keys.retain(|(of, _), _| *of != account);
@@ -237,49 +302,46 @@ impl Caches {
     /// Takes room for one part of `bytes` bytes.
     pub(crate) fn take_room(&self, id: PortionId, bytes: u64, now_ms: u64) -> Option<Arc<PortionKey>> {
         let mut inner = self.0.lock();
-        let Inner { slots, halves, .. } = &mut *inner;
-        let slot = slots.get_mut(&id)?;
-        let is_shut = halves.get(&slot.account).is_some_and(|half| !half.is_open(now_ms));
-        if is_shut || !fresh(slot.at_ms, now_ms) || now_ms >= slot.until_ms || slot.parts == 0 || slot.bytes < bytes {
+        let slot = inner.slots.get(&id)?;
+        if !fresh(slot.at_ms, now_ms) || now_ms >= slot.until_ms || slot.parts == 0 || slot.bytes < bytes {
             return None;
         }
+        let key = inner.key(slot.account, slot.name, now_ms)?;
+        let slot = inner.slots.get_mut(&id)?;
         slot.parts -= 1;
         slot.bytes -= bytes;
-        Some(slot.key.clone())
+        Some(key)
     }
 
     /// What is left of the room that was taken last, whether or not the lease still runs.
     pub(crate) fn room(&self, id: PortionId) -> Option<(KeyName, u64, u64, u64)> {
         let inner = self.0.lock();
-        inner.slots.get(&id).map(|slot| (slot.key.name(), slot.parts, slot.bytes, slot.block))
+        inner.slots.get(&id).map(|slot| (slot.name, slot.parts, slot.bytes, slot.block))
     }
 
     /// Lets what is left of the room count for another lease. Others may take of it meanwhile.
-    pub(crate) fn renew(&self, name: KeyName, at_ms: u64, until_ms: u64, seen: u64) {
+    pub(crate) fn renew(&self, account: AccountId, name: KeyName, at_ms: u64, until_ms: u64, seen: u64) {
         let mut inner = self.0.lock();
-        if inner.generation != seen {
+        if inner.generation(account) != seen {
             return;
         }
-        if let Some(slot) = inner.slots.get_mut(&name.portion).filter(|slot| slot.key.name() == name) {
+        if let Some(slot) = inner.slots.get_mut(&name.portion).filter(|slot| slot.name == name) {
             (slot.at_ms, slot.until_ms) = (at_ms, until_ms);
         }
     }
 
     pub(crate) fn remember_room(&self, id: PortionId, slot: Slot, seen: u64) {
         let mut inner = self.0.lock();
-        if inner.generation == seen {
+        if inner.generation(slot.account) == seen {
             insert(&mut inner.slots, id, slot);
         }
     }
 
     pub(crate) fn key(&self, account: AccountId, name: KeyName, now_ms: u64) -> Option<Arc<PortionKey>> {
-        let inner = self.0.lock();
-        if inner.halves.get(&account).is_some_and(|half| !half.is_open(now_ms)) {
-            return None;
-        }
-        inner.keys.get(&(account, name)).filter(|(_, at)| fresh(*at, now_ms)).map(|(key, _)| key.clone())
+        self.0.lock().key(account, name, now_ms)
     }
 
+    /// Of two that were opened at the same time, one stays.
     pub(crate) fn remember_key(
         &self,
         account: AccountId,
@@ -288,9 +350,15 @@ impl Caches {
         seen: u64,
     ) -> Arc<PortionKey> {
         let mut inner = self.0.lock();
-        if inner.generation == seen {
-            insert(&mut inner.keys, (account, key.name()), (key.clone(), at_ms));
+        if inner.generation(account) != seen {
+            return key;
         }
+        let known = inner.keys.get_mut(&(account, key.name()));
+        if let Some((known, at)) = known.filter(|(_, at)| at.abs_diff(at_ms) < LEASE_MS) {
+            *at = at_ms;
+            return known.clone();
+        }
+        insert_up_to(KEYS_MAX, &mut inner.keys, (account, key.name()), (key.clone(), at_ms));
         key
     }
 
@@ -309,7 +377,7 @@ impl Caches {
     ) -> Arc<PortionRecord> {
         let record = Arc::new(record);
         let mut inner = self.0.lock();
-        if inner.generation == seen {
+        if inner.generation(account) == seen {
             insert(&mut inner.records, (account, id), (record.clone(), at_ms));
         }
         record
@@ -319,10 +387,10 @@ impl Caches {
         self.0.lock().newest.get(&id).filter(|(_, at)| fresh(*at, now_ms)).map(|(version, _)| *version)
     }
 
-    pub(crate) fn remember_newest(&self, id: PortionId, version: u32, at_ms: u64, seen: u64) {
+    pub(crate) fn remember_newest(&self, account: AccountId, name: KeyName, at_ms: u64, seen: u64) {
         let mut inner = self.0.lock();
-        if inner.generation == seen {
-            insert(&mut inner.newest, id, (version, at_ms));
+        if inner.generation(account) == seen {
+            insert(&mut inner.newest, name.portion, (name.version, at_ms));
         }
     }
 
@@ -330,9 +398,9 @@ impl Caches {
         self.0.lock().given_out.contains(&name)
     }
 
-    pub(crate) fn remember_given_out(&self, name: KeyName, seen: u64) {
+    pub(crate) fn remember_given_out(&self, account: AccountId, name: KeyName, seen: u64) {
         let mut inner = self.0.lock();
-        if inner.generation == seen {
+        if inner.generation(account) == seen {
             if inner.given_out.len() >= ENTRIES_MAX {
                 inner.given_out.clear();
             }
@@ -341,9 +409,9 @@ impl Caches {
     }
 
     /// Forgets everything of a portion but its name.
-    pub(crate) fn forget(&self, id: PortionId) {
+    pub(crate) fn forget(&self, account: AccountId, id: PortionId) {
         let mut inner = self.0.lock();
-        inner.generation += 1;
+        inner.change(account);
         inner.slots.remove(&id);
         inner.newest.remove(&id);
         inner.keys.retain(|(_, name), _| name.portion != id);
@@ -355,36 +423,42 @@ impl Caches {
 
     pub(crate) fn policies(&self, account: AccountId, now_ms: u64) -> Option<Known> {
         let inner = self.0.lock();
-        let (known, _) = inner.policies.get(&account).filter(|(known, _)| fresh(known.at_ms, now_ms))?;
-        Some(known.clone())
+        let parsed = inner.policies.get(&account)?;
+        let at_ms = parsed.at_ms.filter(|at| fresh(*at, now_ms))?;
+        Some(Known { policies: parsed.policies.clone(), at_ms })
     }
 
-    /// Lets policies count for another lease, if they are still those of these documents.
-    pub(crate) fn renew_policies(&self, account: AccountId, stamp: &Stamp, at_ms: u64, seen: u64) -> Option<Known> {
+    /// The policies that were parsed of these documents, which were read at `at_ms`.
+    pub(crate) fn parsed(&self, account: AccountId, stamp: &Stamp, at_ms: u64, seen: u64) -> Option<Known> {
         let mut inner = self.0.lock();
-        let same = inner.generation == seen;
-        let (known, _) = inner.policies.get_mut(&account).filter(|(_, of)| same && of == stamp)?;
-        known.at_ms = at_ms;
-        Some(known.clone())
-    }
-
-    pub(crate) fn remember_policies(&self, account: AccountId, known: Known, stamp: Stamp, seen: u64) {
-        let mut inner = self.0.lock();
-        if inner.generation == seen {
-            insert(&mut inner.policies, account, (known, stamp));
+        let unchanged = inner.generation(account) == seen;
+        let parsed = inner.policies.get_mut(&account).filter(|parsed| parsed.stamp == *stamp)?;
+        if unchanged {
+            parsed.at_ms = Some(at_ms);
         }
+        Some(Known { policies: parsed.policies.clone(), at_ms })
+    }
+
+    /// What was parsed is remembered by its documents, whatever was changed meanwhile: whether these are all of the
+    /// account's is what may be out of date.
+    pub(crate) fn remember_policies(&self, account: AccountId, known: &Known, stamp: Stamp, seen: u64) {
+        let mut inner = self.0.lock();
+        let at_ms = (inner.generation(account) == seen).then_some(known.at_ms);
+        insert(&mut inner.policies, account, Parsed { policies: known.policies.clone(), stamp, at_ms });
     }
 
     /// Forgets the policies of an account and what was decided by them.
     pub(crate) fn forget_releases(&self, account: AccountId) {
         self.forget_leases(account);
-        self.0.lock().policies.remove(&account);
+        if let Some(parsed) = self.0.lock().policies.get_mut(&account) {
+            parsed.at_ms = None;
+        }
     }
 
     /// Forgets what was decided for an account.
     pub(crate) fn forget_leases(&self, account: AccountId) {
         let mut inner = self.0.lock();
-        inner.generation += 1;
+        inner.change(account);
         inner.leases.retain(|lease, _| lease.account != account);
     }
 
@@ -399,7 +473,7 @@ impl Caches {
 
     pub(crate) fn remember_lease(&self, key: LeaseKey, decided: Result<Arc<Lease>, Refusal>, at_ms: u64, seen: u64) {
         let mut inner = self.0.lock();
-        if inner.generation == seen {
+        if inner.generation(key.account) == seen {
             insert(&mut inner.leases, key, KnownLease { decided, at_ms });
         }
     }
@@ -446,15 +520,15 @@ impl Caches {
         is_first(&mut self.0.lock().alarms, (account, principal.to_owned(), kind), hour_ms)
     }
 
-    pub(crate) fn forget_names(&self) {
+    pub(crate) fn forget_names(&self, account: AccountId) {
         let mut inner = self.0.lock();
-        inner.generation += 1;
-        inner.names.clear();
+        inner.change(account);
+        inner.names.retain(|(of, _), _| *of != account);
     }
 
     pub(crate) fn forget_rules(&self, account: AccountId) {
         let mut inner = self.0.lock();
-        inner.generation += 1;
+        inner.change(account);
         inner.rules.remove(&account);
     }
 }

@@ -149,6 +149,9 @@ pub enum PortionError {
     /// The documents have mistakes.
     #[error("the release policies have mistakes:\n{0}")]
     Policies(#[from] release::Mistakes),
+    /// The documents that are stored have mistakes, so nothing is released. The log and `holdfast policy test` tell them.
+    #[error("the release policies of this account cannot be read, so nothing is released; the server's log says why")]
+    UnreadablePolicies,
     /// The rules are none.
     #[error(transparent)]
     Rules(#[from] RulesError),
@@ -185,6 +188,7 @@ impl Classify for PortionError {
             Self::Keeper(KeeperError::Unreachable(_)) => ErrorKind::Unavailable,
             Self::Keeper(KeeperError::Failed(_)) => ErrorKind::Invalid,
             Self::Policies(_) => ErrorKind::Invalid,
+            Self::UnreadablePolicies => ErrorKind::Unavailable,
             Self::Exists(_) | Self::AliasExists(_) | Self::NotPending(_) | Self::AskedAnew(_) | Self::Contended => {
                 ErrorKind::Conflict
             }

@@ -184,7 +184,7 @@ impl Portions {
     }
 
     async fn asked(&self, account: AccountId) -> Result<(Arc<TenantKey>, Version), PortionError> {
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let asked_ms = self.now_ms();
         let Some((record, version)) = self.record::<TenantKeyRecord>(key::tenant_key_key(account)).await? else {
             self.caches.forget_half(account);

@@ -51,7 +51,7 @@ impl Portions {
         if let Some((half, trouble)) = self.shut(account, now) {
             return Err(trouble.of(&half));
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let (record, version) = self.tenant_record(account).await?;
         if record.held.is_some() {
             return self.ask_in_turn(account).await;
@@ -104,7 +104,7 @@ impl Portions {
     }
 
     async fn make_room(&self, account: AccountId, id: PortionId, bytes: u64) -> Result<(), PortionError> {
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let now = self.now_ms();
         let (record, version) = self.row(account, id).await?;
         open_state(&record)?;
@@ -123,11 +123,9 @@ impl Portions {
             && left >= bytes
             && now < until_ms
         {
-            // Who holds shares is asked again with every lease.
-            if newest.shares.is_some() {
-                self.to_open(account, name).await?;
-            }
-            self.caches.renew(name, now, until_ms, seen);
+            // The key's own lease has run out as well: who holds shares is asked again with every one.
+            self.key_of(account, name, &record.name, &newest, now, seen).await?;
+            self.caches.renew(account, name, now, until_ms, seen);
             return Ok(());
         }
         let room = (PARTS_MAX.saturating_sub(newest.parts), BYTES_MAX.saturating_sub(newest.bytes));
@@ -138,14 +136,14 @@ impl Portions {
         let taken = (block * BLOCK_BYTES).max(bytes).min(room.1);
         newest.parts += parts;
         newest.bytes += taken;
-        let key = self.opened(account, name, &record.name, &newest).await?;
+        self.key_of(account, name, &record.name, &newest, now, seen).await?;
         let batch = Batch {
             // The portion's row as well: none is sealed under a key that was disabled meanwhile.
             checks: vec![Check::Is(row_key.clone(), newest_version), Check::Is(key::portion_key(account, id), version)],
             writes: vec![Write::Put(row_key, newest.encode())],
         };
         self.commit_once(batch).await?;
-        let slot = Slot { account, key, parts, bytes: taken, block, at_ms: now, until_ms };
+        let slot = Slot { account, name, parts, bytes: taken, block, at_ms: now, until_ms };
         self.caches.remember_room(id, slot, seen);
         Ok(())
     }
@@ -181,7 +179,7 @@ impl Portions {
         if let Some(key) = self.caches.key(account, name, now) {
             return Ok(key);
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let keys = [key::portion_key(account, name.portion), key::key_version_key(name.portion, name.version)];
         let mut rows = self.meta.get(&keys).await?;
         let (version, portion) = (rows.pop().flatten(), rows.pop().flatten());
@@ -190,8 +188,31 @@ impl Portions {
         open_state(&portion)?;
         let gone = || PortionError::NoSuchVersion { name: portion.name.clone(), version: name.version };
         let stored = PortionKeyRecord::decode(&version.ok_or_else(gone)?.value)?;
-        let key = self.opened(account, name, &portion.name, &stored).await?;
+        self.key_of(account, name, &portion.name, &stored, now, seen).await
+    }
+
+    /// A version of a portion's key as it is remembered, or from its record, which was read at `now`. Each is in memory once,
+    /// whatever it is for.
+    async fn key_of(
+        &self,
+        account: AccountId,
+        name: KeyName,
+        portion: &str,
+        stored: &PortionKeyRecord,
+        now: u64,
+        seen: u64,
+    ) -> Result<Arc<PortionKey>, PortionError> {
+        if let Some(key) = self.caches.key(account, name, now) {
+            return Ok(key);
+        }
+        let key = self.opened(account, name, portion, stored).await?;
         Ok(self.caches.remember_key(account, key, now, seen))
+    }
+
+    /// Drops the keys that are not to be used any more without being asked for anew. To be called about once a
+    /// [`LEASE_MS`](crate::LEASE_MS): it is how long a key that another process shredded stays in this one's memory.
+    pub fn drop_stale_keys(&self) {
+        self.caches.sweep(self.now_ms());
     }
 
     /// A version of a portion's key from its record and, where it is in shares, from the sites.
@@ -222,7 +243,7 @@ impl Portions {
     pub(crate) async fn to_give_out(&self, account: AccountId, id: PortionId) -> Result<Arc<PortionKey>, PortionError> {
         for _ in 0..ATTEMPTS {
             let now = self.now_ms();
-            let seen = self.caches.generation();
+            let seen = self.caches.generation(account);
             let version = match self.caches.newest(id, now) {
                 Some(version) => version,
                 None => {
@@ -236,7 +257,7 @@ impl Portions {
                             Err(error) => return Err(error),
                         }
                     }
-                    self.caches.remember_newest(id, version, now, seen);
+                    self.caches.remember_newest(account, KeyName { portion: id, version }, now, seen);
                     version
                 }
             };
@@ -246,7 +267,7 @@ impl Portions {
                 let found = self.record::<PortionKeyRecord>(row_key.clone()).await?;
                 // Gone, so not the newest any more.
                 let Some((mut record, row_version)) = found else {
-                    self.caches.forget(id);
+                    self.caches.forget(account, id);
                     continue;
                 };
                 if !record.given_out {
@@ -266,7 +287,7 @@ impl Portions {
                         other => other?,
                     }
                 }
-                self.caches.remember_given_out(name, seen);
+                self.caches.remember_given_out(account, name, seen);
             }
             return self.to_open(account, name).await;
         }

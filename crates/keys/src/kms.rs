@@ -73,19 +73,30 @@ impl Portions {
         if under.is_some_and(|id| id != name.portion) {
             return Err(PortionError::OtherKey);
         }
-        let key = match self.to_open(account, name).await {
-            // Not of this account, or never: nobody learns which.
-            Err(PortionError::NoSuchPortion(_) | PortionError::NoSuchVersion { .. }) => {
-                return Err(PortionError::Ciphertext);
-            }
-            found => found?,
+        // Not of this account, or never: nobody learns which.
+        let hidden = |error| match error {
+            PortionError::NoSuchPortion(_) | PortionError::NoSuchVersion { .. } => PortionError::Ciphertext,
+            error => error,
         };
-        let lease = self.release_to_caller(account, name.portion, Action::Open).await?;
+        // No site gives a share for somebody to whom nothing is released.
+        let lease = self.release_to_caller(account, name.portion, Action::Open).await.map_err(hidden)?;
+        let key = self.to_open(account, name).await.map_err(hidden)?;
         let plain = key.open(&bound(account, name, context), sealed).map_err(|_| PortionError::Ciphertext)?;
         if let (Some(lease), Some(caller)) = (lease, &self.caller) {
             self.spend(&lease, caller, 1, plain.len() as u64).await?;
         }
         Ok(Opened { key: name, plain })
+    }
+
+    /// Whether the caller would get anything sealed and opened now: both are released to it, as if it had asked for them.
+    ///
+    /// # Errors
+    /// [`PortionError::Release`], [`PortionError::UnreadablePolicies`], or as [`Self::release`].
+    pub async fn must_be_released(&self, account: AccountId, id: PortionId) -> Result<(), PortionError> {
+        for action in [Action::Open, Action::Seal] {
+            self.release_to_caller(account, id, action).await?;
+        }
+        Ok(())
     }
 
     async fn release_to_caller(

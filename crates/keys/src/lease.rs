@@ -30,10 +30,10 @@ use crate::error::PortionError;
 use crate::portions::{ATTEMPTS, Portions, dashed};
 
 pub use approval::{Approval, Approver, Ruling};
-pub use caller::{Caller, Who};
+pub use caller::{Caller, KUBERNETES, Who};
 pub use denial::Denial;
 pub use ledger::Holder;
-pub(crate) use policies::{Known, Stamp};
+pub(crate) use policies::{Known, Parsers, Stamp, Unreadable};
 pub(crate) use queue::Queues;
 pub use simulate::{Answer, Ask};
 pub(crate) use spend::{Room, Spent};
@@ -74,14 +74,16 @@ pub enum Refusal {
         reason: DenialReason,
     },
     /// No release policy permits it, or one forbids it.
-    #[error("portion {portion} is not released to {name}: {by}; `holdfast policy test` tells more")]
+    #[error("portion {portion} is not released to {name}: {why}; `holdfast policy test` tells more")]
     NotPermitted {
         /// To whom.
         name: String,
         /// Which.
         portion: String,
-        /// The policies that forbid it, or that none permits it.
-        by: String,
+        /// Whether one forbids it, or none permits it. Which one is nothing that clients are told.
+        why: &'static str,
+        /// The policies that forbid it, or failed.
+        by: Vec<String>,
     },
     /// People, or time, have to release it.
     #[error("{matter} waits for approval: request {request}; `holdfast release approve {request}` by somebody else")]
@@ -163,9 +165,10 @@ impl Portions {
             return known.map_err(PortionError::Release);
         }
         for _ in 0..ATTEMPTS {
-            let seen = self.caches.generation();
+            let seen = self.caches.generation(account);
             let rules = self.release_rules(account).await?;
-            let decided = match self.decide(caller, lease_key, rules.policies.as_ref(), now).await {
+            let policies = rules.policies.as_deref().map_err(|Unreadable| PortionError::UnreadablePolicies)?;
+            let decided = match self.decide(caller, lease_key, policies, now).await {
                 Ok(lease) => Ok(Arc::new(lease)),
                 Err(PortionError::Release(refusal)) => Err(refusal),
                 Err(PortionError::Contended) => continue,
@@ -199,7 +202,8 @@ impl Portions {
         let terms = match &decision.outcome {
             Outcome::Release(terms) => terms.clone(),
             Outcome::Deny => {
-                let refusal = Refusal::NotPermitted { name, portion: read.portion.name.clone(), by: why(&decision) };
+                let (why, by) = why(&decision);
+                let refusal = Refusal::NotPermitted { name, portion: read.portion.name.clone(), why, by };
                 return refuse("release:not-permitted", refusal).await;
             }
         };
@@ -305,8 +309,8 @@ impl Portions {
             Some(address) => event.with("address", address),
             None => event,
         };
-        // What is in shares is what nobody may have unrecorded.
-        if terms.record_first || portion.class == PortionClass::Quorum {
+        // What is in shares is what nobody may have unrecorded. The class says what the next version will be.
+        if terms.record_first || portion.class == PortionClass::Quorum || self.has_shares(id).await? {
             self.announce(event).await?;
             return self.commit_once(batch).await;
         }
@@ -334,6 +338,11 @@ impl Portions {
         }
         let LeaseKey { account, portion: id, .. } = lease_key;
         let mut event = self.by(caller.name()).event_of(account, action, id, portion).with("why", refusal);
+        if let Refusal::NotPermitted { by, .. } = refusal
+            && !by.is_empty()
+        {
+            event = event.with("policies", by.join(" "));
+        }
         event.outcome = AuditOutcome::Denied;
         self.tell(event).await;
     }
@@ -361,10 +370,10 @@ fn versioned<R: Record>(row: Option<Row>) -> Result<Option<(R, meta::Version)>, 
     })
 }
 
-fn why(decision: &Decision) -> String {
+fn why(decision: &Decision) -> (&'static str, Vec<String>) {
     match (decision.by.as_slice(), decision.failed.as_slice()) {
-        ([], []) => "no release policy permits it".to_owned(),
-        (_, [first, ..]) => format!("a release policy failed: {first}"),
-        (by, []) => format!("forbidden by {}", by.join(", ")),
+        ([], []) => ("no release policy permits it", Vec::new()),
+        (_, [_, ..]) => ("a release policy failed", decision.failed.clone()),
+        (by, []) => ("a release policy forbids it", by.to_vec()),
     }
 }

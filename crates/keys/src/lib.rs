@@ -40,7 +40,9 @@ pub use handover::{HandoverError, Inherited, WrappedSite, forget_site, hand_over
 pub use held::{HOLD_LEASE_MS, HalfState, Holding, Keepers, NewHold, NoKeepers};
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
-pub use lease::{Answer, Approval, Approver, Ask, Caller, Denial, Holder, Lease, Refusal, Ruling, Standing, Who};
+pub use lease::{
+    Answer, Approval, Approver, Ask, Caller, Denial, Holder, KUBERNETES, Lease, Refusal, Ruling, Standing, Who,
+};
 pub use meta::record::PortionClass;
 pub use portions::{
     Alias, Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, KeyVersion, NewGrant, NewPortion,

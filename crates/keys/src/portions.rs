@@ -23,7 +23,7 @@ use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
 use crate::held::{Keepers, NoKeepers, Turns};
-use crate::lease::Queues;
+use crate::lease::{Parsers, Queues};
 use crate::quorum::Quorum;
 use crate::rules::PORTION_NAME_MAX;
 use crate::wrap::KeyName;
@@ -45,6 +45,8 @@ const TAGS_MAX: usize = 50;
 const ALIAS_MAX: usize = 256;
 /// Longest wait before a portion is shredded, days.
 pub const SHRED_DAYS_MAX: u32 = 30;
+/// Versions of a key read at once.
+const VERSIONS_PAGE: usize = 100;
 /// Times a change is tried again after losing to another one.
 pub(crate) const ATTEMPTS: usize = 20;
 pub(crate) const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -63,6 +65,7 @@ pub struct Portions {
     pub(crate) actor: Option<Arc<str>>,
     /// What release policies are written in.
     pub(crate) language: Arc<dyn Language>,
+    pub(crate) parsers: Arc<Parsers>,
     /// To whom keys are released; the server itself asks nobody.
     pub(crate) caller: Option<Arc<crate::lease::Caller>>,
     /// Who may hold halves of tenants' keys.
@@ -122,6 +125,16 @@ pub struct KeyVersion {
     pub class: PortionClass,
 }
 
+impl KeyVersion {
+    fn of(row_key: &meta::Key, value: &[u8]) -> Result<Option<Self>, PortionError> {
+        let Some(version) = key::key_version_of(row_key) else { return Ok(None) };
+        let PortionKeyRecord { created_ms, parts, bytes, given_out, begun, shares, .. } =
+            PortionKeyRecord::decode(value)?;
+        let class = if shares.is_some() { PortionClass::Quorum } else { PortionClass::Sealed };
+        Ok(Some(Self { version, created_ms, parts, bytes, given_out, begun, class }))
+    }
+}
+
 /// A name for a portion's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
@@ -160,6 +173,7 @@ impl Portions {
             actor: None,
             caller: None,
             language: Arc::new(NoLanguage),
+            parsers: Arc::default(),
             keepers: Arc::new(NoKeepers),
             turns: Arc::default(),
             queues: Arc::default(),
@@ -313,7 +327,7 @@ impl Portions {
         if let Some(id) = self.caches.named(account, name) {
             return Ok(id);
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let id = match self.find_name(account, name).await? {
             Some(id) => id,
             None => {
@@ -373,7 +387,7 @@ impl Portions {
         if let Some(known) = self.caches.record(account, id, now) {
             return Ok(known);
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let (record, _) = self.row(account, id).await?;
         Ok(self.caches.remember_record(account, id, record, now, seen))
     }
@@ -419,15 +433,57 @@ impl Portions {
     pub async fn versions(&self, id: PortionId) -> Result<Vec<KeyVersion>, PortionError> {
         let mut versions = Vec::new();
         each_row(self.meta.as_ref(), key::key_versions(id), |row_key, row| {
-            let Some(version) = key::key_version_of(row_key) else { return Ok(()) };
-            let PortionKeyRecord { created_ms, parts, bytes, given_out, begun, shares, .. } =
-                PortionKeyRecord::decode(&row.value)?;
-            let class = if shares.is_some() { PortionClass::Quorum } else { PortionClass::Sealed };
-            versions.push(KeyVersion { version, created_ms, parts, bytes, given_out, begun, class });
+            versions.extend(KeyVersion::of(row_key, &row.value)?);
             Ok::<_, PortionError>(())
         })
         .await?;
         Ok(versions)
+    }
+
+    /// Some of them: at most `limit` after version `after`, and whether there are more.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn versions_after(
+        &self,
+        id: PortionId,
+        after: u32,
+        limit: usize,
+    ) -> Result<(Vec<KeyVersion>, bool), PortionError> {
+        let to = key::key_versions(id).1;
+        let page = self.meta.range(Range { from: meta::after(&key::key_version_key(id, after)), to, limit }).await?;
+        let mut versions = Vec::with_capacity(page.rows.len());
+        for (row_key, row) in &page.rows {
+            versions.extend(KeyVersion::of(row_key, &row.value)?);
+        }
+        Ok((versions, page.more))
+    }
+
+    /// One of them, while it is there.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn version(&self, id: PortionId, version: u32) -> Result<Option<KeyVersion>, PortionError> {
+        let row_key = key::key_version_key(id, version);
+        match self.meta.get(std::slice::from_ref(&row_key)).await?.pop().flatten() {
+            Some(row) => KeyVersion::of(&row_key, &row.value),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether any version of a portion's key is in shares.
+    pub(crate) async fn has_shares(&self, id: PortionId) -> Result<bool, PortionError> {
+        let mut after = 0;
+        loop {
+            let (versions, more) = self.versions_after(id, after, VERSIONS_PAGE).await?;
+            if versions.iter().any(|version| version.class == PortionClass::Quorum) {
+                return Ok(true);
+            }
+            match versions.last() {
+                Some(last) if more => after = last.version,
+                _ => return Ok(false),
+            }
+        }
     }
 
     pub(crate) async fn commit_once(&self, batch: Batch) -> Result<(), PortionError> {

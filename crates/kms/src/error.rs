@@ -137,6 +137,8 @@ impl From<PortionError> for Fault {
             PortionError::Exists(_) | PortionError::AliasExists(_) => Self::new(Code::AlreadyExists, words),
             PortionError::Release(_) | PortionError::HalfRefused { .. } => Self::new(Code::AccessDenied, words),
             PortionError::HalfUnreachable { .. } => Self::new(Code::Unavailable, words),
+            // The log has it once for each time that they were put, and not for each request.
+            PortionError::UnreadablePolicies => Self::new(Code::Internal, words),
             PortionError::TooManyGrants(_) => Self::new(Code::LimitExceeded, words),
             PortionError::Ciphertext => Self::new(Code::InvalidCiphertext, words),
             PortionError::OtherKey => Self::new(

@@ -40,3 +40,7 @@ pub const CONSTRAINT_VALUE_MAX: usize = 384;
 pub const PRINCIPAL_MAX: usize = 256;
 /// Rows read at once from the metadata.
 pub const ROWS: usize = 1_000;
+/// Times a request reads so many rows at most. A list that found less than a page by then goes on behind its marker.
+pub const READS_MAX: usize = 10;
+/// Rotations on demand of a key that are there at most (AWS KMS).
+pub const ON_DEMAND_MAX: usize = 25;

@@ -17,8 +17,11 @@ pub trait Language: Send + Sync {
 
 /// The policies of a tenant.
 pub trait Policies: Send + Sync {
-    /// Decides. Where there is no policy at all, everything is released.
+    /// Decides. Where there is no document at all, everything is released; where documents have no policy, nothing.
     fn decide(&self, question: &Question<'_>) -> Decision;
+
+    /// Whether there is no policy in the documents: a document that is put must have one.
+    fn is_empty(&self) -> bool;
 }
 
 /// What was decided, and by which policies.
@@ -42,7 +45,7 @@ pub enum Outcome {
 }
 
 impl Decision {
-    /// Where there is no policy at all.
+    /// Where there is no document at all.
     pub fn unruled() -> Self {
         Self { outcome: Outcome::Release(Terms::default()), by: Vec::new(), failed: Vec::new() }
     }
@@ -69,5 +72,9 @@ struct Unruled;
 impl Policies for Unruled {
     fn decide(&self, _: &Question<'_>) -> Decision {
         Decision::unruled()
+    }
+
+    fn is_empty(&self) -> bool {
+        true
     }
 }

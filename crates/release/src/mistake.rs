@@ -17,6 +17,14 @@ pub struct Mistake {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Mistakes(pub Vec<Mistake>);
 
+impl Mistakes {
+    /// Of a document that says nothing: were it taken, it would deny everything, or look as if it allowed it.
+    pub fn no_policy(document: &str) -> Self {
+        let message = "there is no policy in it; to release nothing, say `forbid(principal, action, resource);`";
+        Self(vec![Mistake { document: document.to_owned(), line: None, message: message.to_owned() }])
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {

@@ -212,6 +212,7 @@ fn of_portion(error: &keys::PortionError) -> Option<S3Error> {
         }
         P::HalfUnreachable { .. } => return Some(later(error.to_string())),
         P::Contended => return Some(slow_down(error.to_string())),
+        P::UnreadablePolicies => return Some(later("keys are not released now; try again".to_owned())),
         P::NoSuchPortion(_) => "KMS.NotFoundException",
         P::Disabled(_) => "KMS.DisabledException",
         P::PendingShred { .. } | P::Shredded(_) | P::NoSuchVersion { .. } => "KMS.KMSInvalidStateException",

@@ -45,6 +45,9 @@ impl Store {
         credentials: Option<(String, String)>,
     ) -> Result<(KeyEntry, String), Error> {
         check_name(name)?;
+        if name == keys::KUBERNETES {
+            return Err(Error::Invalid("release policies call the plugin of Kubernetes so; take another name"));
+        }
         let fresh = self.new_key(name, credentials)?;
         let record = UserRecord {
             id: unique_id("HFID", self.0.options.doors.rng.as_ref()),

@@ -34,6 +34,10 @@ impl Policies for Limit {
         let budget = Budget { objects: self.0, ..Budget::default() };
         Decision { outcome: Outcome::Release(Terms { budget, ..Terms::default() }), by: Vec::new(), failed: Vec::new() }
     }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 fn ann() -> Who {

@@ -13,8 +13,9 @@ fn decide(text: &str, change: Change) -> Decision {
 #[test]
 fn scopes_and_conditions() {
     let same: Change = |q| q;
-    let rows: [(&str, Change, bool); 24] = [
-        ("", same, true),
+    let rows: [(&str, Change, bool); 25] = [
+        ("", same, false),
+        ("// permit(principal, action, resource);", same, false),
         ("permit(principal, action, resource);", same, true),
         ("forbid(principal, action, resource);", same, false),
         (
@@ -96,6 +97,14 @@ fn what_decided_is_told() {
     assert_eq!((denied.outcome, denied.by), (Outcome::Deny, vec!["doc#2".to_owned()]));
     let nothing = decide(r#"permit(principal == User::"bob", action, resource);"#, |q| q);
     assert_eq!((nothing.outcome, nothing.by.len(), nothing.failed.len()), (Outcome::Deny, 0, 0));
+}
+
+#[test]
+fn only_where_there_is_no_document_all_is_released() {
+    assert_eq!(Known::parse(&[]).unwrap().decide(&question()), Decision::unruled());
+    let empty = Known::parse(&[("a", ""), ("b", "// nothing")]).unwrap();
+    assert!(empty.is_empty());
+    assert_eq!(empty.decide(&question()).outcome, Outcome::Deny);
 }
 
 /// What Cedar would do with the denial: skip it.

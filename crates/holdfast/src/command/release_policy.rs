@@ -8,7 +8,7 @@ use admin::{
     TestRelease,
 };
 use cedar::{Cedar, SCHEMA};
-use release::Language;
+use release::{Language, Mistakes};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -94,8 +94,8 @@ fn check(files: &[PathBuf]) -> Result<Exit, Failure> {
         texts.push((file.display().to_string(), policy::read(file)?));
     }
     let documents: Vec<_> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    match Cedar.parse(&documents) {
-        Ok(_) => {
+    match may_be_put(&documents) {
+        Ok(()) => {
             say(&format!("no mistakes in {} files\n", files.len()))?;
             Ok(Exit::Ok)
         }
@@ -104,6 +104,16 @@ fn check(files: &[PathBuf]) -> Result<Exit, Failure> {
             Ok(Exit::No)
         }
     }
+}
+
+/// Whether a server of this version would take the documents.
+fn may_be_put(documents: &[(&str, &str)]) -> Result<(), Mistakes> {
+    Cedar.parse(documents)?;
+    // Each for itself: it would be put so.
+    documents.iter().try_for_each(|document| match Cedar.parse(&[*document])?.is_empty() {
+        true => Err(Mistakes::no_policy(document.0)),
+        false => Ok(()),
+    })
 }
 
 async fn test(client: &Client, tenant: &TenantArgs, args: PolicyTestArgs, json: bool) -> Result<Exit, Failure> {
@@ -143,4 +153,19 @@ async fn simulated(client: &Client, tenant: &TenantArgs, simulate: &Simulate, js
         eprintln!("there are more pairs than {}: name a --portion or a --user for the rest", told.judged);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_without_a_policy_is_no_document() {
+        let fine = ("a.cedar", "permit(principal, action, resource);");
+        assert_eq!(may_be_put(&[fine]), Ok(()));
+        for text in ["", "// permit(principal, action, resource);"] {
+            let told = may_be_put(&[fine, ("b.cedar", text)]).unwrap_err().to_string();
+            assert!(told.starts_with("b.cedar: there is no policy in it"), "{told}");
+        }
+    }
 }

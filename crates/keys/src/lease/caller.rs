@@ -9,6 +9,9 @@ use release::{Circumstances, Principal, Via};
 /// What policies call who did not sign, and its unique id: no user's id looks like it.
 const ANONYMOUS: &str = "anonymous";
 
+/// What policies and denials call the plugin of Kubernetes, and its unique id. No user may be called so.
+pub const KUBERNETES: &str = "kubernetes";
+
 /// Who asks, in what circumstances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -34,6 +37,13 @@ impl Who {
     /// Who did not sign.
     pub fn anonymous() -> Self {
         Self { name: None, id: ANONYMOUS.to_owned(), groups: Vec::new(), is_root: false }
+    }
+}
+
+impl Who {
+    /// The plugin of Kubernetes, whoever reaches its socket.
+    pub fn kubernetes() -> Self {
+        Self { name: Some(KUBERNETES.to_owned()), id: KUBERNETES.to_owned(), groups: Vec::new(), is_root: false }
     }
 }
 

@@ -5,7 +5,7 @@ use meta::record::{DenialReason, DenialRecord, Record, key};
 use meta::{Batch, Write, each_row};
 
 use crate::error::PortionError;
-use crate::lease::caller::Who;
+use crate::lease::caller::{KUBERNETES, Who};
 use crate::portions::{ATTEMPTS, Portions};
 
 /// Bytes of a note.
@@ -65,7 +65,7 @@ impl Portions {
         Err(PortionError::Contended)
     }
 
-    /// Lifts a quarantine.
+    /// Lifts a quarantine, or any denial of the plugin of Kubernetes.
     ///
     /// # Errors
     /// [`PortionError::Invalid`] for who is not denied, or for ever; [`PortionError::Unrecorded`], or a metadata error.
@@ -73,7 +73,8 @@ impl Portions {
         let row_key = key::denial_key(account, &who.id);
         let found = self.record::<DenialRecord>(row_key.clone()).await?;
         let (known, version) = found.ok_or(PortionError::Invalid("that user is not denied"))?;
-        if known.reason != DenialReason::Quarantined {
+        // The plugin of Kubernetes cannot come back as another one.
+        if known.reason != DenialReason::Quarantined && who.id != KUBERNETES {
             return Err(PortionError::Invalid(
                 "that user is denied for ever; delete it, and create another one: it may have the same name",
             ));

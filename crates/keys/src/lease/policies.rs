@@ -1,12 +1,14 @@
 //! Documents of release policies, as they are stored.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base::AccountId;
 use meta::record::{Record, ReleasePolicyRecord, key};
 use meta::{Batch, Check, Version, Write, each_row};
-use release::Policies;
+use parking_lot::Mutex;
+use release::{Mistakes, Policies};
 
 use crate::error::PortionError;
 use crate::portions::Portions;
@@ -18,11 +20,32 @@ const DOCUMENTS_MAX: usize = 256;
 /// Bytes of a document's name.
 const NAME_MAX: usize = 128;
 
+/// Accounts whose turns are kept though nobody has one.
+const TURNS_MAX: usize = 1_000;
+
 /// Policies, and when their documents were read, milliseconds since the Unix epoch.
 #[derive(Clone)]
 pub(crate) struct Known {
-    pub(crate) policies: Arc<dyn Policies>,
+    pub(crate) policies: Result<Arc<dyn Policies>, Unreadable>,
     pub(crate) at_ms: u64,
+}
+
+/// Stored documents have mistakes, which were told in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+/// Whose turn it is to parse an account's documents.
+#[derive(Default)]
+pub(crate) struct Parsers(Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Parsers {
+    fn of(&self, account: AccountId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock();
+        if turns.len() >= TURNS_MAX {
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        turns.entry(account).or_default().clone()
+    }
 }
 
 /// Which documents policies were parsed of: name and version of each row.
@@ -77,11 +100,30 @@ impl Portions {
         name: &str,
         text: Option<&str>,
     ) -> Result<Arc<dyn Policies>, PortionError> {
-        let others = self.release_policies(account).await?;
-        let others = others.iter().filter(|(other, _)| other != name);
-        let texts = others.map(|(name, record)| (name.as_str(), record.document.as_str()));
-        let texts: Vec<_> = texts.chain(text.map(|text| (name, text))).collect();
-        Ok(self.language.parse(&texts)?)
+        if let Some(text) = text {
+            self.check_document(name, text).await?;
+        }
+        let others = self.release_policies(account).await?.into_iter().filter(|(other, _)| other != name);
+        let texts = others.map(|(name, record)| (name, record.document));
+        let texts = texts.chain(text.map(|text| (name.to_owned(), text.to_owned()))).collect();
+        Ok(self.parse(texts).await??)
+    }
+
+    /// What a document must be to be put: without mistakes, and not without a policy.
+    async fn check_document(&self, name: &str, text: &str) -> Result<(), PortionError> {
+        match self.parse(vec![(name.to_owned(), text.to_owned())]).await??.is_empty() {
+            true => Err(Mistakes::no_policy(name).into()),
+            false => Ok(()),
+        }
+    }
+
+    /// The stored documents, parsed for who can put their mistakes right.
+    ///
+    /// # Errors
+    /// [`PortionError::Policies`], or a metadata error.
+    pub(crate) async fn parsed_anew(&self, account: AccountId) -> Result<Arc<dyn Policies>, PortionError> {
+        let documents = self.release_policies(account).await?;
+        Ok(self.parse(documents.into_iter().map(|(name, record)| (name, record.document)).collect()).await??)
     }
 
     /// Puts a document, in place of one of the same name. It counts here at once, elsewhere when the lease is over.
@@ -93,7 +135,7 @@ impl Portions {
         if text.len() > DOCUMENT_MAX {
             return Err(PortionError::Invalid("a release policy document has at most 48 KiB; split it"));
         }
-        self.language.parse(&[(name, text)])?;
+        self.check_document(name, text).await?;
         let documents = self.release_policies(account).await?;
         if documents.len() >= DOCUMENTS_MAX && !documents.iter().any(|(known, _)| known == name) {
             return Err(PortionError::Invalid("an account has at most 256 release policy documents"));
@@ -126,26 +168,57 @@ impl Portions {
         deleted
     }
 
-    /// All policies of an account, parsed; what was read counts for a lease.
+    /// All policies of an account, parsed; what was read counts for a lease. Stored documents that this version does not
+    /// take are [`Unreadable`]: nothing is released by guess.
     ///
     /// # Errors
-    /// [`PortionError::Policies`] for stored documents that this version does not take: nothing is released by guess.
+    /// A metadata error.
     pub(crate) async fn release_rules(&self, account: AccountId) -> Result<Known, PortionError> {
         let now = self.now_ms();
         if let Some(known) = self.caches.policies(account, now) {
             return Ok(known);
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let documents = self.documents(account).await?;
         // Parsing takes a second for ten thousand policies: not again for what has not changed.
         let stamp: Stamp = documents.iter().map(|(name, _, version)| (name.clone(), *version)).collect();
-        if let Some(known) = self.caches.renew_policies(account, &stamp, now, seen) {
+        if let Some(known) = self.caches.parsed(account, &stamp, now, seen) {
             return Ok(known);
         }
-        let texts: Vec<_> = documents.iter().map(|(name, text, _)| (name.as_str(), text.as_str())).collect();
-        let known = Known { policies: self.language.parse(&texts)?, at_ms: now };
-        self.caches.remember_policies(account, known.clone(), stamp, seen);
+        // Of many who wait for the same, one parses.
+        let turn = self.parsers.of(account);
+        let _turn = turn.lock().await;
+        if let Some(known) = self.caches.parsed(account, &stamp, now, seen) {
+            return Ok(known);
+        }
+        let texts = documents.into_iter().map(|(name, text, _)| (name, text)).collect();
+        let policies = self.parse(texts).await?.map_err(|mistakes| {
+            tracing::error!(
+                %account,
+                "stored release policies have mistakes, so nothing of this account is released; put them right \
+                 (`holdfast policy put`): {mistakes}"
+            );
+            Unreadable
+        });
+        let known = Known { policies, at_ms: now };
+        self.caches.remember_policies(account, &known, stamp, seen);
         Ok(known)
+    }
+
+    /// Parses documents, names and texts, on a thread that serves nobody else meanwhile.
+    async fn parse(
+        &self,
+        documents: Vec<(String, String)>,
+    ) -> Result<Result<Arc<dyn Policies>, Mistakes>, PortionError> {
+        let language = self.language.clone();
+        let parse = move || {
+            let texts: Vec<_> = documents.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+            language.parse(&texts)
+        };
+        tokio::task::spawn_blocking(parse).await.map_err(|error| {
+            tracing::error!(%error, "release policies could not be parsed");
+            PortionError::UnreadablePolicies
+        })
     }
 
     fn event_of_policy(&self, account: AccountId, action: &'static str, name: &str) -> crate::audit::AuditEvent {

@@ -4,7 +4,7 @@ use base::{AccountId, PortionId};
 use meta::record::DenialReason;
 use release::{Action, Policies};
 
-use super::{Caller, decision};
+use super::{Caller, Unreadable, decision};
 use crate::error::PortionError;
 use crate::portions::Portions;
 
@@ -46,7 +46,15 @@ impl Portions {
         let at_ms = at_ms.unwrap_or_else(|| self.now_ms());
         let decision = match policies {
             Some(policies) => decision(policies, caller, *id, &read, *action, at_ms),
-            None => decision(self.release_rules(account).await?.policies.as_ref(), caller, *id, &read, *action, at_ms),
+            None => {
+                let known = self.release_rules(account).await?.policies;
+                let known = match known {
+                    Ok(known) => known,
+                    // Who asks what would be is who can put the mistakes right.
+                    Err(Unreadable) => self.parsed_anew(account).await?,
+                };
+                decision(known.as_ref(), caller, *id, &read, *action, at_ms)
+            }
         };
         Ok(Answer { denied: read.denial.map(|denial| denial.reason), decision })
     }

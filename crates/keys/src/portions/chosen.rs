@@ -48,7 +48,7 @@ impl Portions {
         if let Some(rules) = self.caches.rules(account, now) {
             return Ok(rules);
         }
-        let seen = self.caches.generation();
+        let seen = self.caches.generation(account);
         let rules = match self.rules(account).await? {
             Some(document) => Rules::parse(&document)?,
             None => Rules::default(),

@@ -235,7 +235,8 @@ impl Portions {
         Ok((grants, page.more))
     }
 
-    /// Grants that a principal may retire: at most `limit` after `after`, and whether there are more.
+    /// Grants that a principal may retire: of `limit` that were there after `after` those that still are, which may be
+    /// none, and after which to go on where there are more.
     ///
     /// # Errors
     /// A metadata error.
@@ -245,7 +246,7 @@ impl Portions {
         retiring: &GrantPrincipal,
         after: Option<(PortionId, KeyGrantId)>,
         limit: usize,
-    ) -> Result<(Vec<Grant>, bool), PortionError> {
+    ) -> Result<(Vec<Grant>, Option<(PortionId, KeyGrantId)>), PortionError> {
         let principal = principal_digest(retiring);
         let (mut from, to) = key::retirables(account, &principal);
         if let Some((portion, id)) = after {
@@ -253,6 +254,8 @@ impl Portions {
         }
         let page = self.meta.range(Range { from, to, limit }).await?;
         let found: Vec<_> = page.rows.iter().filter_map(|(row_key, _)| key::retirable_of(row_key)).collect();
+        // Not the last grant: of what ended, there is none.
+        let next = found.last().copied().filter(|_| page.more);
         let keys: Vec<_> = found.iter().map(|(portion, id)| key::key_grant_key(*portion, *id)).collect();
         let mut grants = Vec::with_capacity(found.len());
         for ((portion, id), row) in found.into_iter().zip(self.meta.get(&keys).await?) {
@@ -261,7 +264,7 @@ impl Portions {
                 grants.push(Grant { portion, id, record: KeyGrantRecord::decode(&row.value)? });
             }
         }
-        Ok((grants, page.more))
+        Ok((grants, next))
     }
 
     /// Ends a grant.

@@ -77,7 +77,7 @@ impl Portions {
             }
             match self.meta.commit(batch).await {
                 Ok(()) => {
-                    self.caches.forget(id);
+                    self.caches.forget(account, id);
                     let action = if reseal { "portion:rekey" } else { "portion:rotate" };
                     let event = self.event_of(account, action, id, &record.name);
                     let event = event.with("version", record.version).with("rewrap", rewrap);
@@ -244,7 +244,7 @@ impl Portions {
         let row_key = key::rewrap_key(account, id);
         let batch = Batch { checks: vec![Check::Is(row_key.clone(), version)], writes: vec![Write::Delete(row_key)] };
         self.commit_once(batch).await?;
-        self.caches.forget(id);
+        self.caches.forget(account, id);
         Ok(())
     }
 }

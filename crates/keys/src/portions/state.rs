@@ -39,7 +39,7 @@ impl Portions {
         });
         let described = described.await;
         // Policies may ask about its tags.
-        self.caches.forget(id);
+        self.caches.forget(account, id);
         let described = described?;
         let event = self.event_of(account, "portion:describe", id, &described.record.name);
         self.tell(event.with("rotation_days", described.record.rotation_days)).await;
@@ -65,7 +65,7 @@ impl Portions {
             Ok(Batch::default())
         });
         let put = put.await;
-        self.caches.forget(id);
+        self.caches.forget(account, id);
         let put = put?;
         // It may be longer than a record: its hash tells which one it was.
         let hash = hex::encode(digest(&SHA256, policy.as_bytes()));
@@ -114,7 +114,7 @@ impl Portions {
             Ok(Batch { checks: dying.into_iter().collect(), writes: Vec::new() })
         });
         let switched = switched.await;
-        self.caches.forget(id);
+        self.caches.forget(account, id);
         switched
     }
 
@@ -169,8 +169,8 @@ impl Portions {
             ],
         };
         self.commit_once(batch).await?;
-        self.caches.forget(id);
-        self.caches.forget_names();
+        self.caches.forget(account, id);
+        self.caches.forget_names(account);
         self.tell(told).await;
         if let Some(quorum) = &self.quorum {
             // It is done; what is left to sign is written down, and the next pass over shares comes back to it.

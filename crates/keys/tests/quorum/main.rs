@@ -16,11 +16,13 @@ use futures::FutureExt;
 use keys::quorum::receipt::{Attested, Receipt, ReceiptFile, verify};
 use keys::quorum::{Bounds, MemoryShares, Mood, Quorum, ShareHolder};
 use keys::{
-    EncryptionContext, KeyName, Keyring, LEASE_MS, NewPortion, PortionClass, PortionError, Portions, Switch, Tended,
+    AuditEvent, Auditor, Caller, EncryptionContext, KeyName, Keyring, LEASE_MS, NewPortion, PortionClass, PortionError,
+    Portions, Switch, Tended, Who,
 };
 use meta::Engine;
 use meta::Memory;
-use meta::record::{Maker, PortionKeyRecord, PortionState, Record, key};
+use meta::record::{DenialReason, Maker, PortionKeyRecord, PortionState, Record, key};
+use release::{Action, Via};
 
 const HOME: AccountId = AccountId::DEFAULT;
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -462,4 +464,58 @@ async fn rules_make_portions_of_their_class() {
         assert_eq!(portions.get(HOME, id).await.unwrap().record.class, class);
         assert_eq!(portions.versions(id).await.unwrap()[0].class, class);
     }
+}
+
+/// Takes no record.
+struct Full;
+
+#[async_trait]
+impl Auditor for Full {
+    async fn record(&self, _: AuditEvent) -> Result<(), PortionError> {
+        Err(PortionError::Unrecorded { log: "data/audit".into(), reason: "no space is left".into() })
+    }
+}
+
+fn caller(name: &str) -> Arc<Caller> {
+    let who = Who { name: Some(name.to_owned()), id: format!("id-{name}"), groups: Vec::new(), is_root: false };
+    Arc::new(Caller::new(HOME, who, Via::Kms, false, None))
+}
+
+/// The class is that of the next version: what is in shares may not be had unrecorded as long as any version is.
+#[tokio::test]
+async fn what_is_in_shares_is_recorded_first_whatever_the_class_has_become() {
+    let w = World::new();
+    let id = w.make("p").await.unwrap();
+    let none = EncryptionContext::new();
+    let sealed = w.portions().encrypt(HOME, id, &none, b"x").await.unwrap();
+    let rotated = w.portions().rotate_as(HOME, id, false, Some(PortionClass::Sealed)).await.unwrap();
+    assert_eq!(rotated.record.class, PortionClass::Sealed);
+    let full = w.portions().audited(Some(Arc::new(Full))).for_caller(caller("ann"));
+    let opened = full.decrypt(HOME, None, &none, &sealed).await.map(drop);
+    assert!(matches!(opened, Err(PortionError::Unrecorded { .. })), "{opened:?}");
+    // With the last of them it ends.
+    let id = w.make("q").await.unwrap();
+    w.portions().rotate_as(HOME, id, true, Some(PortionClass::Sealed)).await.unwrap();
+    let release = async || full.release(&caller("ann"), HOME, id, Action::Open).await.map(drop);
+    assert!(matches!(release().await, Err(PortionError::Unrecorded { .. })));
+    let (_, work) = w.portions().rewraps(HOME).await.unwrap().remove(0);
+    w.portions().rewrapped(HOME, id, &work).await.unwrap();
+    release().await.unwrap();
+}
+
+/// No site gives a share for somebody to whom nothing is released.
+#[tokio::test]
+async fn who_is_denied_makes_no_site_give_a_share() {
+    let w = World::new();
+    let id = w.make("p").await.unwrap();
+    let none = EncryptionContext::new();
+    let sealed = w.portions().encrypt(HOME, id, &none, b"x").await.unwrap();
+    let ann = caller("ann");
+    w.portions().deny(HOME, ann.who(), DenialReason::Lost, "").await.unwrap();
+    w.mood(&[0, 1, 2, 3, 4], Mood::Away);
+    let opened = w.portions().for_caller(ann).decrypt(HOME, None, &none, &sealed).await.map(drop);
+    assert!(matches!(opened, Err(PortionError::Release(_))), "{opened:?}");
+    let nobodys = [b"HFK1".as_slice(), &[7; 40]].concat();
+    let opened = w.portions().for_caller(caller("bob")).decrypt(HOME, None, &none, &nobodys).await.map(drop);
+    assert!(matches!(opened, Err(PortionError::Ciphertext)), "{opened:?}");
 }

@@ -42,11 +42,13 @@ pub(crate) struct Sealed<'a> {
     /// The key that it must be under.
     pub(crate) under: Option<&'a str>,
     pub(crate) asked: Asked<'a>,
+    /// Whether nothing is to be done but to say whether it might be.
+    pub(crate) dry_run: Option<bool>,
 }
 
 impl Sealed<'_> {
     /// # Errors
-    /// `InvalidCiphertextException`, `IncorrectKeyException`, or as [`Call::key`].
+    /// `InvalidCiphertextException`, `IncorrectKeyException`, `DryRunOperationException`, or as [`Call::key`].
     pub(crate) async fn open(self, call: &Call<'_>) -> Result<(Key, Zeroizing<Vec<u8>>), Fault> {
         let found = keys::key_of(self.ciphertext);
         let key = match (self.under, found) {
@@ -62,6 +64,13 @@ impl Sealed<'_> {
             (None, None) => return Err(keys::PortionError::Ciphertext.into()),
         };
         key.must_be_enabled()?;
+        match found {
+            Some((name, _)) if name.portion == key.id => {}
+            Some(_) => return Err(keys::PortionError::OtherKey.into()),
+            None => return Err(keys::PortionError::Ciphertext.into()),
+        }
+        // A dry run has no key released, and spends nothing.
+        validate::dry_run(self.dry_run)?;
         let opened = call.portions().decrypt(call.account(), Some(key.id), self.context, self.ciphertext).await;
         let opened = opened.map_err(|error| key.fault(error))?;
         Ok((key, opened.plain))
@@ -80,8 +89,8 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
         context: &input.encryption_context,
         under: input.key_id.as_deref(),
         asked: call.with_context(&input.encryption_context),
+        dry_run: input.dry_run,
     };
     let (key, plain) = sealed.open(call).await?;
-    validate::dry_run(input.dry_run)?;
     Ok(Output { key_id: key.arn, plaintext: plain.into(), encryption_algorithm: SYMMETRIC })
 }

@@ -29,7 +29,7 @@ pub(crate) struct Output {
 pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> {
     let key = call.key("kms:GetKeyRotationStatus", input.key_id.as_deref(), Aliases::Refused, call.values()).await?;
     let days = Some(key.record.rotation_days).filter(|days| *days > 0);
-    let newest = call.portions().versions(key.id).await?.pop();
+    let newest = call.portions().version(key.id, key.record.version).await?;
     let enabled = key.record.state == PortionState::Enabled;
     let next = newest.zip(days).filter(|_| enabled);
     Ok(Output {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Aliases, Call};
 use crate::error::Fault;
-use crate::limits::ROWS;
+use crate::limits::{READS_MAX, ROWS};
 use crate::name::ALIAS;
 use crate::page::{self, Pages};
 use crate::wire::seconds;
@@ -53,7 +53,7 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     let mut entries = Vec::new();
     // Aliases of one key lie anywhere among all.
     let rows = if of.is_some() { ROWS } else { limit };
-    loop {
+    for _ in 0..READS_MAX {
         let (aliases, more) = call.portions().aliases(call.account(), after.as_deref(), rows).await?;
         for alias in aliases {
             if entries.len() == limit {
@@ -74,9 +74,10 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
             return Ok(Output { aliases: entries, next_marker: None, truncated: false });
         }
         if entries.len() == limit {
-            return Ok(cut(entries, after));
+            break;
         }
     }
+    Ok(cut(entries, after))
 }
 
 /// A page with more behind it.

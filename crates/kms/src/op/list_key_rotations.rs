@@ -59,12 +59,9 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     // The first version is no rotation.
     let after = after.transpose().map_err(|_| invalid())?.unwrap_or(1).max(1);
     let key = call.key("kms:ListKeyRotations", input.key_id.as_deref(), Aliases::Refused, call.values()).await?;
-    let versions = call.portions().versions(key.id).await?;
-    let mut rest = versions.iter().filter(|version| version.version > after);
-    let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let more = rest.next().is_some();
+    let (page, more) = call.portions().versions_after(key.id, after, limit).await?;
     let next_marker = page.last().filter(|_| more).map(|last| page::marker(LIST, &last.version.to_string()));
-    let rotation = |version: &&KeyVersion| Rotation {
+    let rotation = |version: &KeyVersion| Rotation {
         key_id: keys::dashed(key.id),
         rotation_date: seconds(version.created_ms),
         rotation_type: rotation_type(version.begun),

@@ -1,11 +1,13 @@
 //! ListKeys.
 
+use base::PortionId;
 use keys::parse_id;
 use meta::record::PortionState;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::error::{Code, Fault};
+use crate::limits::{READS_MAX, ROWS};
 use crate::page::{self, Pages};
 
 const PAGES: Pages = Pages { default: 100, max: 1_000 };
@@ -42,17 +44,29 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
     let mut after = after.map(|id| parse_id(&id).ok_or_else(invalid)).transpose()?;
     call.may("kms:ListKeys", "*", &call.values())?;
     let mut keys = Vec::new();
-    loop {
-        let (portions, more) = call.portions().list(call.account(), after, limit - keys.len()).await?;
-        after = portions.last().map(|portion| portion.id).or(after);
-        // A shredded one is remembered, but no key any more.
-        let live = portions.iter().filter(|portion| !matches!(portion.record.state, PortionState::Shredded(_)));
-        keys.extend(
-            live.map(|portion| Entry { key_id: keys::dashed(portion.id), key_arn: call.place.key(portion.id) }),
-        );
-        if !more || keys.len() == limit {
-            let next_marker = after.filter(|_| more).map(|id| page::marker(LIST, &id.to_string()));
-            return Ok(Output { keys, truncated: next_marker.is_some(), next_marker });
+    // Shredded ones lie anywhere among all.
+    let rows = (limit + 1).max(ROWS / READS_MAX);
+    for _ in 0..READS_MAX {
+        let (portions, more) = call.portions().list(call.account(), after, rows).await?;
+        for portion in portions {
+            if keys.len() == limit {
+                return Ok(cut(keys, after));
+            }
+            after = Some(portion.id);
+            // A shredded one is remembered, but no key any more.
+            if !matches!(portion.record.state, PortionState::Shredded(_)) {
+                keys.push(Entry { key_id: keys::dashed(portion.id), key_arn: call.place.key(portion.id) });
+            }
+        }
+        if !more {
+            return Ok(Output { keys, next_marker: None, truncated: false });
         }
     }
+    Ok(cut(keys, after))
+}
+
+/// A page with more behind it.
+fn cut(keys: Vec<Entry>, last: Option<PortionId>) -> Output {
+    let next_marker = last.map(|id| page::marker(LIST, &id.to_string()));
+    Output { keys, truncated: true, next_marker }
 }

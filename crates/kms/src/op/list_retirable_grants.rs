@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::call::Call;
 use crate::error::{Code, Fault};
 use crate::grants::{self, GrantEntry, GrantPage};
+use crate::limits::READS_MAX;
 use crate::page::{self, Pages};
 use crate::token::parse_grant_id;
 use crate::validate;
@@ -33,20 +34,18 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<GrantPage, Faul
     call.may("kms:ListRetirableGrants", "*", &call.values())?;
     let retiring = grants::principal(call, &arn, "retiringPrincipal").await?;
     let mut found = Vec::new();
-    // Some of a page may have ended while it was read.
-    loop {
-        let rest = limit - found.len();
-        let (some, more) = call.portions().retirable_grants(call.account(), &retiring, after, rest).await?;
-        after = some.last().map(|grant| (grant.portion, grant.id)).or(after);
-        let none = some.is_empty();
+    // Some of a page may have ended since.
+    for _ in 0..READS_MAX {
+        let some;
+        (some, after) = call.portions().retirable_grants(call.account(), &retiring, after, limit - found.len()).await?;
         found.extend(some);
-        if !more || none || found.len() == limit {
-            let marker = after.filter(|_| more && !none);
-            let next_marker = marker.map(|(key, id)| page::marker(LIST, &format!("{key}/{id}")));
-            let grants = found.into_iter().map(|grant| GrantEntry::of(call, grant)).collect();
-            return Ok(GrantPage { grants, truncated: next_marker.is_some(), next_marker });
+        if after.is_none() || found.len() == limit {
+            break;
         }
     }
+    let next_marker = after.map(|(key, id)| page::marker(LIST, &format!("{key}/{id}")));
+    let grants = found.into_iter().map(|grant| GrantEntry::of(call, grant)).collect();
+    Ok(GrantPage { grants, truncated: next_marker.is_some(), next_marker })
 }
 
 fn parse(text: &str) -> Option<(PortionId, KeyGrantId)> {

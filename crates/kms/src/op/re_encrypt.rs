@@ -56,9 +56,9 @@ pub(crate) async fn run(call: &Call<'_>, input: Input) -> Result<Output, Fault> 
         context: &input.source_encryption_context,
         under: input.source_key_id.as_deref(),
         asked: call.with_context(&input.source_encryption_context),
+        dry_run: input.dry_run,
     };
     let (from, plain) = sealed.open(call).await?;
-    validate::dry_run(input.dry_run)?;
     let context = &input.destination_encryption_context;
     let ciphertext = call.portions().encrypt(call.account(), to.id, context, &plain).await;
     Ok(Output {

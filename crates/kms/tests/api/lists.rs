@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use base::AccountId;
+use keys::{NewPortion, Switch};
+use meta::record::Maker;
 use serde_json::{Value, json};
 
 use crate::table::Expected::{No, Ok};
@@ -90,4 +93,21 @@ async fn lists_come_in_pages_of_any_length() {
         let names: Vec<_> = listed.iter().map(|alias| text(&alias["AliasName"])).collect();
         assert_eq!(names, ["alias/n1", "alias/n3", "alias/n5"], "{limit}");
     }
+}
+
+/// A request looks at so many rows and no more, however many keys there were.
+#[tokio::test]
+async fn a_list_goes_on_behind_its_marker_where_there_is_little_to_find() {
+    let world = World::start().await;
+    let portions = world.store.portions();
+    for _ in 0..1_100 {
+        let made = portions.create(AccountId::DEFAULT, NewPortion::default(), Maker::Customer).await.unwrap();
+        portions.switch(AccountId::DEFAULT, made.id, Switch::Shred { days: 0 }).await.unwrap();
+        assert!(portions.shred(AccountId::DEFAULT, made.id).await.unwrap());
+    }
+    let id = world.key().await;
+    let page = world.done("ListKeys", json!({ "Limit": 1 })).await;
+    assert_eq!((&page["Keys"], &page["Truncated"]), (&json!([]), &json!(true)));
+    let found = all(&world, "ListKeys", json!({}), "Keys", 1).await;
+    assert_eq!(found.iter().map(|key| text(&key["KeyId"])).collect::<Vec<_>>(), [id]);
 }

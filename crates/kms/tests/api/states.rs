@@ -1,5 +1,6 @@
 //! States of keys, versions, tags.
 
+use base::AccountId;
 use serde_json::{Value, json};
 
 use crate::rights::User;
@@ -353,4 +354,41 @@ async fn descriptions_and_tags() {
     assert_eq!(first["Tags"], json!([tag("a", "2")]));
     let rest = world.done("ListResourceTags", json!({ "KeyId": id, "Marker": first["NextMarker"] })).await;
     assert_eq!((&rest["Tags"], &rest["Truncated"]), (&json!([tag("c", "3")]), &json!(false)));
+}
+
+/// What only says whether it might be is in no ledger.
+#[tokio::test]
+async fn a_dry_run_has_nothing_released() {
+    let world = World::start().await;
+    let id = world.key().await;
+    let sealed = world.done("Encrypt", json!({ "KeyId": id, "Plaintext": "AA==" })).await["CiphertextBlob"].clone();
+    let holders = async || world.store.portions().holders(AccountId::DEFAULT, None, None, 10).await.unwrap().0.len();
+    let dry = json!({ "CiphertextBlob": sealed, "DestinationKeyId": id, "DryRun": true });
+    play(
+        &world,
+        vec![
+            ("Decrypt", json!({ "CiphertextBlob": sealed, "DryRun": true }), No("DryRunOperationException", "")),
+            ("ReEncrypt", dry, No("DryRunOperationException", "")),
+        ],
+    )
+    .await;
+    assert_eq!(holders().await, 0);
+    world.done("Decrypt", json!({ "CiphertextBlob": sealed })).await;
+    assert_eq!(holders().await, 1);
+}
+
+#[tokio::test]
+async fn a_key_is_rotated_on_demand_so_often_and_no_more() {
+    let world = World::start().await;
+    let id = world.key().await;
+    for _ in 0..25 {
+        world.done("RotateKeyOnDemand", key_of(&id)).await;
+    }
+    play(&world, vec![("RotateKeyOnDemand", key_of(&id), No("LimitExceededException", "25 on-demand rotations"))])
+        .await;
+    let page = world.done("ListKeyRotations", json!({ "KeyId": id, "Limit": 20 })).await;
+    assert_eq!((page["Rotations"].as_array().unwrap().len(), &page["Truncated"]), (20, &json!(true)));
+    let rest = json!({ "KeyId": id, "Limit": 20, "Marker": page["NextMarker"] });
+    let page = world.done("ListKeyRotations", rest).await;
+    assert_eq!((page["Rotations"].as_array().unwrap().len(), &page["Truncated"]), (5, &json!(false)));
 }

@@ -214,7 +214,19 @@ async fn messages_are_sealed_and_opened() {
                 No(UNSUPPORTED, "Recipient"),
             ),
             ("Decrypt", open(json!({ "DryRun": true })), No("DryRunOperationException", "")),
-            ("Decrypt", json!({ "CiphertextBlob": sealed, "DryRun": true }), No("InvalidCiphertextException", "")),
+            // Nothing is opened, so nobody learns whether it would have.
+            ("Decrypt", json!({ "CiphertextBlob": sealed, "DryRun": true }), No("DryRunOperationException", "")),
+            ("Decrypt", json!({ "CiphertextBlob": "AAAA", "DryRun": true }), No("InvalidCiphertextException", "")),
+            (
+                "Decrypt",
+                json!({ "CiphertextBlob": "AAAA", "DryRun": true, "KeyId": id }),
+                No("InvalidCiphertextException", ""),
+            ),
+            (
+                "Decrypt",
+                json!({ "CiphertextBlob": sealed, "DryRun": true, "KeyId": other }),
+                No("IncorrectKeyException", ""),
+            ),
             (
                 "ReEncrypt",
                 json!({ "CiphertextBlob": sealed, "SourceEncryptionContext": context, "DestinationKeyId": other,

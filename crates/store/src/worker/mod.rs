@@ -41,6 +41,8 @@ const COLLECT_EVERY: Duration = Duration::from_secs(5);
 const LIFECYCLE_EVERY: Duration = Duration::from_secs(3600);
 /// Pause between looks for keys that were rotated or are to be shredded.
 const REWRAP_EVERY: Duration = Duration::from_secs(60);
+/// Between two looks for plaintext keys that count no more: they are gone after one and a half leases.
+const STALE_KEYS_EVERY: Duration = Duration::from_millis(keys::LEASE_MS / 2);
 /// Pause between sweeps, and between readings of all shares of keys.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// The first of each comes this long after the start, so that it finds what a crash left.
@@ -120,6 +122,11 @@ impl Store {
                 () = tokio::time::sleep(REWRAP_EVERY) => {}
             }
             done
+        });
+        self.spawn_loop("keys", |store| async move {
+            tokio::time::sleep(STALE_KEYS_EVERY).await;
+            store.portions().drop_stale_keys();
+            Ok(())
         });
         self.spawn_loop("halves", |store| async move { store.look_after_halves().await });
         self.spawn_loop("sweep", |store| async move {
