@@ -349,10 +349,11 @@ fn another_root_key_takes_over_whatever_happens_meanwhile() {
     );
     let next = server.dir().join("data/root.next");
     assert!(!next.exists() && std::fs::read_to_string(key_file(&server)).expect("the root key") == old);
+    let phrase = private(server.dir().join("phrase"), PASSPHRASE);
     // Killed as soon as there is a new key, and from then on wherever it is.
     let mut cut_off = 0;
     for round in 0..6 {
-        let mut child = command(&server, &["key", "root", "rotate"])
+        let mut child = command(&server, &["key", "root", "rotate", "--passphrase-file", &phrase])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -374,6 +375,10 @@ fn another_root_key_takes_over_whatever_happens_meanwhile() {
             root(&server, &["rotate"], 2, &["key root recover"]);
             with_shares(&server, &["recover"], &shares, 0, &["root.key"]);
             assert_eq!(std::fs::read_to_string(key_file(&server)).expect("the root key"), old);
+            // Sealed otherwise than the one that follows.
+            std::fs::remove_file(key_file(&server)).expect("the old key");
+            with_shares(&server, &["recover", "--passphrase-file", &phrase], &shares, 0, &["root.key"]);
+            assert_eq!(first_line(&key_file(&server)), "holdfast root key v2");
         }
         if !next.exists() {
             break;
@@ -381,7 +386,8 @@ fn another_root_key_takes_over_whatever_happens_meanwhile() {
     }
     assert!(cut_off > 0, "it was never cut off");
     if next.exists() {
-        root(&server, &["rotate"], 0, &["there is a new root key", "key root split", "session tokens have ended"]);
+        let told = ["there is a new root key", "key root split", "session tokens have ended"];
+        root(&server, &["rotate", "--passphrase-file", &phrase], 0, &told);
     }
     assert!(!next.exists());
     let new = std::fs::read_to_string(key_file(&server)).expect("the root key");

@@ -84,11 +84,16 @@ fn a_site_has_the_root_key_by_its_own_key_and_follows_a_rotation() {
     let fingerprint = made["fingerprint"].as_str().expect("a fingerprint").to_owned();
     assert!(std::fs::read_to_string(b.join("site.key")).expect("a key").starts_with("holdfast site key v2\n"));
     on(&b, &create("standby"), 2, &["is there already"]);
+    std::fs::remove_file(b.join("site.pub")).expect("a public key");
+    on(&b, &create("standby"), 0, &[&fingerprint]);
     let public = b.join("site.pub").display().to_string();
 
     // The wrap takes the metadata, and the right root key.
     let out = file("root.wrap");
-    let wrap = ["key", "root", "wrap", public.as_str(), "--out", out.as_str()];
+    let wrap = ["key", "root", "wrap", public.as_str(), "--out", out.as_str(), "--fingerprint", fingerprint.as_str()];
+    let mut swapped = wrap;
+    swapped[7] = "SHA256:another";
+    on(&a, &swapped, 2, &[&fingerprint, "nothing was wrapped"]);
     on(&a, &wrap, 2, &["another holdfast serves", "stop the server"]);
     first.stop();
     on(&a, &wrap, 0, &["wrapped to site standby", &fingerprint]);
@@ -162,7 +167,7 @@ fn a_site_has_the_root_key_by_its_own_key_and_follows_a_rotation() {
     refused(&second, &phrase, &["more than one rotation behind", "key root accept --replace"]);
     assert_eq!(root_key(&b), before);
     let newest = file("newest.wrap");
-    on(&a, &["key", "root", "wrap", &public, "--out", &newest], 0, &[&fingerprint]);
+    on(&a, &["key", "root", "wrap", &public, "--out", &newest, "--fingerprint", &fingerprint], 0, &[&fingerprint]);
     accepts(&b, &out, &["--replace"], 2, &["opens nothing of this installation"]);
     accepts(&b, &newest, &[], 2, &["another root key", "--replace"]);
     accepts(&b, &newest, &["--replace"], 0, &["what was there is gone"]);

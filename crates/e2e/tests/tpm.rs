@@ -205,4 +205,12 @@ fn registers_that_changed_keep_the_root_key() {
     tpm.reboot();
     home.boot(&tcti, &[]);
     home.comes_back();
+    home.server.stop();
+    // Another root key is bound to the same.
+    home.root(&tcti, &["rotate"], 0, &["there is a new root key"]);
+    home.boot(&tcti, &[]);
+    home.comes_back();
+    home.server.stop();
+    extend(&tpm, "7");
+    home.refused(&tcti, &["registers sha256:7 are not as they were"]);
 }

@@ -648,11 +648,14 @@ pub(crate) enum RootCommand {
     Rotate(RotateArgs),
     /// Wrap the root key to another machine's public key; the server must be stopped.
     ///
-    /// Compare the fingerprint that is printed with the one that the machine prints: whoever has the other half of the
-    /// public key has the root key.
+    /// The fingerprint is read from the machine's own screen, not from what came with the file: whoever has the other half of
+    /// the public key has the root key.
     Wrap {
         /// The machine's public key, as its `key site create` wrote it.
         site: PathBuf,
+        /// The fingerprint that the machine printed.
+        #[arg(long, value_name = "FINGERPRINT")]
+        fingerprint: String,
         /// Where to write the wrapped root key; never over another file.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

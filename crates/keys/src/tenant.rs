@@ -29,13 +29,13 @@ impl Keyring {
         Ok((TenantKey { account, kek, older: Vec::new() }, wrapped.0.to_vec()))
     }
 
-    /// A tenant's key from how it is stored.
-    ///
-    /// # Errors
-    /// [`KeyError::Wrong`] when the root key is another one or the record is damaged.
-    pub fn tenant_key(&self, account: AccountId, wrapped: &[u8]) -> Result<TenantKey, KeyError> {
-        let kek = self.root.unwrap_kek(&tenant_context(account), &wrapped_key(wrapped)?)?;
-        Ok(TenantKey { account, kek, older: Vec::new() })
+    /// Whether a tenant's row is under this root key. A half that somebody else holds is not asked for.
+    pub fn opens_tenant(&self, account: AccountId, record: &TenantKeyRecord) -> bool {
+        self.under_root(account, record).is_ok()
+    }
+
+    fn under_root(&self, account: AccountId, record: &TenantKeyRecord) -> Result<Kek, KeyError> {
+        Ok(self.root.unwrap_kek(&root_context(account, record.held.is_some()), &wrapped_key(&record.wrapped)?)?)
     }
 
     /// A tenant's key from its row, and the half that somebody else holds if one does.
@@ -48,8 +48,7 @@ impl Keyring {
         record: &TenantKeyRecord,
         half: Option<&Locked>,
     ) -> Result<TenantKey, KeyError> {
-        let kek =
-            self.root.unwrap_kek(&root_context(account, record.held.is_some()), &wrapped_key(&record.wrapped)?)?;
+        let kek = self.under_root(account, record)?;
         let kek = match (&record.held, half) {
             (None, _) => kek,
             (Some(held), Some(half)) => {
@@ -217,10 +216,24 @@ mod tests {
         let rng = SeededRng::new(3);
         let ring = Keyring::ephemeral(&rng);
         let account = AccountId::random(&rng);
-        let (tenant, stored) = ring.new_tenant_key(account, &rng).unwrap();
-        assert!(ring.tenant_key(account, &stored).is_ok());
-        assert!(ring.tenant_key(AccountId::DEFAULT, &stored).is_err());
-        assert!(Keyring::ephemeral(&rng).tenant_key(account, &stored).is_err());
+        let (tenant, wrapped) = ring.new_tenant_key(account, &rng).unwrap();
+        let row = TenantKeyRecord { created_ms: 0, wrapped, held: None, older: Vec::new() };
+        assert!(ring.opens_tenant(account, &row));
+        assert!(!ring.opens_tenant(AccountId::DEFAULT, &row));
+        assert!(!Keyring::ephemeral(&rng).opens_tenant(account, &row));
+        let half = Locked::copy_of(&[7; 32]);
+        let held = HeldRecord {
+            since_ms: 0,
+            kind: "test".to_owned(),
+            options: Default::default(),
+            place: String::new(),
+            kept: Vec::new(),
+            lease_ms: 1,
+            verifier: [0; 32],
+        };
+        let row = ring.held(&tenant, &row, &half, held, &rng).unwrap();
+        assert!(ring.opens_tenant(account, &row), "whoever has the other half");
+        assert!(!Keyring::ephemeral(&rng).opens_tenant(account, &row));
         let name = KeyName { portion: PortionId::random(&rng), version: 1 };
         let (_, wrapped) = tenant.new_portion_key(name, &rng).unwrap();
         assert!(tenant.portion_key(name, &wrapped).is_ok());

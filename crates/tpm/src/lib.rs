@@ -8,6 +8,7 @@ mod kept;
 mod pcrs;
 mod tools;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use keys::{Keeper, KeeperError};
@@ -35,15 +36,19 @@ const ATTRIBUTES: &str = "fixedtpm|fixedparent|noda";
 /// A TPM, and what it shall look at before it gives a secret back.
 pub struct Tpm {
     tools: Tools,
-    pcrs: Option<Pcrs>,
+    /// Those that were named, or else those of the first secret that was given back.
+    pcrs: OnceLock<Pcrs>,
 }
 
 impl Tpm {
     /// The TPM that `tcti` names as tpm2-tools do, else [`TCTI_VARIABLE`], else [`DEVICE`]. Nothing is asked yet. New secrets
-    /// are bound to `pcrs`; which ones a kept secret is bound to, it says itself.
+    /// are bound to `pcrs`, or without them to those that the first secret given back is bound to; which ones that are, it says itself.
     pub fn new(tcti: Option<String>, pcrs: Option<Pcrs>) -> Self {
         let named = tcti.or_else(|| std::env::var(TCTI_VARIABLE).ok()).filter(|tcti| !tcti.is_empty());
-        Self { tools: Tools::new(named.unwrap_or_else(|| DEVICE.to_owned()), LIMIT), pcrs }
+        Self {
+            tools: Tools::new(named.unwrap_or_else(|| DEVICE.to_owned()), LIMIT),
+            pcrs: pcrs.map_or_else(OnceLock::new, OnceLock::from),
+        }
     }
 
     /// Puts the primary key in `primary.ctx`, and gives its name.
@@ -82,7 +87,7 @@ impl Tpm {
 
     fn sealed(&self, dir: &TempDir, secret: &[u8; 32]) -> Result<Held, KeeperError> {
         let primary = self.primary(dir)?;
-        let attributes = match &self.pcrs {
+        let attributes = match self.pcrs.get() {
             Some(pcrs) => {
                 self.policy(dir, pcrs)?;
                 ATTRIBUTES.to_owned()
@@ -94,7 +99,7 @@ impl Tpm {
         let mut words =
             vec!["-Q", "-C", "primary.ctx", "-P", "session:session.ctx", "-g", "sha256", "-a", &attributes, "-i", "-"];
         words.extend(["-u", "public", "-r", "private"]);
-        if self.pcrs.is_some() {
+        if self.pcrs.get().is_some() {
             words.extend(["-L", "policy"]);
         }
         let made = self.tools.run(dir, "tpm2_create", &words, Some(secret));
@@ -104,7 +109,7 @@ impl Tpm {
             std::fs::read(dir.path().join(name))
                 .map_err(|error| KeeperError::Failed(format!("what the TPM sealed: {error}")))
         };
-        Ok(Held { primary, pcrs: self.pcrs.clone(), public: read("public")?, private: read("private")? })
+        Ok(Held { primary, pcrs: self.pcrs.get().cloned(), public: read("public")?, private: read("private")? })
     }
 
     fn unsealed(&self, dir: &TempDir, held: &Held) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
@@ -191,7 +196,12 @@ impl Keeper for Tpm {
 
     fn give(&self, kept: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
         let held = Held::of(kept).ok_or_else(|| self.told(&Trouble::Damaged))?;
-        self.unsealed(&Self::scratch()?, &held)
+        let given = self.unsealed(&Self::scratch()?, &held)?;
+        if let Some(pcrs) = &held.pcrs {
+            // A key that follows this one is not less bound than it was.
+            self.pcrs.get_or_init(|| pcrs.clone());
+        }
+        Ok(given)
     }
 }
 

@@ -81,7 +81,14 @@ fn create(folder: &Path, name: &str, passphrase: &PassphraseArgs, json: bool) ->
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(Failure::io(format!("directory {}", folder.display())))?;
     let (file, public) = (SiteKeyFile::new(folder.join("site.key")), folder.join("site.pub"));
-    let key = file.make(seals::to_write(passphrase)?.as_ref(), &SystemRng)?.public(name)?;
+    let key = match file.sealing()? {
+        // Cut off between the two, or lost since: the one follows from the other.
+        Some(sealing) if !public.exists() => {
+            let seal = seals::own(&sealing, passphrase, true)?.ok_or_else(|| root::missing(file.file()))?;
+            seals::site_key(&file, seal.as_ref())?.public(name)?
+        }
+        _ => file.make(seals::to_write(passphrase)?.as_ref(), &SystemRng)?.public(name)?,
+    };
     // It follows from the key: one that is left over from another key is no loss.
     std::fs::write(&public, key.to_text()).map_err(Failure::io(public.display()))?;
     let created = Created {
@@ -95,7 +102,7 @@ fn create(folder: &Path, name: &str, passphrase: &PassphraseArgs, json: bool) ->
             "site {name}, fingerprint {fingerprint}
 {key} stays here; keep a backup of it only where the root key may be.
 Carry {public} to a machine that has the root key, and there, with the server stopped:
-  holdfast key root wrap site.pub --out root.wrap      # it prints the fingerprint: compare
+  holdfast key root wrap site.pub --out root.wrap --fingerprint {fingerprint}
 Carry root.wrap back, and here:
   holdfast key root accept root.wrap
 ",
@@ -125,12 +132,19 @@ pub(crate) async fn wrap(
     folder: &Path,
     file: &RootFile,
     site: &Path,
+    fingerprint: &str,
     out: &Path,
     passphrase: &PassphraseArgs,
     json: bool,
 ) -> Result<Exit, Failure> {
     let public =
         SitePublic::from_text(&read(site)?).map_err(|error| Failure::new(format!("{}: {error}", site.display())))?;
+    // Before anything is wrapped: what lies in the metadata once, a backup may keep.
+    if !public.fingerprint().eq_ignore_ascii_case(fingerprint.trim()) {
+        return Err(Failure::new(format!("{} has the fingerprint {}", site.display(), public.fingerprint())).hint(
+            "if the machine itself printed that one, give it with --fingerprint; if not, find out who changed the file: nothing was wrapped",
+        ));
+    }
     rotate::own(folder)?;
     let (_lock, engine) = metadata(folder)?;
     let root = seals::opened(file, passphrase, true)?.ok_or_else(|| root::missing(file))?;
@@ -159,10 +173,9 @@ pub(crate) async fn wrap(
     print(&told, json, |told| {
         format!(
             "{}: the root key, wrapped to site {}, fingerprint {}
-If that is not the fingerprint which the machine itself printed, remove the file, `holdfast key site remove {}`, and find out
-who changed site.pub. Only that machine's site.key opens the file; the next root key is wrapped to it as well.
+Only that machine's site.key opens the file; the next root key is wrapped to it as well.
 ",
-            told.path, told.name, told.fingerprint, told.name
+            told.path, told.name, told.fingerprint
         )
     })?;
     Ok(Exit::Ok)

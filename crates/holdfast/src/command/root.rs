@@ -57,8 +57,8 @@ pub(crate) async fn run(admin: &AdminArgs, command: RootCommand, json: bool) -> 
         RootCommand::Check { shares, passphrase } => check(&file, &shares, &passphrase, json),
         RootCommand::Seal(args) => seal(&file, &args, json),
         RootCommand::Unseal(args) => unseal(&file, &args, json),
-        RootCommand::Wrap { site, out, passphrase } => {
-            key_site::wrap(folder, &file, &site, &out, &passphrase, json).await
+        RootCommand::Wrap { site, fingerprint, out, passphrase } => {
+            key_site::wrap(folder, &file, &site, &fingerprint, &out, &passphrase, json).await
         }
         RootCommand::Accept { wrap, replace, passphrase } => {
             key_site::accept(folder, &file, &wrap, replace, &passphrase, json).await
@@ -324,8 +324,9 @@ pub(crate) async fn opens_any(engine: &dyn Engine, key: &RootKey) -> Result<Open
             from = page.more.then(|| page.rows.last().map(|(last, _)| after(last))).flatten();
             for (row_key, row) in page.rows {
                 let opened = match key::tenant_key_of(&row_key) {
-                    Some(account) => TenantKeyRecord::decode(&row.value)
-                        .map(|record| keyring.tenant_key(account, &record.wrapped).is_ok()),
+                    Some(account) => {
+                        TenantKeyRecord::decode(&row.value).map(|record| keyring.opens_tenant(account, &record))
+                    }
                     None => BucketRecord::decode(&row.value)
                         .map(|record| keyring.bucket_key(record.id, &record.wrapped_key).is_ok()),
                 };

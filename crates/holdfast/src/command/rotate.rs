@@ -63,7 +63,8 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
     let seal = seals::to_open(file, &sealing, &args.passphrase, true)?.ok_or_else(|| root::missing(file))?;
     let old = file.open(seal.as_ref())?.ok_or_else(|| root::missing(file))?;
     let next = next_file(folder);
-    let before = next.open(seal.as_ref())?;
+    // By its own seal: what was lost in the middle and came back from shares may be sealed otherwise.
+    let before = seals::opened(&next, &args.passphrase, true)?;
     let resumed = before.is_some();
     let path = folder.join("meta/meta.redb");
     if !path.exists() {
