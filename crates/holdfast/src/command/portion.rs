@@ -40,7 +40,9 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
         }
         PortionCommand::Enable { name } => set(&client, &at(&name, "state"), SetPortion::Enable, json).await?,
         PortionCommand::Disable { name } => set(&client, &at(&name, "state"), SetPortion::Disable, json).await?,
-        PortionCommand::Keep { name } => set(&client, &at(&name, "state"), SetPortion::Keep, json).await?,
+        PortionCommand::Keep { name } => {
+            set(&client, &at(&name, "state"), SetPortion::Keep, json).await.map(|()| told_to_enable(&name))?
+        }
         PortionCommand::DefaultPolicy { name } => {
             set(&client, &at(&name, "state"), SetPortion::DefaultPolicy, json).await?;
         }
@@ -125,6 +127,12 @@ async fn set(client: &Client, at: &str, set: SetPortion, json: bool) -> Result<(
     print(&portion, json, |portion| render::portions(std::slice::from_ref(portion), now_ms()))
 }
 
+/// As in AWS KMS, what is kept does not open at once.
+#[allow(clippy::print_stderr, reason = "what to do next is no data")]
+fn told_to_enable(name: &str) {
+    eprintln!("it is kept, and disabled: `holdfast portion enable {}` opens it again", render::clean(name));
+}
+
 /// What a key opens, counted.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Summary {
@@ -142,21 +150,22 @@ pub(crate) struct Summary {
 /// Of one portion, or of all that were released to a user.
 async fn exposures(client: &Client, tenant: &TenantArgs, args: ExposureArgs, json: bool) -> Result<(), Failure> {
     let ExposureArgs { name, principal, key_version, summary: short } = args;
-    let names: Vec<String> = match &principal {
+    // A key's id is unique where a name may be another portion's by now; people read the name.
+    let names: BTreeMap<String, String> = match &principal {
         Some(user) => {
             let held = release::holders(client, tenant, None, Some(user)).await?;
-            held.into_iter().map(|one| one.key).collect::<BTreeSet<_>>().into_iter().collect()
+            held.into_iter().map(|one| (one.key, one.portion)).collect()
         }
-        None => name.into_iter().collect(),
+        None => name.into_iter().map(|name| (name.clone(), name)).collect(),
     };
     if !short {
-        for name in &names {
-            exposure(client, tenant, name, key_version, json).await?;
+        for (key, name) in &names {
+            exposure(client, tenant, key, name, key_version, json).await?;
         }
         return Ok(());
     }
     let mut all = Summary { exact: true, ..Summary::default() };
-    for name in &names {
+    for name in names.keys() {
         let told = summary(client, tenant, name, key_version).await?;
         all.objects += told.objects;
         all.parts += told.parts;
@@ -170,7 +179,7 @@ async fn exposures(client: &Client, tenant: &TenantArgs, args: ExposureArgs, jso
     }
     let what = match &principal {
         Some(user) => format!("{} portions that {user} had", names.len()),
-        None => names.join(""),
+        None => names.into_keys().collect(),
     };
     print(&all, json, |told| render::exposed_summary(&what, told, "would be open"))
 }
@@ -268,11 +277,12 @@ async fn summary(client: &Client, tenant: &TenantArgs, name: &str, version: Opti
 async fn exposure(
     client: &Client,
     tenant: &TenantArgs,
+    key: &str,
     name: &str,
     version: Option<u32>,
     json: bool,
 ) -> Result<(), Failure> {
-    let at = &path(tenant, &["portions", name, "exposure"]);
+    let at = &path(tenant, &["portions", key, "exposure"]);
     let mut count = 0;
     let Heard { unreadable, exact } = exposed(client, at, version, |parts| {
         count += parts.len();
@@ -289,9 +299,10 @@ async fn exposure(
     })
     .await?;
     let rest = if unreadable > 0 { format!(", and {unreadable} rows that cannot be read") } else { String::new() };
-    let had = principals(client, tenant, name).await?;
+    let had = principals(client, tenant, key).await?;
     let had = if had.is_empty() { "nobody".to_owned() } else { Vec::from_iter(had).join(", ") };
-    eprintln!("{}: {count} parts{rest}; released to {}", render::clean(name), render::clean(&had));
+    let noun = if count == 1 { "part" } else { "parts" };
+    eprintln!("{}: {count} {noun}{rest}; released to {}", render::clean(name), render::clean(&had));
     if !exact {
         eprintln!("{}", render::INEXACT);
     }
