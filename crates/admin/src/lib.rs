@@ -29,7 +29,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post, put};
 use hyper_util::service::TowerToHyperService;
-use listener::{Bounds, Listener, ServeError};
+use listener::{Bounds, Listener, ServeError, Whole};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 use store::api::Right;
@@ -95,7 +95,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let app = App { store, root: Arc::new(root), metrics, endpoint };
     let service = TowerToHyperService::new(router(app));
-    listener::serve(listener, BOUNDS, |_| service.clone(), shutdown).await
+    listener::serve(listener, BOUNDS, |_| Whole(service.clone()), shutdown).await
 }
 
 fn router(app: App) -> Router {

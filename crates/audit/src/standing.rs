@@ -12,7 +12,9 @@ use crate::{AuditError, entry, size};
 pub struct Standing {
     /// Entries under the newest checkpoint.
     pub signed: u64,
-    /// When the last of them was made, in milliseconds since 1970.
+    /// When the first of them was made, in milliseconds since 1970.
+    pub first_ms: Option<u64>,
+    /// When the last of them was made.
     pub last_ms: Option<u64>,
     /// How many of them were made since the moment that was asked for.
     pub lately: u64,
@@ -33,6 +35,7 @@ pub struct Standing {
 pub fn standing(dir: &Path, since_ms: u64) -> Result<Standing, AuditError> {
     let signed = size(dir)?;
     let made_ms = |number: u64| entry(dir, number).map(|entry| entry.event.time_ms);
+    let first_ms = (signed > 0).then(|| made_ms(0)).transpose()?;
     let last_ms = signed.checked_sub(1).map(made_ms).transpose()?;
     let (mut older, mut from) = (0, signed);
     while older < from {
@@ -46,7 +49,7 @@ pub fn standing(dir: &Path, since_ms: u64) -> Result<Standing, AuditError> {
     let folder = Folder::at(dir);
     let reserve_bytes = folder.reserved();
     let bytes = taken(dir).map_err(|error| AuditError::io(dir, error))?.saturating_sub(reserve_bytes);
-    Ok(Standing { signed, last_ms, lately: signed - from, bytes, reserve_bytes, free_bytes: free(dir)? })
+    Ok(Standing { signed, first_ms, last_ms, lately: signed - from, bytes, reserve_bytes, free_bytes: free(dir)? })
 }
 
 /// Bytes that are free for this user on the disk of a log's folder.

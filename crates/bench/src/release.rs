@@ -54,7 +54,7 @@ impl Rules {
         let terms = match self {
             Self::None => return None,
             Self::Policies => "",
-            Self::Budget => "@objects(\"1000000000\") @bytes(\"1000GiB\") @record(\"first\") ",
+            Self::Budget => "@objects(\"5000000\") @bytes(\"40GiB\") @record(\"first\") ",
         };
         Some(component::policies(POLICIES) + terms + "permit(principal, action, resource);\n")
     }

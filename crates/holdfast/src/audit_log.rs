@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use audit::{AuditError, Event, Log, Options, Outcome, Signer, State, VerifierKey};
 use keys::{AuditEvent, AuditOutcome, Auditor, KeyError, Keyring, PortionError};
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Failure, chain};
+
+/// Time between two looks at the room on the log's disk.
+const DISK_EVERY: Duration = Duration::from_secs(60);
 
 /// The open log; `None` once it is closed.
 pub(crate) struct AuditLog {
@@ -32,6 +37,21 @@ impl AuditLog {
     pub(crate) async fn close(&self) {
         if let Err(error) = self.end().await {
             tracing::error!(%error, "the audit log ended without its last checkpoint");
+        }
+    }
+
+    /// Tells the room on the log's disk until the server stops. A disk that hangs holds up nothing but this.
+    pub(crate) async fn watch_disk(self: Arc<Self>, stop: CancellationToken) {
+        let mut every = tokio::time::interval(DISK_EVERY);
+        loop {
+            tokio::select! {
+                _ = every.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let dir = self.dir.clone();
+            if let Ok(Ok(bytes)) = tokio::task::spawn_blocking(move || audit::free(&dir)).await {
+                metrics::gauge!("holdfast_audit_free_bytes").set(bytes as f64);
+            }
         }
     }
 
@@ -61,9 +81,6 @@ impl AuditLog {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(status) = log.as_ref().map(Log::status) else { return };
         metrics::gauge!("holdfast_audit_entries").set(status.entries as f64);
-        if let Ok(bytes) = audit::free(&self.dir) {
-            metrics::gauge!("holdfast_audit_free_bytes").set(bytes as f64);
-        }
         for (state, name) in [(State::Ok, "ok"), (State::Reserve, "reserve"), (State::Stopped, "stopped")] {
             metrics::gauge!("holdfast_audit_state", "state" => name).set(f64::from(u8::from(status.state == state)));
         }
@@ -104,13 +121,27 @@ pub(crate) struct HandedOver {
     pub(crate) new_key: String,
 }
 
+/// Whether a root key signs the log of a folder, or signed one that was ended there; so it is where there is no log.
+pub(crate) fn is_signed_by(data_dir: &Path, keyring: &Keyring) -> Result<bool, Failure> {
+    let name = keyring.audit_name().map_err(|error| Failure::new(chain(&error)))?;
+    let dir = data_dir.join("audit");
+    if ended_log(data_dir, &name).exists() || !dir.exists() {
+        return Ok(true);
+    }
+    Ok(audit::checkpoint(&dir)?.is_none_or(|note| note.lines().next() == Some(name.as_str())))
+}
+
+fn ended_log(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join(format!("audit-until-{}", name.trim_start_matches("holdfast/")))
+}
+
 /// Ends the log that the old root key signs, and begins one that the new key signs: who had the old one must not be
 /// able to write history on. The last entry of the one names the key of the other, and the first entry of that one how
 /// the first ended. Done again after a crash, it does what is left. Nothing where there never was a log.
 pub(crate) async fn hand_over(data_dir: &Path, old: &Keyring, new: &Keyring) -> Result<Option<HandedOver>, Failure> {
     let named = |keyring: &Keyring| keyring.audit_name().map_err(|error| Failure::new(chain(&error)));
     let (dir, old_name) = (data_dir.join("audit"), named(old)?);
-    let ended = data_dir.join(format!("audit-until-{}", old_name.trim_start_matches("holdfast/")));
+    let ended = ended_log(data_dir, &old_name);
     let handed = HandedOver {
         old_log: ended.display().to_string(),
         old_key: verifier(old)?.to_string(),

@@ -60,6 +60,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let kms_address = kms_listener.local_addr().map_err(Failure::io("the KMS listener"))?;
     let stop = CancellationToken::new();
     tokio::spawn(keep_up(recorder.clone(), stop.clone()));
+    tokio::spawn(audit.clone().watch_disk(stop.clone()));
     match &config.tls {
         Some(tls) => drop(tokio::spawn(tls.clone().follow(stop.clone()))),
         None => warn_of_plain_keys(kms_address),

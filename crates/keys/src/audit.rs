@@ -8,15 +8,22 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base::{AccountId, PortionId};
+use meta::Batch;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::error::PortionError;
 use crate::portions::{Portions, dashed};
 
 /// Who acts where nobody asked: rules, workers.
 const ITSELF: &str = "holdfast";
+
+/// Longest wait for a record before what needs it is refused: requests of one caller wait for each other, and a disk that hangs
+/// must not hold them for ever.
+const RECORD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Takes records of changes, durably.
 #[async_trait]
@@ -112,7 +119,37 @@ impl Portions {
     pub(crate) async fn announce(&self, event: AuditEvent) -> Result<(), PortionError> {
         let Some(auditor) = &self.auditor else { return Ok(()) };
         let (action, resource) = (event.action, event.resource.clone());
-        auditor.record(event).await.inspect_err(|error| unrecorded(action, &resource, error))
+        let recorded = tokio::time::timeout(RECORD_WITHIN, auditor.record(event)).await.unwrap_or_else(|_| {
+            let reason = format!("it gave no answer in {} seconds", RECORD_WITHIN.as_secs());
+            Err(PortionError::Unrecorded { log: "of this server".to_owned(), reason })
+        });
+        recorded.inspect_err(|error| unrecorded(action, &resource, error))
+    }
+
+    /// Commits and tells, both or neither: a client that hangs up ends its request, and not this. `turn` ends with the
+    /// commit, since a log whose disk hangs must hold up nobody who waits for it.
+    pub(crate) async fn commit_and_tell(
+        &self,
+        batch: Batch,
+        event: AuditEvent,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<(), PortionError> {
+        let this = self.clone();
+        let both = tokio::spawn(async move {
+            let committed = this.commit_once(batch).await;
+            drop(turn);
+            committed?;
+            this.tell(event).await;
+            Ok(())
+        });
+        match both.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends.
+                Err(_) => Err(PortionError::Contended),
+            },
+        }
     }
 
     /// After a change, which stands whether or not it can be told.

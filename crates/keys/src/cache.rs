@@ -134,6 +134,11 @@ impl Inner {
         self.changed.get(&account).copied().unwrap_or(self.changed_others)
     }
 
+    fn forget_leases(&mut self, account: AccountId) {
+        self.change(account);
+        self.leases.retain(|lease, _| lease.account != account);
+    }
+
     /// What was read of the account until now is remembered no more.
     fn change(&mut self, account: AccountId) {
         self.changes += 1;
@@ -449,17 +454,17 @@ impl Caches {
 
     /// Forgets the policies of an account and what was decided by them.
     pub(crate) fn forget_releases(&self, account: AccountId) {
-        self.forget_leases(account);
-        if let Some(parsed) = self.0.lock().policies.get_mut(&account) {
+        let mut inner = self.0.lock();
+        // At once: who asked between would remember for ten seconds what the old ones say.
+        inner.forget_leases(account);
+        if let Some(parsed) = inner.policies.get_mut(&account) {
             parsed.at_ms = None;
         }
     }
 
     /// Forgets what was decided for an account.
     pub(crate) fn forget_leases(&self, account: AccountId) {
-        let mut inner = self.0.lock();
-        inner.change(account);
-        inner.leases.retain(|lease, _| lease.account != account);
+        self.0.lock().forget_leases(account);
     }
 
     pub(crate) fn lease(&self, key: &LeaseKey, now_ms: u64) -> Option<Result<Arc<Lease>, Refusal>> {

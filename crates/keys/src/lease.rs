@@ -261,9 +261,17 @@ impl Portions {
         decision: &Decision,
     ) -> Result<(), PortionError> {
         let LeaseKey { account, portion: id, .. } = lease_key;
-        let _turn = self.queues.turn(account, caller.id()).await;
         let (released_key, spent_key) =
             (key::released_key(account, id, caller.id()), key::spent_key(account, caller.id()));
+        // Written down in this hour, and nothing to count: nobody waits for anybody. Another clock may have begun the next one.
+        let is_told = |released: &Option<(ReleasedRecord, meta::Version)>, now: u64| {
+            let hours = [0, HOUR_MS].map(|ahead| hour_of(now) + ahead);
+            released.as_ref().is_some_and(|(known, _)| hours.contains(&known.last_hour_ms))
+        };
+        if budget.portions.is_none() && is_told(&self.record(released_key.clone()).await?, self.now_ms()) {
+            return Ok(());
+        }
+        let turn = self.queues.turn(account, caller.id()).await;
         let mut rows = self.meta.get(&[released_key.clone(), spent_key.clone()]).await?.into_iter();
         let released: Option<(ReleasedRecord, meta::Version)> = versioned(rows.next().flatten())?;
         let spent: Option<(SpentRecord, meta::Version)> = versioned(rows.next().flatten())?;
@@ -286,12 +294,7 @@ impl Portions {
                 batch.replace(spent_key, spent.map(|(_, version)| version), of_hour.encode());
                 hour_ms
             }
-            // Another clock may have begun the next hour.
-            None if last_ms
-                .is_some_and(|last_ms| [0, HOUR_MS].map(|ahead| hour_of(now) + ahead).contains(&last_ms)) =>
-            {
-                return Ok(());
-            }
+            None if is_told(&released, now) => return Ok(()),
             None => hour_of(now),
         };
         let first = ReleasedRecord { name: String::new(), first_ms: now, last_hour_ms: 0, hours: 0 };
@@ -314,9 +317,7 @@ impl Portions {
             self.announce(event).await?;
             return self.commit_once(batch).await;
         }
-        self.commit_once(batch).await?;
-        self.tell(event).await;
-        Ok(())
+        self.commit_and_tell(batch, event, turn).await
     }
 
     /// Tells a refusal, the first one of its kind in an hour: a caller that tries again and again fills no log.
@@ -330,7 +331,9 @@ impl Portions {
     ) {
         metrics::counter!("holdfast_release_refused_total", "reason" => action).increment(1);
         let hour = self.now_ms() / HOUR_MS;
-        if !self.caches.first_in_hour(lease_key, action, hour) {
+        // From whatever address: there are more of them than the log has room for.
+        let anywhere = LeaseKey { stamp: caller.stamp_anywhere(lease_key.account), ..lease_key };
+        if !self.caches.first_in_hour(anywhere, action, hour) {
             return;
         }
         if matches!(refusal, Refusal::OverBudget { .. }) {

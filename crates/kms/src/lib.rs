@@ -19,7 +19,7 @@ mod token;
 mod validate;
 mod wire;
 
-use listener::{Bounds, Listener, ServeError};
+use listener::{Bounds, Listener, ServeError, Whole};
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -40,5 +40,5 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let endpoint = Endpoint::new(store, region);
-    listener::serve(listener, BOUNDS, |peer| endpoint.of(peer), shutdown).await
+    listener::serve(listener, BOUNDS, |peer| Whole(endpoint.of(peer)), shutdown).await
 }

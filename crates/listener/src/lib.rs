@@ -4,6 +4,7 @@
 mod greet;
 pub mod limits;
 mod tls;
+mod whole;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits::{BACKLOG, CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_TIMEOUT, HEADERS_MAX};
 pub use crate::tls::{Tls, TlsError, provider};
+pub use crate::whole::Whole;
 
 /// Why a listener stopped serving.
 #[derive(Debug, thiserror::Error)]

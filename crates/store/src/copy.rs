@@ -5,10 +5,10 @@
 //! finds it wherever it is (`docs/design/0014-rekey.md`). Where the store could not seal a copy anew later, because one side is
 //! under a customer's key, the copy gets bytes of its own at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use base::{BodyId, UploadId};
+use base::{BodyId, PartId, UploadId};
 use keys::{BucketKey, Wrap};
 use meta::record::UNDER_MAX;
 use meta::record::{
@@ -57,6 +57,7 @@ impl Store {
         let from_bucket = self.bucket_record(&from.bucket).await?;
         let bucket = self.bucket_record(bucket).await?;
         let held = Mutex::new(Vec::new());
+        let paid = Mutex::new(HashSet::new());
         self.until_won(|| async {
             let Found { row_key: from_key, record: source, version } =
                 self.find(&from_bucket, &from.key, from.version).await?;
@@ -127,7 +128,7 @@ impl Store {
             held.lock().extend([source.body_id, body_id].map(|body| self.0.pins.hold(Held::Body(body))));
             let is_customers = matches!(source.encryption, Encryption::Customer { .. });
             let counted = counted_part(&source.body);
-            let old = Source { place: from_place, under: from_under, is_customers, counted };
+            let old = Source { place: from_place, under: from_under, is_customers, counted, paid: &paid };
             let new = Destination { place, under };
             let shared = match &source.body {
                 Body::Empty | Body::Marker => Ok(Body::Empty),
@@ -198,8 +199,6 @@ impl Store {
             return Ok(None);
         }
         let (dek, released) = self.unwrap_dek(&old.under, &old.place.dek(number, part.id), part).await?;
-        // The copy may be read on other terms.
-        self.spend(&released, old.objects(number), part.size).await?;
         let wrapped_dek = self.wrap_dek(&new.under, &new.place.dek(number, part.id), part.size, &dek).await?;
         let names = [Wrap::parse(&part.wrapped_dek)?.key(), Wrap::parse(&wrapped_dek)?.key()];
         if names[0] != names[1] {
@@ -208,6 +207,11 @@ impl Store {
                     return Err(Error::Contended);
                 }
             }
+        }
+        // The copy may be read on other terms. A batch that lost is made anew, and was paid for.
+        if !old.paid.lock().contains(&part.id) {
+            self.spend(&released, old.objects(number), part.size).await?;
+            old.paid.lock().insert(part.id);
         }
         batch.checks.push(is(data_key.clone(), version));
         batch.writes.push(Write::Put(data_key, data.encode()));
@@ -345,6 +349,8 @@ struct Source<'a> {
     is_customers: bool,
     /// The part that the object is counted with.
     counted: u16,
+    /// Parts that were counted by an attempt before.
+    paid: &'a Mutex<HashSet<PartId>>,
 }
 
 impl Source<'_> {

@@ -84,13 +84,15 @@ struct Stood {
 
 fn status(dir: &Path, json: bool) -> Result<Exit, Failure> {
     let now_ms = now_ms();
-    let told = stood(&audit::standing(dir, now_ms.saturating_sub(WEEK_MS))?);
+    let told = stood(&audit::standing(dir, now_ms.saturating_sub(WEEK_MS))?, now_ms);
     print(&told, json, |told| room_text(told, now_ms))?;
     Ok(if told.room == Room::Ok { Exit::Ok } else { Exit::No })
 }
 
-fn stood(found: &Standing) -> Stood {
-    let entries_a_day = found.lately.div_ceil(WEEK_MS / DAY_MS);
+fn stood(found: &Standing, now_ms: u64) -> Stood {
+    // A log that is younger than a week had no week to grow in.
+    let age_ms = now_ms.saturating_sub(found.first_ms.unwrap_or(now_ms)).clamp(DAY_MS, WEEK_MS);
+    let entries_a_day = found.lately.saturating_mul(DAY_MS).div_ceil(age_ms);
     let entry_bytes = found.bytes.checked_div(found.signed).unwrap_or(0);
     let days_left = found.free_bytes / entries_a_day.saturating_mul(entry_bytes).max(DAY_BYTES_MIN);
     let room = match found.reserve_bytes {
@@ -320,6 +322,7 @@ mod tests {
     fn a_disk_that_will_be_full_is_told_before() {
         let standing = |lately, free_bytes, reserve_bytes| Standing {
             signed: 1_000_000,
+            first_ms: Some(0),
             last_ms: Some(1),
             lately,
             bytes: 1_000_000_000,
@@ -335,15 +338,39 @@ mod tests {
             (standing(0, 29 << 20, 1), Room::Short, 29),
             (standing(0, 100 * gib, 0), Room::Reserve, 102_400),
             (
-                Standing { signed: 0, last_ms: None, lately: 0, bytes: 0, reserve_bytes: 1, free_bytes: gib },
+                Standing {
+                    signed: 0,
+                    first_ms: None,
+                    last_ms: None,
+                    lately: 0,
+                    bytes: 0,
+                    reserve_bytes: 1,
+                    free_bytes: gib,
+                },
                 Room::Ok,
                 1_024,
             ),
         ];
         for (found, room, days) in table {
-            let told = stood(&found);
+            let told = stood(&found, 100 * DAY_MS);
             assert_eq!((told.room, told.days_left), (room, days), "{found:?}");
-            assert_eq!(room_text(&told, 5_000).contains("free space"), room != Room::Ok);
+            assert_eq!(room_text(&told, 100 * DAY_MS).contains("free space"), room != Room::Ok);
+        }
+    }
+
+    #[test]
+    fn a_young_log_grows_as_fast_as_an_old_one() {
+        let found = Standing {
+            signed: 1_000,
+            first_ms: Some(0),
+            last_ms: Some(1),
+            lately: 1_000,
+            bytes: 1_000_000,
+            reserve_bytes: 1,
+            free_bytes: 1 << 30,
+        };
+        for (age_ms, a_day) in [(0, 1_000), (DAY_MS, 1_000), (2 * DAY_MS, 500), (WEEK_MS, 143), (2 * WEEK_MS, 143)] {
+            assert_eq!(stood(&found, age_ms).entries_a_day, a_day, "{age_ms}");
         }
     }
 

@@ -128,9 +128,8 @@ async fn recover(
     }
     let told = match opens(folder, &key).await? {
         Opens::Yes => "it opens the buckets of this installation",
-        Opens::No if rotate::none_under_way(folder).is_err() => {
-            "written; it opens no bucket of this installation, where the rotation that is under way has moved all of them if it is the \
-             right one: go on with `holdfast key root rotate`"
+        Opens::No if rotate::is_between(folder, &key, passphrase).await? => {
+            "written; the rotation that is under way has moved all that was under it: go on with `holdfast key root rotate`"
         }
         Opens::No => {
             return Err(Failure::new("these shares give a root key that opens no bucket of this installation")
@@ -217,8 +216,11 @@ fn meant(file: &RootFile, sealing: &Sealing, given: &PassphraseArgs) -> Result<S
     // What seals the site's key is named to open it.
     let beside = if wrapped { SiteKeyFile::beside(file).sealing()? } else { None };
     let opening = seals::kind(beside.as_ref().unwrap_or(sealing));
+    // The token is named to open it.
+    if opening == Some(SealKind::Pkcs11) && given.tpm.tpm {
+        return Ok(SealKind::Tpm);
+    }
     match (opening, seals::named(given)?) {
-        (Some(SealKind::Pkcs11), _) if given.tpm.tpm => Ok(SealKind::Tpm),
         (opening, Some(named)) if opening != Some(named) => Ok(named),
         (None, None) if !wrapped => Ok(SealKind::Passphrase),
         (opening, _) => {

@@ -12,7 +12,7 @@ use meta::{Embedded, EmbeddedOptions};
 use serde::Serialize;
 
 use crate::audit_log;
-use crate::cli::RotateArgs;
+use crate::cli::{PassphraseArgs, RotateArgs};
 use crate::command::{now_ms, print, root};
 use crate::exit::{Exit, Failure, chain};
 use crate::seals;
@@ -105,6 +105,17 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
     next.replace(file)?;
     print(&told(&rotated, false, resumed, sites, logs), json, text)?;
     Ok(Exit::Ok)
+}
+
+/// Whether a key may be the one that a rotation under way goes away from, where that has moved all rows that were tried: the key that
+/// follows must open every row that this one does not, and this one have signed the audit log.
+pub(crate) async fn is_between(folder: &Path, old: &RootKey, passphrase: &PassphraseArgs) -> Result<bool, Failure> {
+    let Some(next) = seals::opened(&next_file(folder), passphrase, true)? else { return Ok(false) };
+    let (old, next) = (Keyring::of(old), Keyring::of(&next));
+    let _lock = lock(folder)?;
+    let options = EmbeddedOptions { path: folder.join("meta/meta.redb"), cache_bytes: META_CACHE };
+    let engine = Embedded::open(options).map_err(|e| failed(&e))?;
+    Ok(walk(&engine, &old, &next, true).await?.damaged.is_empty() && audit_log::is_signed_by(folder, &old)?)
 }
 
 /// What this writes, the server's user must be able to write on.

@@ -170,12 +170,12 @@ impl Portions {
                 batch.checks.push(Check::Is(old.id.row_key(account), old.version));
                 batch.writes.push(Write::Delete(old.id.row_key(account)));
             }
-            let _turn = self.queues.turn(account, principal).await;
+            let turn = self.queues.turn(account, principal).await;
             self.count_request(account, (principal, name), now, &mut batch).await?;
-            match self.commit_once(batch).await {
+            let event = self.by(name).about(account, "approval:ask", &id.text(), &record);
+            match self.commit_and_tell(batch, event, turn).await {
                 Ok(()) => {
                     tracing::warn!(request = id.text(), "{} waits for approval", words(&record));
-                    self.tell(self.by(name).about(account, "approval:ask", &id.text(), &record)).await;
                     return Err(pending(id, &record).into());
                 }
                 Err(PortionError::Contended) => {}

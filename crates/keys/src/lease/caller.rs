@@ -70,6 +70,11 @@ impl Caller {
         &self.who
     }
 
+    /// What tells the caller from others, wherever it comes from.
+    pub(crate) fn stamp_anywhere(&self, account: AccountId) -> [u8; 16] {
+        stamp(account, &self.who, self.circumstances.via, self.circumstances.temporary, None)
+    }
+
     pub(crate) fn principal(&self) -> Principal<'_> {
         Principal { name: self.who.name.as_deref(), groups: &self.who.groups, is_root: self.who.is_root }
     }

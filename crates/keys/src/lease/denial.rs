@@ -45,6 +45,9 @@ impl Portions {
             if let Some((known, _)) = &found
                 && (known.reason != DenialReason::Quarantined || reason == DenialReason::Quarantined)
             {
+                // Denied by another gateway, or by a try that was cut off: it counts here at once all the same.
+                self.caches.forget_leases(account);
+                self.tell_denial(account, known, true).await;
                 return Ok(known.clone());
             }
             let mut batch = Batch { checks: vec![], writes: vec![] };
@@ -54,8 +57,7 @@ impl Portions {
             self.caches.forget_leases(account);
             match denied {
                 Ok(()) => {
-                    let event = self.event(account, "denial:put", format!("user/{}", fresh.name));
-                    self.tell(event.with("reason", format!("{reason:?}").to_lowercase()).with("note", note)).await;
+                    self.tell_denial(account, &fresh, false).await;
                     return Ok(fresh);
                 }
                 Err(PortionError::Contended) => {}
@@ -63,6 +65,13 @@ impl Portions {
             }
         }
         Err(PortionError::Contended)
+    }
+
+    async fn tell_denial(&self, account: AccountId, denial: &DenialRecord, again: bool) {
+        let event = self.event(account, "denial:put", format!("user/{}", denial.name));
+        let reason = format!("{:?}", denial.reason).to_lowercase();
+        let event = event.with("reason", reason).with("note", &denial.note);
+        self.tell(if again { event.with("again", true) } else { event }).await;
     }
 
     /// Lifts a quarantine, or any denial of the plugin of Kubernetes.

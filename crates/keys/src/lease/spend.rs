@@ -95,6 +95,10 @@ impl Room {
 /// How much to take: a block, but never beyond the limit. `None`: the limit leaves not even `more`.
 fn block(limit: NonZeroU64, taken: u64, left: u64, more: u64) -> Option<u64> {
     let missing = more.saturating_sub(left);
+    // The other kind runs short: what is taken and not used is lost to the hour.
+    if missing == 0 {
+        return Some(0);
+    }
     let free = limit.get().saturating_sub(taken);
     (missing <= free).then(|| missing.max(limit.get() / BLOCK).min(free))
 }
