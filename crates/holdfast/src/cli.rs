@@ -550,11 +550,11 @@ pub(crate) enum SiteCommand {
     /// Give the slot of a lost site to the empty one that now stands at its place, and refill it.
     Replace {
         name: String,
-        /// Even if the site is in service or carries a foreign marker.
+        /// Even if the site is in service or carries a marker.
         #[arg(long)]
         force: bool,
         /// Even if keys of class quorum are lost with what it has.
-        #[arg(long, requires = "force")]
+        #[arg(long)]
         lose_keys: bool,
         /// Do not wait for the refill.
         #[arg(long)]

@@ -65,6 +65,14 @@ pub enum PortionError {
         /// What became of the others.
         why: String,
     },
+    /// A site that took a slot holds no shares.
+    #[error("site {site} took the slot and is being refilled, but holds no shares of keys: it {why}")]
+    NoEpochKeys {
+        /// The site.
+        site: String,
+        /// What its holder says.
+        why: String,
+    },
     /// Too few sites have destroyed their shares of what is to be shredded.
     #[error(
         "portion {name} is not shredded yet: {have} of the {need} sites that it takes have destroyed their shares ({why})"
@@ -194,7 +202,10 @@ impl Classify for PortionError {
             }
             Self::Disabled(_) | Self::PendingShred { .. } | Self::Shredded(_) | Self::OtherKey => ErrorKind::Denied,
             Self::Invalid(_) | Self::Ciphertext | Self::Rules(_) => ErrorKind::Invalid,
-            Self::Unrecorded { .. } | Self::KeyUnavailable { .. } | Self::SharesLeft { .. } => ErrorKind::Unavailable,
+            Self::Unrecorded { .. }
+            | Self::KeyUnavailable { .. }
+            | Self::SharesLeft { .. }
+            | Self::NoEpochKeys { .. } => ErrorKind::Unavailable,
             Self::Key(error) => error.kind(),
             Self::Meta(error) => error.kind(),
             Self::Commit(error) => error.kind(),

@@ -98,6 +98,11 @@ impl Quorum {
         self.woken.notified().await;
     }
 
+    /// Whether no site has a share of anything. A site without its epoch keys may have some: it cannot say.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.holders.iter().all(|holder| holder.identity().is_ok() && holder.drawers().is_empty())
+    }
+
     pub(crate) fn site(&self, slot: usize) -> String {
         let identity = self.holders.get(slot).map(|holder| holder.identity());
         identity.and_then(Result::ok).map_or_else(|| format!("site {slot}"), |site| site.name)
@@ -250,7 +255,7 @@ impl Quorum {
     }
 
     /// Sees to it that a site has a share, whose value others gave; whether it had to be put. One that is false makes
-    /// room first, which is safe since three others are true.
+    /// room first, which is safe since three others are true; `wanted` as in [`ShareHolder::destroy`].
     pub(crate) async fn replace(
         &self,
         slot: usize,
@@ -258,6 +263,7 @@ impl Quorum {
         name: &ShareName,
         point: &Point,
         share: &[u8],
+        wanted: &[ShareName],
     ) -> Result<bool, HolderError> {
         match self.read(slot, tenant, name).await {
             Ok(found) if verify_slices_are_equal(found.value(), point.value()).is_ok() => {
@@ -266,7 +272,7 @@ impl Quorum {
             }
             Ok(_) | Err(HolderError::Damaged) => {
                 let is_it = |found: &ShareName| found == name;
-                let destroyed = self.holders[slot].destroy(name.drawer(), &is_it);
+                let destroyed = self.holders[slot].destroy(name.drawer(), &is_it, wanted);
                 timeout(self.bounds.destroy, destroyed).await.unwrap_or_else(|_| Err(late()))?;
             }
             Err(HolderError::Absent) => {}

@@ -639,3 +639,35 @@ proptest! {
         runtime.block_on(lives(steps, after, seed));
     }
 }
+
+/// One tenant's customer says no: the shares of others are read all the same, and its own once it opens again.
+#[tokio::test]
+async fn a_shut_tenant_keeps_no_others_shares_from_being_read() {
+    for no in [Mood::Refuses, Mood::Silent] {
+        let w = World::new();
+        let holders: [Arc<MemoryShares>; 5] = std::array::from_fn(|slot| Arc::new(MemoryShares::new(slot as u8)));
+        let quorum = Quorum::new(holders.clone().map(|holder| holder as Arc<dyn ShareHolder>), Bounds::default());
+        let one = w.one.clone().with_quorum(Arc::new(quorum));
+        let other = AccountId::random(&SeededRng::new(9));
+        let tenant = TenantRecord { name: "other".to_owned(), created_ms: 1 };
+        let row = vec![Write::Put(key::tenant_key(other), tenant.encode())];
+        w.meta.commit(Batch { checks: vec![], writes: row }).await.unwrap();
+        one.hold(HOME, "default", &new_hold(), false).await.unwrap();
+        // Three of each, in drawers by chance: some of the shut one's come first.
+        for account in [HOME, other] {
+            for _ in 0..3 {
+                let new = keys::NewPortion { class: PortionClass::Quorum, ..keys::NewPortion::default() };
+                one.create(account, new, meta::record::Maker::Customer).await.unwrap();
+            }
+        }
+        let accounts = [HOME, other];
+        assert_eq!(one.read_shares(&accounts).await.unwrap(), (30, 0));
+        w.customer.is(no);
+        w.clock.advance_ms(2 * HOLD_MS);
+        holders[0].spoil();
+        assert_eq!(one.read_shares(&accounts).await.unwrap(), (15, 3), "{no:?}");
+        w.customer.is(Mood::Gives);
+        w.clock.advance_ms(2 * HOLD_MS);
+        assert_eq!(one.read_shares(&accounts).await.unwrap(), (30, 6), "{no:?}");
+    }
+}

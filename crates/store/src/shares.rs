@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base::AccountId;
 use base::limits::COLUMNS;
-use keys::Tended;
 use keys::quorum::{EpochPlace, Missing, NEEDED, ShareHolder, SiteIdentity, SiteShares};
+use keys::{PortionError, Tended};
 use meta::each_row;
 use meta::record::{SiteRecord, key};
 use sites::{Marker, Pool, SiteState};
@@ -56,13 +56,17 @@ fn crowded(sites: &[String; COLUMNS], devices: &[Option<u64>; COLUMNS]) -> Optio
 impl Store {
     /// The site that its marker tells holds the shares of its slot. Without its epoch keys it holds none, and the rest
     /// goes on.
-    pub(crate) async fn settle_shares(&self, marker: Marker, missing: Missing) {
+    ///
+    /// # Errors
+    /// [`PortionError::NoEpochKeys`], which is logged as well.
+    pub(crate) async fn settle_shares(&self, marker: Marker, missing: Missing) -> Result<(), PortionError> {
         let Marker { cluster, slot, name, created_ms } = marker;
         let holder = &self.0.shares[usize::from(slot) % COLUMNS];
         let identity = SiteIdentity { cluster, slot, name: name.clone(), since_ms: created_ms };
-        if let Err(error) = holder.settle(identity, missing).await {
-            tracing::error!(site = %name, %error, "a site holds no shares of keys");
-        }
+        holder.settle(identity, missing).await.map_err(|why| {
+            tracing::error!(site = %name, error = %why, "a site holds no shares of keys");
+            PortionError::NoEpochKeys { site: name, why: why.to_string() }
+        })
     }
 
     /// What a slot's epoch keys are if they are not there: lost, where a site in it ever signed with its own.
@@ -83,7 +87,8 @@ impl Store {
             }
             let slot = holder.slot();
             if let Some((record, _)) = self.record::<SiteRecord>(key::site_key(slot)).await? {
-                self.settle_shares(self.marker(slot, &record), self.missing_epochs(slot).await?).await;
+                // Told in the log, and tried again.
+                let _ = self.settle_shares(self.marker(slot, &record), self.missing_epochs(slot).await?).await;
             }
         }
         Ok(())

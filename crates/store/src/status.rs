@@ -335,12 +335,13 @@ impl Store {
     }
 
     /// Gives a slot to the empty site that now stands at its place, and starts to refill it.
-    /// Without `force` the site must be out of service and carry no marker; with it, three others must have a share of every key
-    /// in shares, unless `lose_keys`: its own end with its epoch keys.
+    /// Without `force` the site must be out of service and carry no marker. In any case three others must have a share of every
+    /// key in shares, unless `lose_keys`: its own end with its epoch keys, also where they lie on a disk that is only not mounted.
     ///
     /// # Errors
-    /// [`Error::NoSuchSite`], [`Error::Invalid`] when the site is in service or is not empty,
-    /// [`Error::Site`] when it cannot be written, or a metadata error.
+    /// [`Error::NoSuchSite`], [`Error::Invalid`] when the site is in service or is not empty, or keys would be lost,
+    /// [`Error::Site`] when it cannot be written, or a metadata error; [`keys::PortionError::NoEpochKeys`] when the site is replaced
+    /// and gets no epoch keys.
     pub async fn replace_site(&self, name: &str, how: Replace) -> Result<(), Error> {
         let Replace { force, lose_keys } = how;
         let slot = self.0.pool.slot_of(name).ok_or_else(|| Error::NoSuchSite(name.to_owned()))?;
@@ -349,15 +350,22 @@ impl Store {
         if !force && self.0.pool.state(slot).readable() {
             return Err(Error::Invalid("the site is in service; use --force to refill it all the same"));
         }
-        if !force && read_marker(site.as_ref()).await?.is_some() && self.0.pool.state(slot) == SiteState::Foreign {
-            return Err(Error::Invalid(
-                "the place carries another cluster's marker; empty it, or use --force to take it over",
-            ));
+        if !force && read_marker(site.as_ref()).await?.is_some() {
+            return Err(Error::Invalid(match self.0.pool.state(slot) {
+                SiteState::Foreign => {
+                    "the place carries another cluster's marker, or that of an old disk; empty it, or use --force to take it over"
+                }
+                // It did not answer a moment ago.
+                _ => {
+                    "the site is back, with its marker; look at `holdfast site list`, or use --force to refill it all the same"
+                }
+            }));
         }
-        if force && !lose_keys && self.keys_rest_on(slot).await? {
+        if !lose_keys && self.keys_rest_on(slot).await? {
             return Err(Error::Invalid(
-                "keys of class quorum have shares at fewer than three other sites, and would be lost: bring the others back, and wait \
-                 until `holdfast worker list` has no error of `shares`; use --lose-keys to replace the site all the same",
+                "keys of class quorum have shares at fewer than three other sites, and would be lost with this one's epoch keys: \
+                 bring the others back, mount the disks with their epoch files, and wait until `holdfast worker list` has no error of \
+                 `shares`; or bring this site's own disk back; use --lose-keys to replace it all the same",
             ));
         }
         let site_key = key::site_key(slot);
@@ -366,7 +374,8 @@ impl Store {
             .until_won(|| async {
                 let found = self.record::<SiteRecord>(site_key.clone()).await?;
                 let (mut record, version) = found.ok_or_else(|| Error::NoSuchSite(name.to_owned()))?;
-                record.since_ms = now_ms;
+                // Later than the site before it, also by a clock that went back: else its epoch keys would not end.
+                record.since_ms = now_ms.max(record.since_ms.saturating_add(1));
                 record.resync = Some(Resync { started_ms: now_ms, cursor: Vec::new(), done: 0 });
                 let marker = self.marker(slot, &record);
                 let writes = vec![Write::Put(site_key.clone(), record.encode())];
@@ -375,13 +384,14 @@ impl Store {
             .await?;
         write_marker(site.as_ref(), &marker).await?;
         self.0.pool.expect(slot, marker.clone());
-        self.settle_shares(marker, Missing::IsFirst).await;
+        let settled = self.settle_shares(marker, Missing::IsFirst).await;
         self.0.portions.record_site_keys().await?;
         self.0.quorum.wake();
         *self.0.workers.repair.resync_total.lock() = self.count(key::blobs()).await?;
         self.0.pool.probe_all().await;
         self.0.workers.wake_repair.notify_one();
-        Ok(())
+        // The refill goes on; that it holds no shares must be known all the same.
+        settled.map_err(Error::Portion)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use base::{AccountId, Doors};
+use base::{AccountId, Doors, ManualClock, SystemRng};
 use bytes::Bytes;
 use keys::{AuditEvent, Auditor, EncryptionContext, NewPortion, PortionClass, PortionError, Switch, Who};
 use meta::record::{DenialReason, Maker, key};
@@ -73,8 +73,11 @@ impl Site for Disk {
 }
 
 async fn world_of_sites() -> (Store, Arc<Memory>, Arc<Recording>, [Arc<Disk>; 5]) {
+    world_at(Doors::system()).await
+}
+
+async fn world_at(doors: Doors) -> (Store, Arc<Memory>, Arc<Recording>, [Arc<Disk>; 5]) {
     let (meta, auditor) = (Arc::new(Memory::new()), Arc::new(Recording::default()));
-    let doors = Doors::system();
     let disks: [Arc<Disk>; 5] = std::array::from_fn(|_| Arc::new(Disk::default()));
     let specs = std::array::from_fn(|slot| SiteSpec {
         name: format!("dc{slot}"),
@@ -157,6 +160,26 @@ async fn a_tenant_whose_key_seals_something_meanwhile_is_not_deleted() {
         assert!(matches!(made, Err(PortionError::NoSuchPortion(_))), "{:?}", made.map(|made| made.id));
     }
     assert_eq!(rows_of(&slow.inner, gone).await, 0);
+}
+
+/// The clock goes back between two passes, the first of which had begun to destroy keys.
+#[tokio::test]
+async fn a_clock_that_goes_back_holds_up_no_departure() {
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
+    let (store, meta, _, disks) = world_at(doors).await;
+    let home = store.create_tenant("a").await.unwrap().0.account;
+    let new = NewPortion { class: PortionClass::Quorum, ..NewPortion::default() };
+    store.portions().create(home, new, Maker::Customer).await.unwrap();
+    store.delete_tenant("a").await.unwrap();
+    disks[..3].iter().for_each(|disk| disk.down.store(true, Ordering::Relaxed));
+    store.take_tenants_apart().await.unwrap_err();
+    // By wrapping around.
+    clock.advance_ms(0_u64.wrapping_sub(500_000));
+    disks[..3].iter().for_each(|disk| disk.down.store(false, Ordering::Relaxed));
+    store.probe().await;
+    store.take_tenants_apart().await.unwrap();
+    assert_eq!(rows_of(&meta, home).await, 0);
 }
 
 /// Portions in shares whose sites are away, rows that cannot be read, and many tenants: each keeps only itself alive.

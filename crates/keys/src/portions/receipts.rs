@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{PortionClass, Portions, dashed};
 use crate::error::PortionError;
 use crate::quorum::receipt::{Receipt, ReceiptFile, Subject, ranges};
-use crate::quorum::{Destroyed, HolderError, NEEDED, Quorum, drawer_of};
+use crate::quorum::{Destroyed, HolderError, NEEDED, Quorum, ShareName, drawer_of};
 
 impl Portions {
     /// Writes down what there is to destroy and to attest of a portion that is being shredded, before anything is deleted: a crash
@@ -87,7 +87,11 @@ impl Portions {
         let Some((mut dying, mut row_version)) = self.record::<DyingRecord>(row_key.clone()).await? else {
             return Ok((Vec::new(), Vec::new()));
         };
-        let at_sites = dying.slots.iter().map(|slot| destroy(&quorum, *slot, id));
+        if dying.slots.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let wanted = self.wanted_in(drawer_of(id)).await?;
+        let at_sites = dying.slots.iter().map(|slot| destroy(&quorum, *slot, id, &wanted));
         let mut failed = Vec::new();
         for (slot, done) in dying.slots.clone().into_iter().zip(join_all(at_sites).await) {
             let receipt = done.and_then(|done| {
@@ -291,9 +295,10 @@ impl Portions {
     }
 }
 
-async fn destroy(quorum: &Quorum, slot: u8, id: PortionId) -> Result<Destroyed, HolderError> {
+async fn destroy(quorum: &Quorum, slot: u8, id: PortionId, wanted: &[ShareName]) -> Result<Destroyed, HolderError> {
     let holder = &quorum.holders[usize::from(slot) % COLUMNS];
-    let done = timeout(quorum.bounds.destroy, holder.destroy(drawer_of(id), &|name| name.key.portion == id)).await;
+    let is_dead = |name: &ShareName| name.key.portion == id;
+    let done = timeout(quorum.bounds.destroy, holder.destroy(drawer_of(id), &is_dead, wanted)).await;
     done.unwrap_or_else(|_| Err(HolderError::Away("it did not answer in time".to_owned())))
 }
 

@@ -107,6 +107,11 @@ impl Portions {
         switch: Switch,
         now: u64,
     ) -> Result<Portion, PortionError> {
+        if switch == Switch::KeepAfterAll && self.is_dying(account, id).await? {
+            // The look below would be lost each time.
+            let record = self.row(account, id).await?.0;
+            open_state(&record)?;
+        }
         let switched = self.update(account, id, |record| {
             record.state = switched_state(record, switch, now)?;
             // Whatever the clock says: once keys begin to be destroyed there is no way back.
@@ -125,13 +130,15 @@ impl Portions {
     pub async fn shred(&self, account: AccountId, id: PortionId) -> Result<bool, PortionError> {
         let now = self.now_ms();
         let (record, version) = self.row(account, id).await?;
-        match record.state {
-            PortionState::PendingShred(at_ms) if at_ms <= now => {}
-            _ => return Ok(false),
+        let PortionState::PendingShred(at_ms) = record.state else { return Ok(false) };
+        // What has begun goes on, whatever the clock says by now.
+        let has_begun = self.is_dying(account, id).await?;
+        if at_ms > now && !has_begun {
+            return Ok(false);
         }
         let event = |action| self.event_of(account, action, id, &record.name);
         // Once, however often sites must be waited for.
-        if !self.is_dying(account, id).await? {
+        if !has_begun {
             self.announce(event("portion:shredding")).await?;
         }
         let told = event("portion:shredded").with("versions", record.version);

@@ -3,6 +3,7 @@
 //! A pass compares what the metadata want with what the sites list and needs no memory of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use base::limits::COLUMNS;
 use base::{AccountId, PortionId};
@@ -14,7 +15,11 @@ use tokio::time::timeout;
 use super::Portions;
 use super::receipts::has_set;
 use crate::error::PortionError;
-use crate::quorum::{HolderError, NEEDED, Quorum, ShareName};
+use crate::quorum::{HolderError, NEEDED, Quorum, ShareName, drawer_of};
+use crate::tenant::TenantKey;
+
+/// Names in a drawer that nobody wants, looked up in one pass, each for every tenant: a site may make them up. The next pass takes others.
+const UNWANTED_MAX: usize = 10_000;
 
 /// What a pass did and found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,8 +62,8 @@ impl Portions {
         for account in accounts {
             self.finish_destroying(*account, &mut tended).await?;
         }
-        // Where nobody has a share, none can be made anew: most installations have no key in shares, and a million of others.
-        if quorum.holders.iter().all(|holder| holder.drawers().is_empty()) {
+        // Most installations have no key in shares, and a million of others.
+        if quorum.is_empty() {
             return Ok(tended);
         }
         let _upkeep = quorum.upkeep.lock().await;
@@ -74,8 +79,9 @@ impl Portions {
             let mut listed = list(&quorum, drawer).await;
             silent.extend((0..COLUMNS).filter(|slot| listed[*slot].is_none()));
             self.bury(&quorum, accounts, drawer, &here, &mut listed, &mut tended).await?;
+            let names: Vec<ShareName> = here.iter().map(|version| version.name).collect();
             for version in here {
-                self.complete(&quorum, &version, &listed, &mut tended).await?;
+                self.complete(&quorum, &version, &names, &listed, &mut tended).await?;
             }
         }
         tended.waiting += silent.len() as u64;
@@ -107,12 +113,48 @@ impl Portions {
         Ok(())
     }
 
+    /// The shares that the metadata want in one drawer, of all tenants. A row that cannot be read is passed over: what it is of lives
+    /// or dies by what the sites list, and a shredding does not wait for it.
+    pub(crate) async fn wanted_in(&self, drawer: u8) -> Result<Vec<ShareName>, PortionError> {
+        let mut accounts = vec![AccountId::DEFAULT];
+        each_row(self.meta.as_ref(), key::tenants(), |row_key, _| {
+            accounts.extend(key::tenant_of(row_key));
+            Ok::<_, PortionError>(())
+        })
+        .await?;
+        let mut wanted = BTreeMap::new();
+        for account in accounts {
+            self.want_in(account, Some(drawer), &mut wanted).await?;
+        }
+        Ok(wanted.remove(&drawer).unwrap_or_default().into_iter().map(|version| version.name).collect())
+    }
+
     /// All versions of an account's keys that should be in shares, by drawer. Not those that are being destroyed.
     async fn want(&self, account: AccountId, wanted: &mut BTreeMap<u8, Vec<Wanted>>) -> Result<(), PortionError> {
+        self.want_in(account, None, wanted).await
+    }
+
+    async fn want_in(
+        &self,
+        account: AccountId,
+        drawer: Option<u8>,
+        wanted: &mut BTreeMap<u8, Vec<Wanted>>,
+    ) -> Result<(), PortionError> {
         let mut portions = Vec::new();
         each_row(self.meta.as_ref(), key::portions(account), |row_key, row| {
-            let record = PortionRecord::decode(&row.value)?;
-            if let (Some(id), false) = (key::portion_of(row_key), matches!(record.state, PortionState::Shredded(_))) {
+            let Some(id) = key::portion_of(row_key) else { return Ok(()) };
+            // Ids lie in drawers by chance: of a million rows, four thousand are read further.
+            if drawer.is_some_and(|drawer| drawer != drawer_of(id)) {
+                return Ok(());
+            }
+            let record = match PortionRecord::decode(&row.value) {
+                Err(error) if drawer.is_some() => {
+                    tracing::error!(portion = %id, %error, "a portion cannot be read");
+                    return Ok(());
+                }
+                record => record?,
+            };
+            if !matches!(record.state, PortionState::Shredded(_)) {
                 portions.push((id, record.name));
             }
             Ok::<_, PortionError>(())
@@ -121,7 +163,13 @@ impl Portions {
         for (id, portion) in portions {
             let mut versions = Vec::new();
             each_row(self.meta.as_ref(), key::key_versions(id), |row_key, row| {
-                let shares = PortionKeyRecord::decode(&row.value)?.shares;
+                let shares = match PortionKeyRecord::decode(&row.value) {
+                    Err(error) if drawer.is_some() => {
+                        tracing::error!(portion = %id, %error, "a version of a key cannot be read");
+                        None
+                    }
+                    record => record?.shares,
+                };
                 versions.extend(key::key_version_of(row_key).zip(shares));
                 Ok::<_, PortionError>(())
             })
@@ -148,11 +196,13 @@ impl Portions {
         listed: &mut Listed,
         tended: &mut Tended,
     ) -> Result<(), PortionError> {
-        let wanted: HashSet<ShareName> = wanted.iter().map(|version| version.name).collect();
+        let lives: Vec<ShareName> = wanted.iter().map(|version| version.name).collect();
+        let wanted: HashSet<ShareName> = lives.iter().copied().collect();
         let unwanted: HashSet<ShareName> =
             listed.iter().flatten().flatten().filter(|name| !wanted.contains(name)).copied().collect();
         let mut dead: HashSet<ShareName> = HashSet::new();
-        for name in unwanted {
+        tended.waiting += u64::from(unwanted.len() > UNWANTED_MAX);
+        for name in unwanted.into_iter().take(UNWANTED_MAX) {
             match self.is_dead(accounts, &name).await? {
                 Some(true) => drop(dead.insert(name)),
                 Some(false) => {}
@@ -164,7 +214,7 @@ impl Portions {
                 continue;
             }
             let is_dead = |name: &ShareName| dead.contains(name);
-            match timeout(quorum.bounds.destroy, quorum.holders[slot].destroy(drawer, &is_dead)).await {
+            match timeout(quorum.bounds.destroy, quorum.holders[slot].destroy(drawer, &is_dead, &lives)).await {
                 Ok(Ok(done)) => {
                     tended.destroyed += done.names.len() as u64;
                     told.iter_mut().for_each(|has| has.retain(|name| !dead.contains(name)));
@@ -205,6 +255,7 @@ impl Portions {
         &self,
         quorum: &Quorum,
         version: &Wanted,
+        names: &[ShareName],
         listed: &Listed,
         tended: &mut Tended,
     ) -> Result<(), PortionError> {
@@ -214,15 +265,14 @@ impl Portions {
         let suspects: Vec<usize> =
             has.iter().map(|(slot, _)| *slot).filter(|slot| quorum.suspects(*slot, name)).collect();
         let mut lacking = has.len() + lacks.len() < COLUMNS;
+        if lacks.is_empty() && suspects.is_empty() && has.len() < NEEDED {
+            // Too few tell anything: nobody is asked for shares, and it is as bad as if they had said no.
+            tended.unavailable += 1;
+        }
         if !lacks.is_empty() || !suspects.is_empty() {
-            let tenant = match self.tenant_key(*account).await {
-                Ok(tenant) => tenant,
-                // Its keys are shut, and others' shares must not wait for that.
-                Err(PortionError::HalfRefused { .. } | PortionError::HalfUnreachable { .. }) => {
-                    tended.lacking += 1;
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
+            let Some(tenant) = self.open_tenant(*account).await? else {
+                tended.lacking += 1;
+                return Ok(());
             };
             let joined = match quorum.gather(&tenant, name.key, portion, shares).await.0 {
                 Ok(joined) => joined,
@@ -237,7 +287,7 @@ impl Portions {
             for slot in suspects.into_iter().chain(lacks.into_iter().map(|(slot, _)| slot)) {
                 let point = joined.point(slot as u8 + 1);
                 let share = tenant.seal_share(name, &point, self.doors.rng.as_ref())?;
-                match quorum.replace(slot, &tenant, name, &point, &share).await {
+                match quorum.replace(slot, &tenant, name, &point, &share, names).await {
                     Ok(made) => tended.made += u64::from(made),
                     Err(error) => {
                         tracing::warn!(site = %quorum.site(slot), %portion, %error, "a share cannot be made anew now");
@@ -250,14 +300,23 @@ impl Portions {
         Ok(())
     }
 
+    /// The tenant's key; `None` where its keys are shut: others' shares must not wait for that.
+    async fn open_tenant(&self, account: AccountId) -> Result<Option<Arc<TenantKey>>, PortionError> {
+        match self.tenant_key(account).await {
+            Ok(tenant) => Ok(Some(tenant)),
+            Err(PortionError::HalfRefused { .. } | PortionError::HalfUnreachable { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Versions of keys that fewer than three sites but this one have a share of, as far as they tell: without its epoch keys
-    /// those are lost.
+    /// those are lost. A site that does not tell, or without its epoch keys, has none; nor does one that gave a false share.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn resting_on(&self, accounts: &[AccountId], slot: u8) -> Result<u64, PortionError> {
         let Some(quorum) = self.quorum.clone() else { return Ok(0) };
-        if quorum.holders.iter().all(|holder| holder.drawers().is_empty()) {
+        if quorum.is_empty() {
             return Ok(0);
         }
         let mut wanted = BTreeMap::new();
@@ -269,7 +328,9 @@ impl Portions {
             let listed = list(&quorum, drawer).await;
             let elsewhere = |name: &ShareName| {
                 let has = |(at, told): &(usize, &Option<HashSet<ShareName>>)| {
-                    *at != usize::from(slot) && told.as_ref().is_some_and(|told| told.contains(name))
+                    *at != usize::from(slot)
+                        && told.as_ref().is_some_and(|told| told.contains(name))
+                        && !quorum.suspects(*at, name)
                 };
                 listed.iter().enumerate().filter(has).count()
             };
@@ -282,10 +343,10 @@ impl Portions {
     /// Returns how many were read, and how many of them did not open.
     ///
     /// # Errors
-    /// A metadata or key error. Sites that are away are passed over.
+    /// A metadata or key error. Sites that are away are passed over, and tenants whose keys are shut.
     pub async fn read_shares(&self, accounts: &[AccountId]) -> Result<(u64, u64), PortionError> {
         let Some(quorum) = self.quorum.clone() else { return Ok((0, 0)) };
-        if quorum.holders.iter().all(|holder| holder.drawers().is_empty()) {
+        if quorum.is_empty() {
             return Ok((0, 0));
         }
         let mut wanted = BTreeMap::new();
@@ -293,8 +354,17 @@ impl Portions {
             self.want(*account, &mut wanted).await?;
         }
         let (mut read, mut rotten) = (0, 0);
+        // Asked once: each no, and each silence, costs time.
+        let mut shut: HashSet<AccountId> = HashSet::new();
         for version in wanted.into_values().flatten() {
-            let tenant = self.tenant_key(version.account).await?;
+            if shut.contains(&version.account) {
+                continue;
+            }
+            let Some(tenant) = self.open_tenant(version.account).await? else {
+                tracing::warn!(account = %version.account, "a tenant's keys are shut; its shares are not read");
+                shut.insert(version.account);
+                continue;
+            };
             let reads = (0..COLUMNS).map(|slot| quorum.read(slot, &tenant, &version.name));
             for (slot, found) in join_all(reads).await.into_iter().enumerate() {
                 read += u64::from(matches!(found, Ok(_) | Err(HolderError::Damaged)));
@@ -313,7 +383,7 @@ impl Portions {
     /// [`PortionError::Invalid`] where no sites hold shares.
     pub async fn shares_held(&self, id: PortionId) -> Result<BTreeMap<u32, usize>, PortionError> {
         let quorum = self.quorum()?;
-        let listed = list(quorum, crate::quorum::drawer_of(id)).await;
+        let listed = list(quorum, drawer_of(id)).await;
         let mut held: BTreeMap<u32, usize> = BTreeMap::new();
         for has in listed.iter().flatten() {
             let versions = has.iter().filter(|name| name.key.portion == id).map(|name| name.key.version);

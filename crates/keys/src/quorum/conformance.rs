@@ -72,7 +72,7 @@ async fn the_dead_stay_dead_and_the_others_live(holder: &dyn ShareHolder) {
     }
     let mut ended = Vec::new();
     for (at, dead) in names.iter().enumerate() {
-        let done = holder.destroy(7, &|name| name == dead).await.unwrap_or_else(|error| panic!("destroy {error}"));
+        let done = holder.destroy(7, &|name| name == dead, &[]).await.unwrap_or_else(|error| panic!("destroy {error}"));
         assert_eq!(done.names, [*dead]);
         assert_eq!(done.begun.is_some(), at + 1 < names.len(), "the others are under a new epoch");
         ended.extend(done.ended);
@@ -89,11 +89,11 @@ async fn the_dead_stay_dead_and_the_others_live(holder: &dyn ShareHolder) {
 }
 
 async fn what_was_not_there_can_be_destroyed(holder: &dyn ShareHolder) {
-    let done = holder.destroy(99, &|_| true).await.unwrap_or_else(|error| panic!("destroy {error}"));
+    let done = holder.destroy(99, &|_| true, &[]).await.unwrap_or_else(|error| panic!("destroy {error}"));
     assert_eq!((done.names, done.ended, done.begun), (vec![], None, None));
     let stays = name(3, 98, 1, 0);
     holder.put(&stays, &share(1)).await.unwrap_or_else(|error| panic!("put {error}"));
-    let done = holder.destroy(98, &|_| false).await.unwrap_or_else(|error| panic!("destroy {error}"));
+    let done = holder.destroy(98, &|_| false, &[]).await.unwrap_or_else(|error| panic!("destroy {error}"));
     assert!(done.names.is_empty() && done.ended.is_some() && done.begun.is_some(), "the epoch ends all the same");
     has(holder, &stays, 1).await;
 }
@@ -101,7 +101,7 @@ async fn what_was_not_there_can_be_destroyed(holder: &dyn ShareHolder) {
 /// Deaths in a drawer while others are put there: none of those is lost.
 async fn many_at_once(holder: &dyn ShareHolder) {
     let puts = (0..40u8).map(|at| async move { holder.put(&name(at, 50, 1, 0), &share(at)).await });
-    let deaths = (0..5u8).map(|at| async move { holder.destroy(50, &|found| *found == name(at, 50, 1, 0)).await });
+    let deaths = (0..5u8).map(|at| async move { holder.destroy(50, &|found| *found == name(at, 50, 1, 0), &[]).await });
     let (puts, deaths) = futures::join!(futures::future::join_all(puts), futures::future::join_all(deaths));
     assert!(puts.iter().all(Result::is_ok) && deaths.iter().all(Result::is_ok), "{puts:?} {deaths:?}");
     for at in 5..40 {

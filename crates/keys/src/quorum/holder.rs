@@ -143,7 +143,8 @@ pub trait ShareHolder: Send + Sync {
 
     /// Destroys those shares of a drawer that are dead. When it returns, nothing that was ever read or copied from
     /// the site opens them, and the drawer's other shares are there as before. When it fails, what was there is
-    /// there or destroyed.
+    /// there or destroyed. `wanted` are shares of the drawer that it is to have as far as the caller knows, perhaps without what is
+    /// just being made: a listing of its own that leaves some of them out must not cost them.
     ///
     /// # Errors
     /// [`HolderError`].
@@ -151,5 +152,6 @@ pub trait ShareHolder: Send + Sync {
         &self,
         drawer: u8,
         is_dead: &(dyn for<'a> Fn(&'a ShareName) -> bool + Send + Sync),
+        wanted: &[ShareName],
     ) -> Result<Destroyed, HolderError>;
 }

@@ -142,6 +142,7 @@ impl ShareHolder for MemoryShares {
         &self,
         drawer: u8,
         is_dead: &(dyn for<'a> Fn(&'a ShareName) -> bool + Send + Sync),
+        _wanted: &[ShareName],
     ) -> Result<Destroyed, HolderError> {
         self.takes().await?;
         let mut held = self.held.lock();

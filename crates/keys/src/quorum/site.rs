@@ -1,6 +1,6 @@
 //! Shares at a site: blobs under names that are never used twice, and epoch keys apart from them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,6 +25,8 @@ const DRAWERS: usize = 256;
 const PAGE: usize = 1_000;
 /// Shares that are sealed anew at once.
 const AT_ONCE: usize = 16;
+/// Names that a drawer's listing is remembered by at most: 50 times what a million shares come to. A site that lists more lies.
+const LISTED_MAX: usize = 200_000;
 
 /// The shares at one site of a pool.
 pub struct SiteShares {
@@ -38,13 +40,24 @@ pub struct SiteShares {
     /// Epochs that never counted here or do not any more, whose blobs may still be there. Blobs of others stay: an epoch that is
     /// not known may be one whose file is out of reach.
     spent: Mutex<HashSet<EpochId>>,
+    /// By drawer: what was put and no listing has named since. Listings may lag behind, and what one leaves out must not end with
+    /// the epoch.
+    unlisted: Mutex<HashMap<u8, HashSet<ShareName>>>,
 }
 
 impl SiteShares {
     /// The shares in a slot. Until [`Self::settle`] it has no epoch keys and does nothing.
     pub fn new(pool: Arc<Pool>, slot: u8, place: EpochPlace, rng: Arc<dyn Rng>) -> Self {
         let turning = (0..DRAWERS).map(|_| Arc::default()).collect();
-        Self { pool, slot, epochs: Arc::new(Epochs::new(place)), rng, turning, spent: Mutex::default() }
+        Self {
+            pool,
+            slot,
+            epochs: Arc::new(Epochs::new(place)),
+            rng,
+            turning,
+            spent: Mutex::default(),
+            unlisted: Mutex::default(),
+        }
     }
 
     /// The slot.
@@ -69,6 +82,8 @@ impl SiteShares {
             epochs.settle(&identity, missing, rng.as_ref())
         };
         let ended = self.disk(settle).await?;
+        // What was put under others is no share any more.
+        self.unlisted.lock().clear();
         self.spent.lock().extend(ended);
         Ok(())
     }
@@ -124,17 +139,39 @@ impl SiteShares {
         open_small(&epoch.kek(), &context, &blob).map_err(|_| HolderError::Damaged)
     }
 
-    /// All blobs of a drawer, also those of epochs that ended.
-    async fn blobs(&self, drawer: u8) -> Result<Vec<String>, HolderError> {
+    /// The blobs of a drawer under its epoch, and under those that are spent. Others are none of this holder's business.
+    async fn blobs(&self, drawer: u8) -> Result<Vec<(ShareName, EpochId)>, HolderError> {
         let prefix = format!("shares/{drawer:02x}/");
-        let mut names: Vec<String> = Vec::new();
+        let current = self.epoch(drawer)?.map(|epoch| epoch.id);
+        let ours = |epoch: &EpochId| current == Some(*epoch) || self.spent.lock().contains(epoch);
+        let lies = |how: &str| Err(HolderError::Away(format!("its listing of {prefix} {how}")));
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
         loop {
-            let after = names.last().cloned();
             let page = self.pool.list(self.slot, &prefix, after.as_deref(), PAGE).await.map_err(away)?;
             if page.is_empty() {
-                return Ok(names);
+                return Ok(found);
             }
-            names.extend(page.into_iter().map(|entry| entry.name));
+            for entry in page {
+                if after.as_ref().is_some_and(|after| *after >= entry.name) {
+                    return lies("does not go forward");
+                }
+                let blob = parse_blob_name(&entry.name);
+                found.extend(blob.filter(|(name, epoch)| name.drawer() == drawer && ours(epoch)));
+                after = Some(entry.name);
+            }
+            if found.len() > LISTED_MAX {
+                return lies("has no end");
+            }
+        }
+    }
+
+    /// A listing named these shares of the current epoch.
+    fn were_listed<'a>(&self, drawer: u8, names: impl Iterator<Item = &'a ShareName>) {
+        if let Some(unlisted) = self.unlisted.lock().get_mut(&drawer) {
+            for name in names {
+                unlisted.remove(name);
+            }
         }
     }
 }
@@ -198,6 +235,8 @@ impl ShareHolder for SiteShares {
                 self.epoch(drawer)?.ok_or(HolderError::Absent)?
             }
         };
+        // Before, since one that is told as failed may be there.
+        self.unlisted.lock().entry(drawer).or_default().insert(*name);
         self.put_under(&epoch, name, share).await
     }
 
@@ -222,8 +261,10 @@ impl ShareHolder for SiteShares {
         let _turn = self.turn(drawer).await;
         let Some(epoch) = self.epoch(drawer)? else { return Ok(Vec::new()) };
         let blobs = self.blobs(drawer).await?;
-        let current = blobs.iter().filter_map(|blob| parse_blob_name(blob)).filter(|(_, of)| *of == epoch.id);
-        Ok(current.map(|(name, _)| name).collect())
+        let current: Vec<ShareName> =
+            blobs.into_iter().filter(|(_, of)| *of == epoch.id).map(|(name, _)| name).collect();
+        self.were_listed(drawer, current.iter());
+        Ok(current)
     }
 
     /// In this order: others under the next epoch, the next epoch's key, the end of the old one's, the old blobs. What a crash
@@ -232,6 +273,7 @@ impl ShareHolder for SiteShares {
         &self,
         drawer: u8,
         is_dead: &(dyn for<'a> Fn(&'a ShareName) -> bool + Send + Sync),
+        wanted: &[ShareName],
     ) -> Result<Destroyed, HolderError> {
         let turn = self.turn(drawer).await;
         let before = self.epoch(drawer)?;
@@ -240,25 +282,31 @@ impl ShareHolder for SiteShares {
             self.spent.lock().remove(&before.id);
         }
         let blobs = self.blobs(drawer).await?;
-        let (mut dead, mut others) = (Vec::new(), Vec::new());
-        for (name, epoch) in blobs.iter().filter_map(|blob| parse_blob_name(blob)) {
-            if before.as_ref().is_some_and(|before| before.id == epoch) {
-                if is_dead(&name) { &mut dead } else { &mut others }.push(name);
-            }
-        }
+        let of_before = |(_, epoch): &&(ShareName, EpochId)| before.as_ref().is_some_and(|before| before.id == *epoch);
+        let mut names: BTreeSet<ShareName> = blobs.iter().filter(of_before).map(|(name, _)| *name).collect();
+        // A listing may leave some out: those that were put here, and those that should be here, are asked for by name.
+        names.extend(self.unlisted.lock().get(&drawer).into_iter().flatten());
+        let (dead, mut others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_dead(name));
+        let known: HashSet<ShareName> = others.iter().copied().collect();
+        let missing = |name: &&ShareName| name.drawer() == drawer && !is_dead(name) && !known.contains(*name);
+        others.extend(wanted.iter().filter(missing));
         let mut begun = None;
         if let Some(before) = &before {
             let next = Epoch::draw(self.rng.as_ref());
             self.spent.lock().insert(next.id);
             let moving = futures::stream::iter(others).map(|name| self.move_share(before, &next, name));
-            let moved: usize = moving.buffer_unordered(AT_ONCE).try_fold(0, async |sum, one| Ok(sum + one)).await?;
-            begun = (moved > 0).then_some(next.id);
+            let moved: HashSet<ShareName> =
+                moving.buffer_unordered(AT_ONCE).try_filter_map(async |name| Ok(name)).try_collect().await?;
+            let is_used = !moved.is_empty();
+            // No listing has named their new blobs yet. While it is this one's turn; whichever epoch counts in the end, these live.
+            self.unlisted.lock().insert(drawer, moved);
+            begun = is_used.then_some(next.id);
             let next_id = next.id;
             self.disk(move |epochs| {
                 let _turn = turn;
                 epochs.change(|content| {
                     content.drawers.remove(&drawer);
-                    if moved > 0 {
+                    if is_used {
                         content.drawers.insert(drawer, next);
                     }
                 })
@@ -290,29 +338,37 @@ impl SiteShares {
     }
 
     /// Removes those of a drawer's blobs whose epochs are spent. Nothing opens them any more: that some stay does no harm.
-    async fn sweep(&self, blobs: &[String]) {
+    async fn sweep(&self, blobs: &[(ShareName, EpochId)]) {
         let (mut swept, mut left) = (HashSet::new(), HashSet::new());
-        for blob in blobs {
-            let Some((_, epoch)) = parse_blob_name(blob) else { continue };
-            if !self.spent.lock().contains(&epoch) {
+        for (name, epoch) in blobs {
+            if !self.spent.lock().contains(epoch) {
                 continue;
             }
-            swept.insert(epoch);
-            if let Err(error) = self.pool.delete(self.slot, blob).await {
+            swept.insert(*epoch);
+            let blob = blob_name(name, *epoch);
+            if let Err(error) = self.pool.delete(self.slot, &blob).await {
                 tracing::warn!(%blob, %error, "a share that nothing opens any more stays at its site");
-                left.insert(epoch);
+                left.insert(*epoch);
             }
         }
         self.spent.lock().retain(|epoch| !swept.contains(epoch) || left.contains(epoch));
     }
 
-    /// Seals a share under the next epoch as well; how many were. One that is damaged is none: it is made anew from others.
-    async fn move_share(&self, before: &Epoch, next: &Epoch, name: ShareName) -> Result<usize, HolderError> {
+    /// Seals a share under the next epoch as well; which was. One that is damaged, or is not there, is none: it is made anew from
+    /// others.
+    async fn move_share(
+        &self,
+        before: &Epoch,
+        next: &Epoch,
+        name: ShareName,
+    ) -> Result<Option<ShareName>, HolderError> {
         match self.get_under(before, &name).await {
-            Ok(share) => self.put_under(next, &name, &share).await.map(|()| 1),
-            Err(HolderError::Damaged | HolderError::Absent) => {
-                tracing::warn!(portion = %name.key.portion, version = name.key.version, slot = self.slot, "a share was damaged");
-                Ok(0)
+            Ok(share) => self.put_under(next, &name, &share).await.map(|()| Some(name)),
+            Err(HolderError::Absent) => Ok(None),
+            Err(HolderError::Damaged) => {
+                let KeyName { portion, version } = name.key;
+                tracing::warn!(%portion, version, slot = self.slot, "a share was damaged");
+                Ok(None)
             }
             Err(error) => Err(error),
         }

@@ -12,7 +12,7 @@ use keys::quorum::{
 };
 use sites::{Folder, Memory, Object, Pool, PoolOptions, Site, SiteSpec};
 
-use crate::world::Sites;
+use crate::world::{Lie, Sites};
 
 fn share_name(portion: u8, version: u32) -> ShareName {
     let mut id = [portion; 16];
@@ -74,7 +74,7 @@ async fn a_destruction_that_is_cut_short_loses_no_other_share() {
         }
         let before = sites.copy(0).await;
         sites.disks[0].fails_after(more);
-        let done = sites.holders[0].destroy(7, &|name| *name == names[2]).await;
+        let done = sites.holders[0].destroy(7, &|name| *name == names[2], &[]).await;
         sites.disks[0].fails_after(u64::MAX);
         sites.pool.probe_all().await;
         for _ in 0..2 {
@@ -97,7 +97,7 @@ async fn a_destruction_that_is_cut_short_loses_no_other_share() {
         }
         // And it can be done again.
         if done.is_err() {
-            let again = sites.holders[0].destroy(7, &|name| *name == names[2]).await.unwrap();
+            let again = sites.holders[0].destroy(7, &|name| *name == names[2], &[]).await.unwrap();
             assert_eq!(again.names, [names[2]], "after {more}");
         }
     }
@@ -116,7 +116,7 @@ async fn a_destruction_leaves_blobs_of_epochs_that_it_does_not_know() {
     std::fs::rename(&epochs, &aside).unwrap();
     let shadow = drawn(site.clone(), &epochs, 4).await;
     shadow.put(&dead, &[6; SHARE_LEN]).await.unwrap();
-    assert_eq!(shadow.destroy(7, &|_| true).await.unwrap().names, [dead]);
+    assert_eq!(shadow.destroy(7, &|_| true, &[]).await.unwrap().names, [dead]);
     assert_eq!(site.names().len(), 1, "its own are gone");
     std::fs::rename(&aside, &epochs).unwrap();
     assert_eq!(over(site, &epochs).await.get(&kept).await.unwrap().as_slice(), [5; SHARE_LEN]);
@@ -130,15 +130,15 @@ async fn nothing_counts_as_destroyed_while_the_old_epoch_key_is_there() {
     let holder = over(Arc::new(Memory::new()), &epochs).await;
     holder.put(&share_name(1, 1), &[5; SHARE_LEN]).await.unwrap();
     let before = std::fs::read(&epochs).unwrap();
-    holder.destroy(7, &|_| true).await.unwrap();
+    holder.destroy(7, &|_| true, &[]).await.unwrap();
     // As such a failure leaves it: one that cannot be opened, then one that can.
     std::fs::create_dir(&old).unwrap();
-    let told = holder.destroy(7, &|_| true).await.unwrap_err();
+    let told = holder.destroy(7, &|_| true, &[]).await.unwrap_err();
     assert!(matches!(&told, HolderError::Custody(_)), "{told}");
     std::fs::remove_dir(&old).unwrap();
     std::fs::write(&old, before).unwrap();
     let mut watched = std::fs::File::open(&old).unwrap();
-    holder.destroy(7, &|_| true).await.unwrap();
+    holder.destroy(7, &|_| true, &[]).await.unwrap();
     let mut bytes = Vec::new();
     watched.read_to_end(&mut bytes).unwrap();
     assert!(!old.exists() && !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0));
@@ -154,7 +154,7 @@ async fn a_destruction_holds_up_its_own_drawer_only() {
     }
     sites.disks[0].sticks("shares/07/");
     let is_dead = |name: &ShareName| *name == share_name(1, 1);
-    let mut slow = holder.destroy(7, &is_dead);
+    let mut slow = holder.destroy(7, &is_dead, &[]);
     assert!(futures::poll!(&mut slow).is_pending());
     let mut elsewhere = share_name(3, 1);
     elsewhere.key.portion = PortionId::from_bytes([8; 16]);
@@ -162,4 +162,59 @@ async fn a_destruction_holds_up_its_own_drawer_only() {
     assert_eq!(put, Some(Ok(())));
     assert_eq!(holder.list(8).now_or_never().unwrap().unwrap(), [elsewhere]);
     assert!(holder.put(&share_name(4, 1), &[6; SHARE_LEN]).now_or_never().is_none(), "under which epoch?");
+}
+
+/// A listing may lag behind what was put: a destruction in that drawer costs none of it.
+#[tokio::test]
+async fn a_destruction_keeps_what_a_listing_leaves_out() {
+    for restarts in [false, true] {
+        let mut sites = Sites::new(1).await;
+        let (dead, fresh, other) = (share_name(1, 1), share_name(2, 1), share_name(3, 1));
+        sites.holders[0].put(&dead, &[5; SHARE_LEN]).await.unwrap();
+        sites.disks[0].lags();
+        sites.holders[0].put(&fresh, &[6; SHARE_LEN]).await.unwrap();
+        let mut wanted = Vec::new();
+        if restarts {
+            // Then only the metadata know. What they want may never have been here, or be dead.
+            sites.restart().await;
+            wanted = vec![fresh, other, dead];
+        }
+        assert!(!sites.holders[0].list(7).await.unwrap().contains(&fresh));
+        for _ in 0..2 {
+            let done = sites.holders[0].destroy(7, &|name| *name == dead, &wanted).await.unwrap();
+            assert!(done.begun.is_some());
+            assert_eq!(sites.holders[0].get(&fresh).await.unwrap().as_slice(), [6; SHARE_LEN], "restarts: {restarts}");
+            assert_eq!(sites.holders[0].get(&dead).await.map(drop), Err(HolderError::Absent));
+        }
+        // Where it cannot be read now, nothing ends.
+        sites.disks[0].fails_after(1);
+        assert!(sites.holders[0].destroy(7, &|_| false, &wanted).await.is_err());
+        sites.disks[0].fails_after(u64::MAX);
+        sites.pool.probe_all().await;
+        assert_eq!(sites.holders[0].get(&fresh).await.unwrap().as_slice(), [6; SHARE_LEN]);
+        // What no listing named is destroyed like any other.
+        let done = sites.holders[0].destroy(7, &|name| *name == fresh, &wanted).await.unwrap();
+        assert_eq!((done.names, done.begun), (vec![fresh], None));
+        assert!(sites.holders[0].drawers().is_empty());
+    }
+}
+
+/// A site that lists without end, or in a circle, is told so, and fills nobody's memory.
+#[tokio::test]
+async fn a_listing_that_does_not_end_is_ended() {
+    let sites = Sites::new(1).await;
+    sites.holders[0].put(&share_name(1, 1), &[5; SHARE_LEN]).await.unwrap();
+    let like = sites.disks[0].blobs.names().into_iter().find(|name| name.starts_with("shares/")).unwrap();
+    for (lie, told) in [(Lie::HasNoEnd(like), "has no end"), (Lie::GoesRound, "does not go forward")] {
+        sites.disks[0].lies(lie);
+        let refused = [
+            sites.holders[0].list(7).await.map(drop).unwrap_err(),
+            sites.holders[0].destroy(7, &|_| true, &[]).await.map(drop).unwrap_err(),
+        ];
+        for refused in refused {
+            assert!(matches!(&refused, HolderError::Away(why) if why.contains(told)), "{refused}");
+        }
+    }
+    sites.disks[0].lies(Lie::None);
+    assert_eq!(sites.holders[0].list(7).await.unwrap(), [share_name(1, 1)]);
 }

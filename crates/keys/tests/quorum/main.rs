@@ -271,6 +271,61 @@ async fn what_rests_on_a_site_is_counted_before_it_is_replaced() {
     assert_eq!(resting(2).await, 0);
     w.mood(&[1], Mood::Away);
     assert_eq!(resting(2).await, 1, "what does not tell does not count");
+    // Nor does what was found false: two good ones and a false one elsewhere.
+    w.mood(&[0, 1], Mood::Honest);
+    w.holders[3].lose();
+    assert_eq!(resting(2).await, 0);
+    w.holders[4].spoil();
+    portions.read_shares(&[HOME]).await.unwrap();
+    assert_eq!(resting(2).await, 1);
+}
+
+/// A listing that lags behind at all sites, whatever was made and shredded meanwhile, and by whom.
+#[tokio::test]
+async fn a_shredding_costs_no_key_that_listings_leave_out() {
+    let mut sites = world::Sites::new(1).await;
+    let (meta, ring) = (Arc::new(Memory::new()), Arc::new(Keyring::ephemeral(&SeededRng::new(1))));
+    let over = |sites: &world::Sites| {
+        Portions::new(meta.clone(), ring.clone(), sites.doors.clone()).with_quorum(sites.quorum.clone())
+    };
+    let new = || NewPortion { class: PortionClass::Quorum, ..NewPortion::default() };
+    let other = AccountId::random(&SeededRng::new(9));
+    let tenant = meta::record::TenantRecord { name: "other".to_owned(), created_ms: 1 };
+    let row = vec![meta::Write::Put(key::tenant_key(other), tenant.encode())];
+    meta.commit(meta::Batch { checks: vec![], writes: row }).await.unwrap();
+    let dead = over(&sites).create(HOME, new(), Maker::Customer).await.unwrap().id;
+    sites.disks.iter().for_each(|disk| disk.lags());
+    let mut kept = None;
+    // Ids end in chance: until one falls into the same drawer.
+    for _ in 0..10_000 {
+        let id = over(&sites).create(other, new(), Maker::Customer).await.unwrap().id;
+        if id.as_bytes()[15] == dead.as_bytes()[15] {
+            kept = Some(id);
+            break;
+        }
+    }
+    let none = EncryptionContext::new();
+    let sealed = over(&sites).encrypt(other, kept.unwrap(), &none, b"kept").await.unwrap();
+    sites.restart().await;
+    over(&sites).switch(HOME, dead, Switch::Shred { days: 0 }).await.unwrap();
+    assert!(over(&sites).shred(HOME, dead).await.unwrap());
+    assert_eq!(over(&sites).decrypt(other, None, &none, &sealed).await.unwrap().plain.as_slice(), b"kept");
+}
+
+/// Once keys have begun to be destroyed no clock takes it back.
+#[tokio::test]
+async fn a_shredding_that_has_begun_goes_on_whatever_the_clock_says() {
+    let w = World::new();
+    let id = w.make("p").await.unwrap();
+    w.mood(&[0, 1, 2], Mood::Away);
+    assert!(matches!(w.shred(id).await, Err(PortionError::SharesLeft { have: 2, .. })));
+    // By wrapping around.
+    w.clock.advance_ms(0_u64.wrapping_sub(500_000));
+    let told = w.portions().switch(HOME, id, Switch::KeepAfterAll).await.unwrap_err();
+    assert!(matches!(&told, PortionError::PendingShred { .. }), "{told}");
+    w.mood(&[0, 1, 2], Mood::Honest);
+    assert!(w.portions().shred(HOME, id).await.unwrap());
+    assert_eq!(w.held(), [0; 5]);
 }
 
 #[tokio::test]

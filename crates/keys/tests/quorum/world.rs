@@ -20,6 +20,21 @@ pub struct Disk {
     left: AtomicU64,
     /// Reads of names that begin so never end.
     stuck: Mutex<Option<String>>,
+    /// How its listings lie.
+    lie: Mutex<Lie>,
+}
+
+/// How a site lists.
+#[derive(Default, Clone)]
+pub enum Lie {
+    #[default]
+    None,
+    /// As it was when these were all names.
+    Lags(Vec<String>),
+    /// From a name like this one, for ever.
+    HasNoEnd(String),
+    /// The first page again and again.
+    GoesRound,
 }
 
 impl Disk {
@@ -30,6 +45,15 @@ impl Disk {
             return Err(SiteError::Down("it was told to be".to_owned()));
         }
         Ok(())
+    }
+
+    /// From now on names that are put are in no listing.
+    pub fn lags(&self) {
+        self.lies(Lie::Lags(self.blobs.names()));
+    }
+
+    pub fn lies(&self, lie: Lie) {
+        *self.lie.lock() = lie;
     }
 
     /// Never answers a read below this prefix.
@@ -66,7 +90,20 @@ impl Site for Disk {
     }
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, SiteError> {
         self.works()?;
-        self.blobs.list(prefix, after, limit).await
+        let lie = self.lie.lock().clone();
+        let page = match lie {
+            Lie::HasNoEnd(like) if like.starts_with(prefix) => {
+                let number = after.map_or(0, |after| u64::from_str_radix(&after[52..68], 16).unwrap() + 1);
+                let name = |number: u64| format!("{}{number:016x}{}", &like[..52], &like[68..]);
+                return Ok((number..number + limit as u64)
+                    .map(|at| Entry { name: name(at), size: 176, modified_ms: 0 })
+                    .collect());
+            }
+            Lie::GoesRound => self.blobs.list(prefix, None, limit).await?,
+            _ => self.blobs.list(prefix, after, limit).await?,
+        };
+        let is_told = |entry: &Entry| !matches!(&lie, Lie::Lags(names) if !names.contains(&entry.name));
+        Ok(page.into_iter().filter(is_told).collect())
     }
 }
 
@@ -97,6 +134,7 @@ impl Sites {
                 down: AtomicBool::new(false),
                 left: AtomicU64::new(u64::MAX),
                 stuck: Mutex::default(),
+                lie: Mutex::default(),
             })
         });
         for (slot, disk) in (0..).zip(&disks) {

@@ -81,7 +81,8 @@ impl Store {
         let at_once = Switch::Shred { days: 0 };
         match state {
             PortionState::Shredded(_) => return Ok(()),
-            PortionState::PendingShred(at_ms) if at_ms <= self.now_ms() => {}
+            // It is due, or has begun: then nothing takes it back, whatever the clock says.
+            PortionState::PendingShred(_) if portions.shred(account, id).await? => return Ok(()),
             // It may wait for days; the tenant does not come back.
             PortionState::PendingShred(_) => {
                 portions.switch(account, id, Switch::KeepAfterAll).await?;

@@ -139,7 +139,7 @@ impl Pass {
             Error::Portion(error @ (PortionError::KeyUnavailable { .. } | PortionError::HalfUnreachable { .. })) => {
                 // Its shares, or a half of the tenant's key, are out of reach: for the next pass.
                 tracing::warn!(%portion, %error, "parts cannot be moved to another key now");
-                due.is_out_of_reach = is_own && portion != BUCKET_KEYS;
+                due.is_out_of_reach |= is_own && portion != BUCKET_KEYS;
                 due.tally.shut += 1;
             }
             // A key that opens nothing now moves nothing; others must not wait for it.
@@ -608,4 +608,32 @@ fn is_of_all(error: &Error) -> bool {
             | Error::Full(_)
             | Error::TooFewSites { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta::Version;
+    use meta::record::RewrapRecord;
+
+    #[test]
+    fn a_key_that_is_out_of_reach_stays_so_for_the_pass() {
+        let portion = PortionId::from_bytes([7; 16]);
+        let work = RewrapRecord { below: 2, since_ms: 1, is_clean: false, reseal: true };
+        let pending = Pending { portion, work, row: Version(1) };
+        let due = Due { pending, ripe: false, is_out_of_reach: false, tally: Tally::default() };
+        let mut pass = Pass { kind: Kind::Rekey, works: BTreeMap::from([(portion, due)]) };
+        let silent = || {
+            Error::Portion(PortionError::HalfUnreachable {
+                tenant: "default".to_owned(),
+                place: "customer/1".to_owned(),
+            })
+        };
+        // Whether the key that is silent is the portion's own, and whether its other parts are tried from then on.
+        for (is_own, expected) in [(false, false), (true, true), (false, true)] {
+            pass.failed_under(portion, is_own, "a part", silent()).unwrap();
+            assert_eq!(pass.works[&portion].is_out_of_reach, expected, "{is_own}");
+        }
+        assert_eq!(pass.totals().shut, 3);
+    }
 }
