@@ -13,6 +13,7 @@ use std::time::Duration;
 use base::chain;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use keys::{Keeper, KeeperError};
 use reqwest::{Certificate, Client, redirect};
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub use crate::options::{KIND, KmsOptions};
 const TRY_WITHIN: Duration = Duration::from_secs(2);
 /// Tries: what did not answer is asked once more.
 const TRIES: usize = 2;
+/// Bytes that are made room for in a request: a key's name, a context, and what is kept (1,024 bytes as base64) are fewer.
+const JSON_ROOM: usize = 8 << 10;
 /// Bytes of an answer.
 const ANSWER_MAX: u64 = 64 << 10;
 /// The service's name in signatures.
@@ -70,7 +73,7 @@ impl AwsKms {
             ciphertext_blob: sealed.as_deref(),
         };
         let failed = |error: &dyn std::error::Error| KeeperError::Failed(chain(error));
-        let body = Zeroizing::new(serde_json::to_vec(&input).map_err(|error| failed(&error))?);
+        let body = secret_json(&input).map_err(|error| failed(&error))?;
         // Read each time: they may be renewed while this process runs.
         let credentials = Credentials::find(self.options.profile.as_deref()).map_err(|error| failed(&error))?;
         let ask = || {
@@ -82,7 +85,7 @@ impl AwsKms {
             .unwrap_or_else(|_| Err(KeeperError::Failed("the client of the KMS broke".to_owned())))
     }
 
-    async fn ask(&self, operation: &str, body: &[u8], credentials: &Credentials) -> Result<Output, KeeperError> {
+    async fn ask(&self, operation: &str, body: &Bytes, credentials: &Credentials) -> Result<Output, KeeperError> {
         // A redirect would send the half where nobody said; a proxy of the environment is not the configuration's.
         let mut client = Client::builder().redirect(redirect::Policy::none()).no_proxy().timeout(TRY_WITHIN);
         if let Some(path) = std::env::var_os(AUTHORITIES).filter(|path| !path.is_empty()) {
@@ -108,7 +111,7 @@ impl AwsKms {
         &self,
         client: &Client,
         operation: &str,
-        body: &[u8],
+        body: &Bytes,
         credentials: &Credentials,
     ) -> Result<Answer, reqwest::Error> {
         let target = format!("{API}.{operation}");
@@ -117,7 +120,7 @@ impl AwsKms {
         if let Some(token) = &credentials.session_token {
             covered.push(("x-amz-security-token", token.as_str()));
         }
-        let signed = sigv4::Request { method: "POST", path: "/", query: "", host: &host, body }.sign_with(
+        let signed = sigv4::Request { method: "POST", path: "/", query: "", host: &host, body: &body[..] }.sign_with(
             &covered,
             &credentials.access_key,
             &credentials.secret_key,
@@ -132,7 +135,7 @@ impl AwsKms {
         for (name, value) in signed {
             request = request.header(name, value);
         }
-        let mut response = request.body(body.to_vec()).send().await?;
+        let mut response = request.body(body.clone()).send().await?;
         let status = response.status().as_u16();
         let mut bytes = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await? {
@@ -163,6 +166,15 @@ impl Keeper for AwsKms {
         let output = self.call("Decrypt", None, Some(kept))?;
         decoded(output.plaintext.as_ref().map(|text| text.as_str()))
     }
+}
+
+/// JSON that may have a secret in it: it is overwritten when the last who sends it lets go. What the client of HTTP and TLS
+/// make of it, they do not overwrite.
+fn secret_json(input: &Input<'_>) -> Result<Bytes, serde_json::Error> {
+    // With room for all of it: what grows leaves copies behind.
+    let mut json = Zeroizing::new(Vec::with_capacity(JSON_ROOM));
+    serde_json::to_writer(&mut *json, input)?;
+    Ok(Bytes::from_owner(json))
 }
 
 fn decoded(text: Option<&str>) -> Result<Zeroizing<Vec<u8>>, KeeperError> {
@@ -230,7 +242,7 @@ mod tests {
         let kms = AwsKms::new(options, context.clone());
         let input =
             Input { key_id: "1234", encryption_context: &context, plaintext: None, ciphertext_blob: Some("AA==") };
-        let output = kms.ask("Decrypt", &serde_json::to_vec(&input).unwrap(), &credentials).await;
+        let output = kms.ask("Decrypt", &secret_json(&input).unwrap(), &credentials).await;
         let given = output.and_then(|output| decoded(output.plaintext.as_ref().map(|text| text.as_str())));
         (given, asked.load(Ordering::SeqCst))
     }

@@ -1,16 +1,46 @@
 //! The doors to time and randomness.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-/// Wall-clock time.
+/// Time: of the day, and what has passed.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch. May jump in both directions.
     fn now_ms(&self) -> u64;
+
+    /// Milliseconds since a moment that stays the same while the process runs. Never goes back; stands still while the
+    /// machine sleeps.
+    fn passed_ms(&self) -> u64;
+}
+
+/// How long ago something was, whatever becomes of the time of the day.
+#[derive(Clone)]
+pub struct Stopwatch {
+    clock: Arc<dyn Clock>,
+    from_ms: u64,
+}
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start(clock: Arc<dyn Clock>) -> Self {
+        let from_ms = clock.passed_ms();
+        Self { clock, from_ms }
+    }
+
+    /// Milliseconds since it was started.
+    pub fn ms(&self) -> u64 {
+        self.clock.passed_ms().saturating_sub(self.from_ms)
+    }
+}
+
+impl std::fmt::Debug for Stopwatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopwatch").field("ms", &self.ms()).finish()
+    }
 }
 
 /// Randomness fit for keys.
@@ -18,6 +48,8 @@ pub trait Rng: Send + Sync + 'static {
     /// Fills `out` with uniformly random bytes.
     fn fill(&self, out: &mut [u8]);
 }
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The operating system's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,27 +60,44 @@ impl Clock for SystemClock {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
     }
+
+    fn passed_ms(&self) -> u64 {
+        u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// A clock that a test moves by hand.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    now_ms: AtomicU64,
+    passed_ms: AtomicU64,
+}
 
 impl ManualClock {
     /// Starts at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self(AtomicU64::new(now_ms))
+        Self { now_ms: AtomicU64::new(now_ms), passed_ms: AtomicU64::new(0) }
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward: so much time has passed.
     pub fn advance_ms(&self, ms: u64) {
-        self.0.fetch_add(ms, Ordering::SeqCst);
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+        self.passed_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Sets the time of the day. No time has passed.
+    pub fn set_ms(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+        self.now_ms.load(Ordering::SeqCst)
+    }
+
+    fn passed_ms(&self) -> u64 {
+        self.passed_ms.load(Ordering::SeqCst)
     }
 }
 

@@ -8,6 +8,6 @@ mod error;
 mod id;
 pub mod limits;
 
-pub use doors::{Clock, Doors, ManualClock, Rng, SeededRng, SystemClock, SystemRng};
+pub use doors::{Clock, Doors, ManualClock, Rng, SeededRng, Stopwatch, SystemClock, SystemRng};
 pub use error::{Classify, ErrorKind, chain};
 pub use id::{AccountId, BlobId, BodyId, BucketId, ParseIdError, PartId, PortionId, UploadId};

@@ -288,9 +288,12 @@ impl Caches {
         self.forget_tenant(account);
     }
 
-    /// The row of a tenant's key is of another version; its key is the same.
-    pub(crate) fn set_tenant_version(&self, account: AccountId, version: Version) {
-        if let Some(known) = self.0.lock().tenants.get_mut(&account) {
+    /// The row of a tenant's key is of another version; its key is the same as that which is remembered since `seen`.
+    pub(crate) fn set_tenant_version(&self, account: AccountId, version: Version, seen: u64) {
+        let mut inner = self.0.lock();
+        if inner.generation(account) == seen
+            && let Some(known) = inner.tenants.get_mut(&account)
+        {
             known.version = version;
         }
     }

@@ -8,11 +8,12 @@ mod change;
 mod settle;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use base::AccountId;
+use base::{AccountId, PortionId, Stopwatch};
 use envelope::Locked;
 use meta::record::{HeldRecord, Record, TenantKeyRecord, TenantRecord, key};
 use meta::{Version, each_row};
@@ -20,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::PortionError;
-use crate::portions::Portions;
+use crate::portions::{Portions, open_state};
 use crate::tenant::TenantKey;
 use crate::{Keeper, KeeperError};
 
@@ -28,6 +29,8 @@ pub use change::{HalfState, Holding, NewHold};
 
 /// How long a half counts once it was given if nobody says otherwise, milliseconds.
 pub const HOLD_LEASE_MS: u64 = 300_000;
+/// How long a half may count, milliseconds.
+const LEASES: RangeInclusive<u64> = 1_000..=3_600_000;
 /// Longest that a keeper is waited for.
 const WITHIN: Duration = Duration::from_secs(5);
 /// Pause before what was not given is asked for again, milliseconds: a quarter of the lease, within these.
@@ -100,7 +103,7 @@ impl Trouble {
 }
 
 /// What a process knows of a half. Not the half itself: it is kept nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Half {
     /// The tenant's name.
     pub(crate) tenant: String,
@@ -110,19 +113,23 @@ pub(crate) struct Half {
     pub(crate) asked_ms: u64,
     /// When that was asked for which the lease counts from.
     pub(crate) given_ms: Option<u64>,
+    /// What has passed since then, whatever clocks say.
+    pub(crate) since: Stopwatch,
     pub(crate) trouble: Option<Trouble>,
 }
 
 impl Half {
-    /// Whether the lease runs. A clock that went back ends it, too.
+    /// Whether the lease runs, by the clock and by what has passed: it ends at whichever is first. A clock that went back
+    /// lengthens none, and ends one that it is behind.
     pub(crate) fn is_open(&self, now_ms: u64) -> bool {
-        self.given_ms.and_then(|at| now_ms.checked_sub(at)).is_some_and(|age| age < self.lease_ms)
+        let age = self.given_ms.and_then(|at| now_ms.checked_sub(at));
+        age.is_some_and(|age| age.max(self.since.ms()) < self.lease_ms)
     }
 
     fn pause_ms(&self) -> u64 {
-        match self.trouble {
-            Some(_) => (self.lease_ms / 4).clamp(PAUSE_MS.0, PAUSE_MS.1),
-            None => self.lease_ms / 2,
+        match (&self.trouble, self.given_ms) {
+            (None, Some(_)) => self.lease_ms / 2,
+            _ => (self.lease_ms / 4).clamp(PAUSE_MS.0, PAUSE_MS.1),
         }
     }
 
@@ -135,7 +142,8 @@ impl Half {
     fn next_ms(&self, now_ms: u64) -> u64 {
         let due = self.asked_ms.saturating_add(self.pause_ms());
         let end = self.given_ms.map_or(u64::MAX, |at| at.saturating_add(self.lease_ms));
-        due.min(end).saturating_sub(now_ms)
+        let left = self.given_ms.map_or(u64::MAX, |_| self.lease_ms.saturating_sub(self.since.ms()));
+        due.min(end).saturating_sub(now_ms).min(left)
     }
 }
 
@@ -152,6 +160,19 @@ impl Portions {
             return Ok(());
         }
         self.tenant_row(account).await.map(drop)
+    }
+
+    /// Whether what was opened may be read on, and what was begun may be written: the tenant's keys are open, and the portion
+    /// is, if it is under one. What is remembered counts: no more than a [`LEASE_MS`](crate::LEASE_MS) passes unnoticed.
+    ///
+    /// # Errors
+    /// As [`Self::must_be_open`]; [`PortionError::NoSuchPortion`], or the state that forbids it.
+    pub async fn must_stay_open(&self, account: AccountId, portion: Option<PortionId>) -> Result<(), PortionError> {
+        self.must_be_open(account).await?;
+        match portion {
+            Some(portion) => open_state(self.known(account, portion).await?.as_ref()),
+            None => Ok(()),
+        }
     }
 
     /// Asks for a half that nobody has here, once for all who want it.
@@ -185,7 +206,7 @@ impl Portions {
 
     async fn asked(&self, account: AccountId) -> Result<(Arc<TenantKey>, Version), PortionError> {
         let seen = self.caches.generation(account);
-        let asked_ms = self.now_ms();
+        let (asked_ms, asked) = (self.now_ms(), self.stopwatch());
         let Some((record, version)) = self.record::<TenantKeyRecord>(key::tenant_key_key(account)).await? else {
             self.caches.forget_half(account);
             self.caches.forget_tenant(account);
@@ -204,9 +225,10 @@ impl Portions {
             None => self.tenant_name(account).await?,
         };
         let before = known.as_ref().and_then(|known| known.trouble.clone());
-        let given_ms = known.and_then(|known| known.given_ms);
-        let mut half =
-            Half { tenant, place: held.place.clone(), lease_ms: held.lease_ms, asked_ms, given_ms, trouble: None };
+        let given_ms = known.as_ref().and_then(|known| known.given_ms);
+        let since = known.map_or_else(|| asked.clone(), |known| known.since);
+        let (place, lease_ms) = (held.place.clone(), lease_of(held));
+        let mut half = Half { tenant, place, lease_ms, asked_ms, given_ms, since, trouble: None };
         let given = self.given(account, held).await.and_then(|given| {
             self.ring.tenant_key_of(account, &record, Some(&given)).map_err(|_| {
                 KeeperError::Failed(
@@ -218,7 +240,7 @@ impl Portions {
             Ok(key) => {
                 metrics::counter!("holdfast_tenant_halves_asked_total", "answer" => "given").increment(1);
                 let key = Arc::new(key);
-                half.given_ms = Some(asked_ms);
+                (half.given_ms, half.since) = (Some(asked_ms), asked);
                 self.caches.open_half(account, half.clone(), key.clone(), version);
                 if before.is_some() {
                     tracing::info!(tenant = %half.tenant, key = %half.place, "the customer's key gives its half again");
@@ -262,6 +284,10 @@ impl Portions {
         on_a_thread(move || locked(&keeper.give(&kept)?)).await
     }
 
+    fn stopwatch(&self) -> Stopwatch {
+        Stopwatch::start(self.doors.clock.clone())
+    }
+
     fn event_of_half(&self, account: AccountId, action: &'static str, half: &Half) -> crate::AuditEvent {
         self.event(account, action, format!("tenant/{}", half.tenant)).with("key", &half.place)
     }
@@ -301,8 +327,9 @@ impl Portions {
         .await?;
         for (account, held) in found {
             if self.caches.half(account).is_none() {
-                let (tenant, place, lease_ms) = (self.tenant_name(account).await?, held.place, held.lease_ms);
-                let half = Half { tenant, place, lease_ms, asked_ms: 0, given_ms: None, trouble: None };
+                let (tenant, lease_ms, since) = (self.tenant_name(account).await?, lease_of(&held), self.stopwatch());
+                let place = held.place;
+                let half = Half { tenant, place, lease_ms, asked_ms: 0, given_ms: None, since, trouble: None };
                 self.caches.expect_half(account, half);
             }
         }
@@ -349,6 +376,11 @@ impl Portions {
             Err(error) => tracing::warn!(%account, %error, "a customer's half could not be asked for"),
         }
     }
+}
+
+/// How long a half counts by its row. Whoever writes rows, and has no keys, may write anything.
+fn lease_of(held: &HeldRecord) -> u64 {
+    held.lease_ms.clamp(*LEASES.start(), *LEASES.end())
 }
 
 /// A keeper waits for others, and is not to be waited for by what serves requests.

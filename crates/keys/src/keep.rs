@@ -160,7 +160,7 @@ impl Portions {
         match self.meta.commit(batch).await {
             Ok(()) => {}
             Err(CommitError::Failed { check }) => {
-                self.lost_at(account, check);
+                self.lost_at(account, check).await?;
                 return Err(PortionError::Contended);
             }
             Err(error) => return Err(error.into()),

@@ -277,7 +277,7 @@ impl Portions {
             };
             match self.meta.commit(batch).await {
                 Ok(()) => return Ok(()),
-                Err(CommitError::Failed { check: 0 }) => self.lost_at(account, 0),
+                Err(CommitError::Failed { check: 0 }) => self.lost_at(account, 0).await?,
                 Err(CommitError::Failed { check: 1 }) => return Err(PortionError::Exists(record.name.clone())),
                 Err(CommitError::Failed { .. }) => return Err(tenant_gone(account)),
                 Err(error) => return Err(error.into()),
@@ -297,12 +297,16 @@ impl Portions {
     ) -> Result<(PortionKeyRecord, Check), PortionError> {
         let (tenant, version) = self.tenant_row(account).await?;
         let rng = self.doors.rng.as_ref();
-        let (wrapped, shares) = match of.class {
-            PortionClass::Sealed => (tenant.new_portion_key(name, rng)?.1, None),
-            PortionClass::Quorum => (Vec::new(), Some(self.quorum()?.make(&tenant, name, &of.name, rng).await?)),
+        let (wrapped, shares, under) = match of.class {
+            PortionClass::Sealed => (tenant.new_portion_key(name, rng)?.1, None, None),
+            PortionClass::Quorum => {
+                let shares = self.quorum()?.make(&tenant, name, &of.name, rng).await?;
+                (Vec::new(), Some(shares), Some(tenant.mark()?))
+            }
         };
         let created_ms = self.now_ms();
-        let record = PortionKeyRecord { created_ms, wrapped, parts: 0, bytes: 0, given_out: false, begun, shares };
+        let record =
+            PortionKeyRecord { created_ms, wrapped, parts: 0, bytes: 0, given_out: false, begun, shares, under };
         Ok((record, Check::Is(key::tenant_key_key(account), version)))
     }
 

@@ -53,16 +53,12 @@ impl Keyring {
             (None, _) => kek,
             (Some(held), Some(half)) => {
                 let kek = kek.combined_with_half(&halves_context(account), half)?;
-                if !kek.is_verified_by(&halves_context(account), &held.verifier) {
-                    return Err(KeyError::Wrong(EnvelopeError::Refused));
-                }
+                must_be_held_so(&kek, account, held)?;
                 kek
             }
             (Some(_), None) => return Err(KeyError::Wrong(EnvelopeError::Refused)),
         };
-        let older =
-            record.older.iter().map(|older| kek.unwrap_kek(&older_context(account), &wrapped_key(&older.wrapped)?));
-        let older = older.collect::<Result<_, _>>()?;
+        let older = older_of(&kek, account, record)?;
         Ok(TenantKey { account, kek, older })
     }
 
@@ -89,7 +85,7 @@ impl Keyring {
             Ok(OlderKey { until_ms, wrapped })
         });
         let older = older.collect::<Result<_, EnvelopeError>>()?;
-        let verifier = kek.verifier(&halves_context(account))?;
+        let verifier = kek.verifier(&held_context(account, held.lease_ms))?;
         let wrapped = self.root.wrap_kek(&root_context(account, true), &ours)?.0.to_vec();
         Ok(TenantKeyRecord {
             created_ms: record.created_ms,
@@ -110,6 +106,21 @@ impl Keyring {
 }
 
 impl TenantKey {
+    /// What tells this key from others that are or were the tenant's, and nothing else about it.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub(crate) fn mark(&self) -> Result<[u8; 16], KeyError> {
+        mark_of(&self.kek, self.account)
+    }
+
+    /// Whether it is the key of a row of which somebody else holds a half. It takes no half to say so.
+    pub(crate) fn is_of(&self, record: &TenantKeyRecord) -> bool {
+        let is_held_so = |held| must_be_held_so(&self.kek, self.account, held).is_ok();
+        // Keys from before only go while the key stays the same.
+        record.held.as_ref().is_some_and(is_held_so) && record.older.len() <= self.older.len()
+    }
+
     /// A fresh version of a portion's key, and how it is stored.
     ///
     /// # Errors
@@ -172,6 +183,17 @@ impl TenantKey {
         Ok(Point::new(number, value))
     }
 
+    /// The mark of the key that opens a share: this one's, or that of one that was the tenant's before.
+    ///
+    /// # Errors
+    /// As [`Self::open_share`].
+    pub(crate) fn mark_of_share(&self, name: &ShareName, number: u8, sealed: &[u8]) -> Result<[u8; 16], KeyError> {
+        let context = self.share_context(name, number);
+        let opens = |kek: &&Kek| open_small(kek, &context, sealed).is_ok();
+        let kek = std::iter::once(&self.kek).chain(&self.older).find(opens);
+        mark_of(kek.ok_or(KeyError::Wrong(EnvelopeError::Refused))?, self.account)
+    }
+
     fn share_context(&self, name: &ShareName, number: u8) -> Vec<u8> {
         [b"share/1".as_slice(), &self.quorum_context(name)[8..], &[number]].concat()
     }
@@ -200,6 +222,33 @@ pub(crate) fn root_context(account: AccountId, is_half: bool) -> Vec<u8> {
 
 fn halves_context(account: AccountId) -> Vec<u8> {
     [b"halves/1".as_slice(), &account.to_bytes()].concat()
+}
+
+/// What tells a key of which a half is held elsewhere from others, and that it was held for so long at a time.
+fn held_context(account: AccountId, lease_ms: u64) -> Vec<u8> {
+    [b"halves/2".as_slice(), &account.to_bytes(), &lease_ms.to_be_bytes()].concat()
+}
+
+/// Whether a row tells the truth of a key and of how long its half counts.
+fn must_be_held_so(kek: &Kek, account: AccountId, held: &HeldRecord) -> Result<(), KeyError> {
+    // Rows from before did not vouch for the lease.
+    let contexts = [held_context(account, held.lease_ms), halves_context(account)];
+    match contexts.iter().any(|context| kek.is_verified_by(context, &held.verifier)) {
+        true => Ok(()),
+        false => Err(KeyError::Wrong(EnvelopeError::Refused)),
+    }
+}
+
+fn older_of(kek: &Kek, account: AccountId, record: &TenantKeyRecord) -> Result<Vec<Kek>, KeyError> {
+    let context = older_context(account);
+    record.older.iter().map(|older| Ok(kek.unwrap_kek(&context, &wrapped_key(&older.wrapped)?)?)).collect()
+}
+
+fn mark_of(kek: &Kek, account: AccountId) -> Result<[u8; 16], KeyError> {
+    let verifier = kek.verifier(&[b"mark/1".as_slice(), &account.to_bytes()].concat())?;
+    let mut mark = [0; 16];
+    mark.copy_from_slice(&verifier[..16]);
+    Ok(mark)
 }
 
 fn older_context(account: AccountId) -> Vec<u8> {
@@ -240,6 +289,42 @@ mod tests {
         assert!(tenant.portion_key(KeyName { version: 2, ..name }, &wrapped).is_err());
         let (other, _) = ring.new_tenant_key(AccountId::DEFAULT, &rng).unwrap();
         assert!(other.portion_key(name, &wrapped).is_err());
+    }
+
+    /// Rows from before do not vouch for the lease; those of now do.
+    #[test]
+    fn a_row_is_as_its_key_says() {
+        let (account, kek) = (AccountId::DEFAULT, Kek::from_bytes([9; 32]));
+        let held = |lease_ms, context: &[u8]| HeldRecord {
+            since_ms: 1,
+            kind: "k".to_owned(),
+            options: Default::default(),
+            place: "p".to_owned(),
+            kept: vec![],
+            lease_ms,
+            verifier: kek.verifier(context).unwrap(),
+        };
+        // (how long the row says, what was vouched for, whether it is so)
+        let table = [
+            (300, held_context(account, 300), true),
+            (301, held_context(account, 300), false),
+            (300, halves_context(account), true),
+            (300, held_context(AccountId::random(&SeededRng::new(1)), 300), false),
+            (300, b"mark/1".to_vec(), false),
+        ];
+        for (lease_ms, context, is_so) in table {
+            assert_eq!(must_be_held_so(&kek, account, &held(lease_ms, &context)).is_ok(), is_so, "{lease_ms}");
+        }
+    }
+
+    /// The vectors of `docs/spec/wrap.md`.
+    #[test]
+    fn marks_and_verifiers_are_the_specified_ones() {
+        let key = hex::decode("bf401525c9c1d80eac4f8be2bd0b2369b711ee9770d60f92a2488d2b34bf8147").unwrap();
+        let kek = Kek::from_bytes(key.try_into().unwrap());
+        let verifier = kek.verifier(&held_context(AccountId::DEFAULT, 300_000)).unwrap();
+        assert_eq!(hex::encode(verifier), "f2e2d829b6813e1e1e2fb10e4e3e73ff3314a2484558a51672dce42eefebc7f9");
+        assert_eq!(hex::encode(mark_of(&kek, AccountId::DEFAULT).unwrap()), "e2b28ab56e864c7c8c90d0eb5a1f5abd");
     }
 
     /// The vector of `docs/spec/quorum.md`.

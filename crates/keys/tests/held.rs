@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use base::{AccountId, Doors, ManualClock, PortionId, SeededRng};
-use keys::quorum::{Bounds, MemoryShares, Quorum, ShareHolder};
+use keys::quorum::{Bounds, MemoryShares, Mood as SiteMood, Quorum, ShareHolder};
 use keys::{
     AuditEvent, AuditOutcome, Auditor, EncryptionContext, HalfState, Keeper, KeeperError, Keepers, KeyName, Keyring,
     LEASE_MS, NewHold, NoKeepers, PortionClass, PortionError, Portions, Switch,
 };
-use meta::record::{Record, TenantKeyRecord, TenantRecord, key};
+use meta::record::{PortionKeyRecord, Record, TenantKeyRecord, TenantRecord, key};
 use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row, Write};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 const HOME: AccountId = AccountId::DEFAULT;
 const HOLD_MS: u64 = 60_000;
+const DAY_MS: u64 = 24 * 3600 * 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
@@ -157,6 +158,15 @@ impl World {
     async fn row(&self) -> TenantKeyRecord {
         let row = self.meta.get(&[key::tenant_key_key(HOME)]).await.unwrap().pop().flatten().unwrap();
         TenantKeyRecord::decode(&row.value).unwrap()
+    }
+
+    async fn change_version(&self, id: PortionId, change: impl FnOnce(&mut PortionKeyRecord)) {
+        let row_key = key::key_version_key(id, 1);
+        let row = self.meta.get(std::slice::from_ref(&row_key)).await.unwrap().pop().flatten().unwrap();
+        let mut record = PortionKeyRecord::decode(&row.value).unwrap();
+        change(&mut record);
+        let writes = vec![Write::Put(row_key, record.encode())];
+        self.meta.commit(Batch { checks: vec![], writes }).await.unwrap();
     }
 
     /// What the worker does: one look, and all that it asks for.
@@ -315,9 +325,72 @@ async fn a_clock_that_goes_back_opens_nothing_longer() {
     w.hold().await;
     let ciphertext = sealed(&w.one, id).await;
     w.customer.is(Mood::Silent);
-    // By wrapping around: the clock is behind where the lease began.
-    w.clock.advance_ms(0_u64.wrapping_sub(500));
+    // Behind where the lease began, and then back to where it was open.
+    w.clock.set_ms(1_000_000 - 500);
     assert!(unreachable(opens(&w.one, &ciphertext).await));
+    let w = World::new();
+    let id = w.one.named(HOME, "p").await.unwrap();
+    w.hold().await;
+    let ciphertext = sealed(&w.one, id).await;
+    w.customer.is(Mood::Silent);
+    // To where it began, again and again.
+    for passed in 1..=4 {
+        assert!(opens(&w.one, &ciphertext).await.is_ok(), "{passed}");
+        w.clock.advance_ms(HOLD_MS / 4);
+        w.clock.set_ms(1_000_000);
+    }
+    assert!(unreachable(opens(&w.one, &ciphertext).await));
+    let next = w.look().await;
+    assert!(next <= HOLD_MS / 4, "it is asked again soon: in {next} ms");
+    w.customer.is(Mood::Gives);
+    w.clock.advance_ms(HOLD_MS / 4);
+    w.look().await;
+    assert!(opens(&w.one, &ciphertext).await.is_ok());
+}
+
+/// Who can write rows and has no keys: the longest lease in place of the one that the customer was told.
+#[tokio::test]
+async fn no_row_lengthens_a_lease() {
+    let w = World::new();
+    let id = w.one.named(HOME, "p").await.unwrap();
+    w.hold().await;
+    let ciphertext = sealed(&w.one, id).await;
+    let mut row = w.row().await;
+    row.held.as_mut().unwrap().lease_ms = u64::MAX;
+    let writes = vec![Write::Put(key::tenant_key_key(HOME), row.encode())];
+    w.meta.commit(Batch { checks: vec![], writes }).await.unwrap();
+    assert!(unreachable(opens(&w.another(), &ciphertext).await));
+    assert_eq!(w.another().holding(HOME).await.unwrap().unwrap().lease_ms, 3_600_000);
+    // Nor where it is open: it is asked for, and is not what was held.
+    w.clock.advance_ms(HOLD_MS / 2);
+    w.look().await;
+    assert!(opens(&w.one, &ciphertext).await.is_ok());
+    w.clock.advance_ms(3_600_000);
+    assert!(unreachable(opens(&w.one, &ciphertext).await));
+}
+
+/// Another process dropped a key from before, which changes the row: what is open stays open, whether or not the customer answers.
+#[tokio::test]
+async fn a_row_that_changed_shuts_nothing_while_the_key_is_the_same() {
+    let w = World::new();
+    let id = w.one.named(HOME, "p").await.unwrap();
+    w.hold().await;
+    assert_eq!(w.another().settle_tenant_key(HOME).await.unwrap(), 1);
+    w.customer.is(Mood::Silent);
+    w.one.rotate(HOME, id, false).await.unwrap();
+    assert!(w.one.named(HOME, "q").await.is_ok());
+}
+
+#[tokio::test]
+async fn who_knows_only_the_key_from_before_drops_nothing() {
+    let w = World::new();
+    let id = w.one.named(HOME, "p").await.unwrap();
+    let ciphertext = sealed(&w.one, id).await;
+    let two = w.another();
+    opens(&two, &ciphertext).await.unwrap();
+    w.hold().await;
+    two.settle_tenant_key(HOME).await.unwrap();
+    opens(&w.another(), &ciphertext).await.unwrap();
 }
 
 #[tokio::test]
@@ -483,6 +556,54 @@ async fn keys_in_shares_are_held_too_wherever_their_shares_are() {
     w.customer.is(Mood::Gives);
     here().settle_tenant_key(HOME).await.unwrap();
     assert!(w.row().await.older.is_empty(), "nothing is under it any more");
+}
+
+/// Clocks were days off, either way, when a key was made or held: shares say by themselves what they are under.
+#[tokio::test]
+async fn no_clock_decides_which_key_shares_are_under() {
+    const NOW: u64 = 1_000_000_000;
+    for (made_ms, held_ms) in [(NOW + 3 * DAY_MS, NOW), (NOW, NOW - 3 * DAY_MS), (NOW, NOW)] {
+        // Rows of before did not tell under which key their shares are.
+        for told in [true, false] {
+            let w = World::new();
+            let holders: [Arc<MemoryShares>; 5] = std::array::from_fn(|slot| Arc::new(MemoryShares::new(slot as u8)));
+            let quorum = holders.clone().map(|holder| holder as Arc<dyn ShareHolder>);
+            let quorum = Arc::new(Quorum::new(quorum, Bounds::default()));
+            let here = || w.another().with_quorum(quorum.clone());
+            w.clock.set_ms(made_ms);
+            let id = here().named_as(HOME, "p", PortionClass::Quorum).await.unwrap();
+            let ciphertext = sealed(&here(), id).await;
+            w.clock.set_ms(held_ms);
+            w.hold().await;
+            w.clock.set_ms(NOW - 7 * DAY_MS);
+            let later = here().named_as(HOME, "later", PortionClass::Quorum).await.unwrap();
+            let of_later = sealed(&here(), later).await;
+            w.clock.set_ms(NOW);
+            if !told {
+                for id in [id, later] {
+                    w.change_version(id, |row| row.under = None).await;
+                }
+                // Too few say anything.
+                holders[..3].iter().for_each(|holder| holder.set(SiteMood::Away));
+                here().settle_tenant_key(HOME).await.unwrap();
+                assert_eq!(w.row().await.older.len(), 1);
+                holders[..3].iter().for_each(|holder| holder.set(SiteMood::Honest));
+            }
+            here().settle_tenant_key(HOME).await.unwrap();
+            assert_eq!(w.row().await.older.len(), 1, "{made_ms} {held_ms} {told}");
+            for ciphertext in [&ciphertext, &of_later] {
+                opens(&here(), ciphertext).await.unwrap();
+            }
+            // What is left is under the newest, and is told to be from then on.
+            here().switch(HOME, id, Switch::Shred { days: 0 }).await.unwrap();
+            assert!(here().shred(HOME, id).await.unwrap());
+            holders.iter().for_each(|holder| holder.set(SiteMood::Away));
+            here().settle_tenant_key(HOME).await.unwrap();
+            holders.iter().for_each(|holder| holder.set(SiteMood::Honest));
+            assert!(w.row().await.older.is_empty(), "{made_ms} {held_ms} {told}");
+            opens(&here(), &of_later).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

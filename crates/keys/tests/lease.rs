@@ -42,6 +42,10 @@ impl Clock for AnyClock {
     fn now_ms(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
+
+    fn passed_ms(&self) -> u64 {
+        0
+    }
 }
 
 #[derive(Default)]

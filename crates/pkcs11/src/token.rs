@@ -1,5 +1,6 @@
 //! The parent's side: asks a child, and waits no longer than a limit.
 
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -73,11 +74,9 @@ impl Token {
             |error: std::io::Error| KeeperError::Unreachable(format!("the helper for PKCS#11 does not run: {error}"));
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A library that prints its environment should have nothing to tell.
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"HOLDFAST_") {
-                command.env_remove(name);
-            }
+        // A library that prints its environment should have nothing to tell. The rest is left: vendors have their own variables.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
+            command.env_remove(name);
         }
         let mut child = Ended(command.spawn().map_err(told)?);
         let (stdin, stdout) = (child.0.stdin.take(), child.0.stdout.take());
@@ -103,6 +102,12 @@ impl Token {
             ))),
         }
     }
+}
+
+/// Whether a variable is the server's own: what it opens its root key with, and the halves of tenants' keys.
+fn is_ours(name: &OsStr) -> bool {
+    let ours = [b"HOLDFAST_".as_slice(), b"AWS_"];
+    ours.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix))
 }
 
 impl Keeper for Token {
@@ -150,6 +155,22 @@ impl Drop for Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_gets_no_secret_of_the_server() {
+        // (variable, whether it is taken away)
+        let table = [
+            ("HOLDFAST_ROOT_PKCS11_PIN", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("AWS_SESSION_TOKEN", true),
+            ("SOFTHSM2_CONF", false),
+            ("LD_LIBRARY_PATH", false),
+            ("HOME", false),
+        ];
+        for (name, taken) in table {
+            assert_eq!(is_ours(OsStr::new(name)), taken, "{name}");
+        }
+    }
 
     fn asked(program: &str, args: &[&str], limit: Duration) -> String {
         let names = TokenNames { module: "/none.so".into(), token: "t".into(), key: "k".into() };

@@ -44,7 +44,11 @@ struct SimClock(Instant);
 
 impl Clock for SimClock {
     fn now_ms(&self) -> u64 {
-        1_700_000_000_000 + self.0.elapsed().as_millis() as u64
+        1_700_000_000_000 + self.passed_ms()
+    }
+
+    fn passed_ms(&self) -> u64 {
+        self.0.elapsed().as_millis() as u64
     }
 }
 

@@ -34,14 +34,14 @@ impl Place<'_> {
     }
 }
 
-/// How a part was released; not at all: opened by the store itself, or under a bucket's key.
-pub(crate) struct Released(Option<Grant>);
-
-/// By which lease, and of what.
-struct Grant {
-    portion: PortionId,
-    lease: Arc<Lease>,
-    /// When it was asked for last, milliseconds since the Unix epoch.
+/// What opened a part, or lets it be sealed, for as long as its bytes are on their way.
+pub(crate) struct Released {
+    action: Action,
+    /// `None`: it is under a bucket's key.
+    portion: Option<PortionId>,
+    /// By which it was released; not at all: by the store itself, or under a bucket's key.
+    lease: Option<Arc<Lease>>,
+    /// When all of this was asked for last, by the time that never goes back.
     asked_ms: AtomicU64,
 }
 
@@ -163,6 +163,10 @@ impl Store {
         }
     }
 
+    fn passed_ms(&self) -> u64 {
+        self.0.options.doors.clock.passed_ms()
+    }
+
     /// Wraps the DEK of a new part of `size` bytes, as it is stored.
     pub(crate) async fn wrap_dek(
         &self,
@@ -184,6 +188,23 @@ impl Store {
         }
     }
 
+    /// As [`Self::wrap_dek`], for bytes that come one after another: [`Self::renew`] is to be called while they do.
+    pub(crate) async fn wrap_dek_for_long(
+        &self,
+        under: &Under,
+        place: &DekPlace<'_>,
+        size: u64,
+        dek: &Dek,
+    ) -> Result<(Vec<u8>, Released), Error> {
+        let asked_ms = AtomicU64::new(self.passed_ms());
+        let portion = match under {
+            Under::Customer(_) => None,
+            Under::Portion(portion) => Some(*portion),
+        };
+        let wrapped = self.wrap_dek(under, place, size, dek).await?;
+        Ok((wrapped, Released { action: Action::Seal, portion, lease: None, asked_ms }))
+    }
+
     /// Unwraps a part's DEK. `bucket`: the key that [`Self::key_to_read`] gave.
     pub(crate) async fn unwrap_dek(
         &self,
@@ -191,17 +212,17 @@ impl Store {
         place: &DekPlace<'_>,
         part: &SealedPart,
     ) -> Result<(Dek, Released), Error> {
+        let asked_ms = AtomicU64::new(self.passed_ms());
+        let released = |portion, lease| Released { action: Action::Open, portion, lease, asked_ms };
         match Wrap::parse(&part.wrapped_dek)? {
             Wrap::Bucket(wrapped) => {
                 self.0.portions.must_be_open(self.account()).await?;
-                Ok((bucket.unwrap(place, &wrapped.0)?, Released(None)))
+                Ok((bucket.unwrap(place, &wrapped.0)?, released(None, None)))
             }
             Wrap::Portion(name, wrapped) => {
-                let asked_ms = AtomicU64::new(self.now_ms());
                 let lease = self.release_portion(name.portion, Action::Open).await?;
                 let key = self.0.portions.to_open(self.account(), name).await?;
-                let grant = lease.map(|lease| Grant { portion: name.portion, lease, asked_ms });
-                Ok((key.unwrap(place, &wrapped)?, Released(grant)))
+                Ok((key.unwrap(place, &wrapped)?, released(Some(name.portion), lease)))
             }
         }
     }
@@ -216,26 +237,28 @@ impl Store {
 
     /// Counts what is opened by a lease.
     pub(crate) async fn spend(&self, released: &Released, objects: u64, bytes: u64) -> Result<(), Error> {
-        match (&released.0, &self.1.caller) {
-            (Some(grant), Some(caller)) => Ok(self.0.portions.spend(&grant.lease, caller, objects, bytes).await?),
+        match (&released.lease, &self.1.caller) {
+            (Some(lease), Some(caller)) => Ok(self.0.portions.spend(lease, caller, objects, bytes).await?),
             _ => Ok(()),
         }
     }
 
-    /// Asks again for the release of a part that is still being read, when it was asked for a lease ago. Counts nothing.
+    /// Asks again whether a part may be read or written on, when that was asked a lease ago: whether the customer gives the
+    /// tenant's half, the portion is open, and it is released. Counts nothing.
     ///
     /// # Errors
-    /// As [`Portions::release`](keys::Portions::release): what was open is not to be read on.
+    /// As [`Portions::must_stay_open`](keys::Portions::must_stay_open) and [`Portions::release`](keys::Portions::release):
+    /// what was open is to be cut off.
     pub(crate) async fn renew(&self, released: &Released) -> Result<(), Error> {
-        let Some(grant) = &released.0 else { return Ok(()) };
-        let now = self.now_ms();
-        // A clock that went back ends it, too.
-        let age = now.checked_sub(grant.asked_ms.load(Ordering::Relaxed));
-        if age.is_some_and(|age| age < LEASE_MS) {
+        let now = self.passed_ms();
+        if now.saturating_sub(released.asked_ms.load(Ordering::Relaxed)) < LEASE_MS {
             return Ok(());
         }
-        self.release_portion(grant.portion, Action::Open).await?;
-        grant.asked_ms.store(now, Ordering::Relaxed);
+        if let Some(portion) = released.portion {
+            self.release_portion(portion, released.action).await?;
+        }
+        self.0.portions.must_stay_open(self.account(), released.portion).await?;
+        released.asked_ms.store(now, Ordering::Relaxed);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::api::{BodyError, BodyFacts, BodySource};
 use crate::blob::{SEGMENT, SegmentBuilder, Shape, UNIT};
 use crate::commit::{Done, Goal, Prepared};
-use crate::encryption::{Place, Under};
+use crate::encryption::{Place, Released, Under};
 use crate::pack::{Job, PACKED_MAX};
 use crate::pin::{Held, Pin};
 use crate::{Error, Store};
@@ -59,7 +59,7 @@ impl Store {
         let id = PartId::ordered(self.now_ms(), rng);
         let dek = Dek::generate(rng);
         let place = target.place.dek(target.number, id);
-        let wrapped_dek = self.wrap_dek(&target.under, &place, size, &dek).await?;
+        let (wrapped_dek, released) = self.wrap_dek_for_long(&target.under, &place, size, &dek).await?;
         let (sealer, header) = Sealer::new(&dek, &body_context(id), rng);
         let sealed = |header: BodyHeader| SealedPart { id, size, wrapped_dek, header: header.0.to_vec() };
         let len = envelope::sealed_len(size);
@@ -67,13 +67,14 @@ impl Store {
             // Sealed bytes, their place in the pack, and the parity.
             let memory = self.reserve(len * 8 / 3).await?;
             let bytes = seal_small_body(sealer, size, body).await?;
+            self.renew(&released).await?;
             let goal = goal(Some(sealed(header)), body.finish()?)?;
             let (answer, result) = oneshot::channel();
             self.pack(Job { part: id, sealed: bytes, goal, memory, answer });
             return result.await.unwrap_or(Err(Error::Unreadable("the store is shutting down".to_owned())));
         }
         let writer = BlobWriter::new(self, len);
-        let blob = writer.write(sealer, size, body).await?;
+        let blob = writer.write(sealer, size, body, &released).await?;
         let goal = goal(Some(sealed(header)), body.finish()?)?;
         // In a task of its own: a client that goes away during the commit must not take back the
         // shards of a row that metadata may hold already.
@@ -269,7 +270,13 @@ impl BlobWriter {
         Self { store: store.clone(), blob, running: JoinSet::new() }
     }
 
-    async fn write(mut self, sealer: Sealer, size: u64, body: &mut dyn BodySource) -> Result<WrittenBlob, Error> {
+    async fn write(
+        mut self,
+        sealer: Sealer,
+        size: u64,
+        body: &mut dyn BodySource,
+        released: &Released,
+    ) -> Result<WrittenBlob, Error> {
         let mut chunker = Chunker::new(sealer, size, body);
         for segment in 0..self.blob.shape.segments() {
             // All the memory of a segment at once: holding some while waiting for more is how
@@ -282,6 +289,8 @@ impl BlobWriter {
                 let stripe = left.min(u64::from(UNIT) * DATA_COLUMNS as u64);
                 builder.stripe(self.stripe(&mut chunker, stripe, geometry.last_unit()).await?)?;
                 left -= stripe;
+                // A client that writes slowly takes hours over a part, and a key may be taken away meanwhile.
+                self.store.renew(released).await?;
             }
             self.send(segment, builder, memory).await?;
         }

@@ -297,7 +297,7 @@ fn spans(range: &Range<u64>) -> Range<u64> {
 impl OpenPart {
     /// Reads and opens the chunks of one span that `range` touches; gives the wanted bytes.
     async fn span(&self, span: u64, range: &Range<u64>) -> Result<Bytes, Error> {
-        // A client that reads slowly takes hours over a part, and must not have it longer than it is released.
+        // A client that reads slowly takes hours over a part, and must not have it longer than its keys are open and released.
         self.store.renew(&self.released).await?;
         let from = range.start.max(span * SPAN);
         let to = range.end.min((span + 1) * SPAN);

@@ -6,14 +6,15 @@ mod world;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use base::{Doors, ManualClock, SeededRng, SystemRng};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use keys::{Caller, CustomerKey, LEASE_MS, PortionError, Refusal, Who};
+use keys::{Caller, CustomerKey, LEASE_MS, PortionError, Refusal, Switch, Who};
 use meta::record::DenialReason;
 use release::{Budget, Decision, Language, Mistakes, Outcome, Policies, Question, Terms, Via};
 use sites::Pool;
-use store::api::{Encrypt, ReadRange};
+use store::api::{BodyError, BodyFacts, BodySource, Encrypt, NewObject, ReadRange, WriteCondition};
 use store::{Cause, Error, Options, Origin, Store};
 use world::{Counting, World, read};
 use zeroize::Zeroizing;
@@ -136,6 +137,73 @@ async fn a_denial_ends_a_stream() {
         assert!(matches!(ended, Error::Portion(PortionError::Release(Refusal::Denied { .. }))), "{ended}");
         assert!(got < 6, "what was fetched ahead at most: {got} pieces of {key}");
         portions.readmit(account, &ann()).await.unwrap();
+    }
+}
+
+/// A body; before its last piece the portion is switched, and a lease passes.
+struct Half<'a> {
+    pieces: Vec<Bytes>,
+    world: &'a World,
+    switch: Switch,
+}
+
+#[async_trait]
+impl BodySource for Half<'_> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if self.pieces.len() == 1 {
+            let (w, id) = (self.world, self.world.portion("bucket/app").await);
+            w.store.portions().switch(w.store.account(), id, self.switch).await.unwrap();
+            w.clock.advance_ms(LEASE_MS);
+        }
+        Ok(self.pieces.pop())
+    }
+
+    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
+        Ok(BodyFacts::default())
+    }
+}
+
+fn is_shut(result: &Result<(), Error>) -> bool {
+    matches!(result, Err(Error::Portion(PortionError::Disabled(_) | PortionError::PendingShred { .. })))
+}
+
+/// A portion that is disabled, or is to be shredded, is read and written no further either, by whomever.
+#[tokio::test]
+async fn a_portion_that_shuts_ends_a_stream() {
+    let body = vec![7; 5 << 20];
+    for switch in [Switch::Disable, Switch::Shred { days: 7 }, Switch::Shred { days: 0 }] {
+        for by_ann in [false, true] {
+            let (w, hers) = world().await;
+            let reader = if by_ann { &hers } else { &w.store };
+            w.put_as("one", Encrypt::Default, &body).await.unwrap();
+            w.upload("several", &[body.clone(), vec![2; 10]]).await;
+            may_open(&w, 4).await;
+            let mut streams = Vec::new();
+            for key in ["one", "several"] {
+                let object = reader.open_object("app", key, None, None).await.unwrap();
+                let mut stream = object.read(ReadRange::All).await.unwrap();
+                stream.next().await.unwrap().unwrap();
+                streams.push(stream);
+            }
+            // Half of what it writes has come when the portion shuts.
+            let pieces = vec![Bytes::from(vec![7]), Bytes::from(vec![7; body.len() - 1])];
+            let mut half = Half { pieces, world: &w, switch };
+            let (new, any) = (NewObject::default(), WriteCondition::default());
+            let put = reader.put("app", "new", new, body.len() as u64, &any, &mut half).await.map(drop);
+            assert!(is_shut(&put), "{switch:?}: {put:?}");
+            assert!(matches!(reader.head("app", "new", None).await, Err(Error::NoSuchKey)));
+            for stream in &mut streams {
+                let mut got = 1;
+                let ended = loop {
+                    match stream.next().await.expect("it is cut before its end") {
+                        Ok(_) => got += 1,
+                        Err(error) => break Err(error),
+                    }
+                };
+                assert!(is_shut(&ended), "{switch:?}: {ended:?}");
+                assert!(got < 6, "what was fetched ahead at most: {got} pieces");
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs the programs of tpm2-tools, one a step, and reads from what they say why they failed.
 
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -86,14 +87,11 @@ impl Tools {
             _ => Trouble::Other(tool, error.to_string()),
         };
         let mut command = Command::new(tool);
+        // Nothing of the environment is the tools' but this: passphrases and the credentials of customers' keys are in it.
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_for_tools(name)));
         command.args(words).current_dir(dir.path()).env("TPM2TOOLS_TCTI", &self.tcti).env("LC_ALL", "C");
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"HOLDFAST_") {
-                command.env_remove(name);
-            }
-        }
         let begun = Instant::now();
         let mut child = Ended(command.spawn().map_err(broken)?);
         if let (Some(mut stdin), Some(input)) = (child.0.stdin.take(), input) {
@@ -137,6 +135,13 @@ impl Tools {
     }
 }
 
+/// Whether a variable is where programs and libraries are found, or is the TPM's own.
+fn is_for_tools(name: &OsStr) -> bool {
+    let own = [b"TPM2".as_slice(), b"TSS2", b"LD_"];
+    let is_own = |name: &[u8]| own.iter().any(|prefix| name.starts_with(prefix));
+    ["PATH", "HOME", "TMPDIR"].iter().any(|known| name == *known) || is_own(name.as_encoded_bytes())
+}
+
 /// What a tool complained of. `Esys_Unseal(0x99D)` is the TPM's own answer; what has no such number did not come from it.
 pub(crate) fn trouble(tool: &'static str, said: &str) -> Trouble {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("ERROR")).collect();
@@ -175,5 +180,39 @@ impl Drop for Ended {
         // It has mostly ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_get_what_finds_them_and_the_tpm_and_no_secret() {
+        // (variable, whether it is passed on)
+        let table = [
+            ("PATH", true),
+            ("HOME", true),
+            ("LD_LIBRARY_PATH", true),
+            ("TPM2TOOLS_TCTI", true),
+            ("TSS2_LOG", true),
+            ("HOLDFAST_ROOT_PASSPHRASE", false),
+            ("AWS_SECRET_ACCESS_KEY", false),
+            ("AWS_SESSION_TOKEN", false),
+            ("PATHS", false),
+            ("", false),
+        ];
+        for (name, passed) in table {
+            assert_eq!(is_for_tools(OsStr::new(name)), passed, "{name}");
+        }
+        // `env` is a tool that tells what it got.
+        let dir = tempfile::tempdir().unwrap();
+        let tools = Tools::new("none".to_owned(), Duration::from_secs(60));
+        let told = tools.call(&dir, "env", &[], None).unwrap();
+        let told = String::from_utf8_lossy(&told);
+        let names: Vec<&str> = told.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "cargo sets it for tests");
+        assert!(names.contains(&"TPM2TOOLS_TCTI") && names.contains(&"LC_ALL"), "{names:?}");
+        assert!(names.iter().all(|name| is_for_tools(OsStr::new(name)) || *name == "LC_ALL"), "{names:?}");
     }
 }

@@ -1,7 +1,6 @@
 //! A half is given away, and taken back; who holds it.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -10,14 +9,12 @@ use envelope::Locked;
 use meta::record::{HeldRecord, PortionRecord, Record, RewrapRecord, TenantKeyRecord, key};
 use meta::{Batch, Check, Write, each_row};
 
-use super::{Half, Trouble, on_a_thread};
+use super::{Half, LEASES, Trouble, lease_of, on_a_thread};
 use crate::error::PortionError;
 use crate::portions::Portions;
 use crate::wrap::BUCKET_KEYS;
 use crate::{AuditEvent, KeeperError};
 
-/// How long a half may count, milliseconds.
-const LEASES: RangeInclusive<u64> = 1_000..=3_600_000;
 /// Keys of a tenant that may wait for what is under them to move.
 const OLDER_MAX: usize = 16;
 /// Bytes of what a keeper makes of a half.
@@ -111,7 +108,8 @@ impl Portions {
 
     fn told(&self, held: HeldRecord, half: Option<Half>, older: usize, migrating: bool) -> Holding {
         let now = self.now_ms();
-        let HeldRecord { since_ms, kind, options, place, lease_ms, .. } = held;
+        let lease_ms = lease_of(&held);
+        let HeldRecord { since_ms, kind, options, place, .. } = held;
         Holding {
             state: half.as_ref().map_or(HalfState::Unreachable, |half| HalfState::of(half, now)),
             asked_ms: half.as_ref().map(|half| half.asked_ms).filter(|at| *at > 0),
@@ -160,7 +158,7 @@ impl Portions {
         let place = keeper.place();
         let mut half = Locked::zeros();
         self.doors.rng.fill(half.bytes_mut());
-        let asked_ms = self.now_ms();
+        let (asked_ms, since) = (self.now_ms(), self.stopwatch());
         // A half that is not given again is lost with all that takes it.
         let (kept, half) = on_a_thread(move || {
             let kept = keeper.keep(half.bytes())?;
@@ -187,6 +185,7 @@ impl Portions {
             lease_ms: new.lease_ms,
             asked_ms,
             given_ms: Some(asked_ms),
+            since,
             trouble: None,
         };
         if dry_run {

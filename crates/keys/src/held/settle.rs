@@ -1,20 +1,22 @@
 //! What is under keys that were a tenant's before is wrapped anew under the one that is it now; then they go.
 
-use base::AccountId;
 use base::limits::BATCH_OPS_MAX;
+use base::{AccountId, PortionId};
+use futures::future::join_all;
 use meta::record::{PortionKeyRecord, Record, TenantKeyRecord, key};
-use meta::{Batch, Check, CommitError, Write, each_row};
+use meta::{Batch, Check, CommitError, Version, Write, each_row};
+use tokio::time::timeout;
 
 use crate::error::PortionError;
 use crate::portions::Portions;
+use crate::quorum::{NEEDED, ShareName};
+use crate::tenant::TenantKey;
 use crate::wrap::KeyName;
 
 /// Portions looked at in one step.
 const STEP: usize = 1000;
 /// Rows of one batch: each has a check and a write.
 const BATCH_ROWS: usize = BATCH_OPS_MAX / 2;
-/// How long after a key was replaced shares are still taken to be under it, milliseconds: more than clocks are apart.
-const LATE_MS: u64 = 24 * 3600 * 1000;
 
 /// What a pass found.
 #[derive(Default)]
@@ -27,7 +29,8 @@ struct Found {
 
 impl Portions {
     /// One pass over the versions of a tenant's keys. Shares at the sites stay under the key that they were sealed under, and
-    /// keep it, until their version ends. Returns how many versions were wrapped anew; nothing is done while the tenant's
+    /// keep it, until their version ends. Which that is their version's row says, and no time does; where it does not, the
+    /// shares are opened to see. Returns how many versions were wrapped anew; nothing is done while the tenant's
     /// keys are shut. It may be cut off anywhere: each row opens under one of the keys only, and says so by itself.
     ///
     /// # Errors
@@ -35,13 +38,20 @@ impl Portions {
     pub async fn settle_tenant_key(&self, account: AccountId) -> Result<u64, PortionError> {
         let row_key = key::tenant_key_key(account);
         let Some((record, version)) = self.record::<TenantKeyRecord>(row_key.clone()).await? else { return Ok(0) };
-        let Some(latest) = record.older.iter().map(|older| older.until_ms).max() else { return Ok(0) };
+        if record.older.is_empty() {
+            return Ok(0);
+        }
+        // By a key that was the tenant's before it would look as if nothing were under that one.
+        if self.caches.tenant(account, self.now_ms()).is_some_and(|(_, known)| known != version) {
+            self.lost_at(account, 0).await?;
+        }
+        let seen = self.caches.generation(account);
         let mut found = Found::default();
         let mut after = None;
         loop {
             let (portions, more) = self.list(account, after, STEP).await?;
             for portion in &portions {
-                self.settle_portion(account, portion.id, latest.saturating_add(LATE_MS), &mut found).await?;
+                self.settle_portion(account, portion.id, version, &mut found).await?;
             }
             self.commit_settled(&mut found).await?;
             match portions.last() {
@@ -63,7 +73,7 @@ impl Portions {
                 if let Some((now, version)) = self.record::<TenantKeyRecord>(row_key).await?
                     && now == next
                 {
-                    self.caches.set_tenant_version(account, version);
+                    self.caches.set_tenant_version(account, version, seen);
                 }
             }
             Err(PortionError::Contended) => {}
@@ -75,8 +85,8 @@ impl Portions {
     async fn settle_portion(
         &self,
         account: AccountId,
-        portion: base::PortionId,
-        shares_from_ms: u64,
+        portion: PortionId,
+        of_tenant: Version,
         found: &mut Found,
     ) -> Result<(), PortionError> {
         let mut rows = Vec::new();
@@ -88,18 +98,29 @@ impl Portions {
         })
         .await?;
         for (row_key, row_version, version, mut record) in rows {
-            if record.shares.is_some() {
-                found.left += u64::from(record.created_ms < shares_from_ms);
-                continue;
-            }
-            let tenant = match self.tenant_key(account).await {
-                Err(PortionError::HalfRefused { .. } | PortionError::HalfUnreachable { .. }) => {
+            let tenant = match self.tenant_row(account).await {
+                Ok((tenant, row)) if row == of_tenant => tenant,
+                Ok(_) | Err(PortionError::HalfRefused { .. } | PortionError::HalfUnreachable { .. }) => {
                     found.left += 1;
                     continue;
                 }
-                tenant => tenant?,
+                Err(error) => return Err(error),
             };
-            match tenant.rewrapped(KeyName { portion, version }, &record.wrapped) {
+            let name = KeyName { portion, version };
+            if let Some(shares) = &record.shares {
+                let known = record.under;
+                record.under = match known {
+                    None => self.mark_of_shares(&tenant, ShareName { key: name, set: shares.set }).await,
+                    known => known,
+                };
+                found.left += u64::from(record.under != Some(tenant.mark()?));
+                if record.under != known {
+                    let write = Write::Put(row_key.clone(), record.encode());
+                    found.changes.push((Check::Is(row_key, row_version), write));
+                }
+                continue;
+            }
+            match tenant.rewrapped(name, &record.wrapped) {
                 Ok(None) => {}
                 Ok(Some(wrapped)) => {
                     record.wrapped = wrapped;
@@ -116,6 +137,18 @@ impl Portions {
             }
         }
         Ok(())
+    }
+
+    /// The mark of the tenant's key that all shares are under that can be had, if those are as many as it takes.
+    async fn mark_of_shares(&self, tenant: &TenantKey, name: ShareName) -> Option<[u8; 16]> {
+        let quorum = self.quorum.as_ref()?;
+        let shares = quorum.holders.iter().map(|holder| timeout(quorum.bounds.within, holder.get(&name)));
+        let shares = join_all(shares).await.into_iter().enumerate();
+        let had = shares.filter_map(|(slot, share)| Some((slot as u8 + 1, share.ok()?.ok()?)));
+        let marks = had.map(|(number, share)| tenant.mark_of_share(&name, number, &share).ok());
+        let marks: Option<Vec<_>> = marks.collect();
+        let marks = marks.filter(|marks| marks.len() >= NEEDED)?;
+        marks.iter().all(|mark| *mark == marks[0]).then(|| marks[0])
     }
 
     async fn commit_settled(&self, found: &mut Found) -> Result<(), PortionError> {

@@ -1,7 +1,7 @@
 //! Versions of a portion's key: begun, emptied by re-wrapping, closed, ended.
 
 use base::{AccountId, PortionId};
-use meta::record::{Begun, PortionClass, PortionKeyRecord, PortionRecord, Record, RewrapRecord, key};
+use meta::record::{Begun, PortionClass, PortionKeyRecord, PortionRecord, Record, RewrapRecord, TenantKeyRecord, key};
 use meta::{Batch, Check, CommitError, Version, Write, each_row};
 
 use super::state::open_state;
@@ -88,18 +88,29 @@ impl Portions {
                     .await;
                     return Ok(Portion { id, record });
                 }
-                Err(CommitError::Failed { check }) => self.lost_at(account, check),
+                Err(CommitError::Failed { check }) => self.lost_at(account, check).await?,
                 Err(error) => return Err(error.into()),
             }
         }
         Err(PortionError::Contended)
     }
 
-    /// A batch with a fresh version of a key lost at this check: at the first one, the tenant's key is another one by now.
-    pub(crate) fn lost_at(&self, account: AccountId, check: usize) {
-        if check == 0 {
-            self.caches.forget_tenant(account);
+    /// A batch with a fresh version of a key lost at this check: at the first one, the row of the tenant's key is another one
+    /// by now. Where the key is not, it is kept: who holds a half of it may not answer now.
+    pub(crate) async fn lost_at(&self, account: AccountId, check: usize) -> Result<(), PortionError> {
+        if check != 0 {
+            return Ok(());
         }
+        let seen = self.caches.generation(account);
+        let known = self.caches.tenant(account, self.now_ms());
+        let found = self.record::<TenantKeyRecord>(key::tenant_key_key(account)).await?;
+        match (known, found) {
+            (Some((key, _)), Some((record, version))) if key.is_of(&record) => {
+                self.caches.set_tenant_version(account, version, seen);
+            }
+            _ => self.caches.forget_tenant(account),
+        }
+        Ok(())
     }
 
     /// The portion with the next version of its key, and the batch that begins it.

@@ -112,6 +112,9 @@ pub struct PortionKeyRecord {
     pub begun: Begun,
     /// Where the key is in shares at the sites: how to know them.
     pub shares: Option<SharesRecord>,
+    /// Which of the tenant's keys the shares were sealed under when they were made, as that key tells itself from others
+    /// (`docs/spec/wrap.md`). `None`: there are no shares, or it was not recorded.
+    pub under: Option<[u8; 16]>,
 }
 
 /// What began a version of a key.
@@ -148,14 +151,17 @@ impl std::fmt::Debug for PortionKeyRecord {
 
 impl Record for PortionKeyRecord {
     const NAME: &'static str = "portion key";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0, 0])
+        match version {
+            2 => grown(1, body, &[0]),
+            _ => grown(version, body, &[0, 0, 0]),
+        }
     }
 
     fn is_sound(&self) -> bool {
-        self.wrapped.is_empty() == self.shares.is_some()
+        self.wrapped.is_empty() == self.shares.is_some() && (self.shares.is_some() || self.under.is_none())
     }
 }
 

@@ -208,9 +208,9 @@ fn accounts_share_no_rows() {
     }
 }
 
-/// Version 1 did not tell what began a version of a key.
+/// Version 1 did not tell what began a version of a key; version 2 not under which tenant key its shares are.
 #[test]
-fn portion_keys_of_version_1_stay_readable() {
+fn older_portion_keys_stay_readable() {
     let old = PortionKeyRecord::decode(&hex("01 e807 02 0909 10 20 01")).unwrap();
     let expected = PortionKeyRecord {
         created_ms: 1000,
@@ -220,12 +220,31 @@ fn portion_keys_of_version_1_stay_readable() {
         given_out: true,
         begun: Begun::Unknown,
         shares: None,
+        under: None,
     };
     assert_eq!(old, expected);
-    let new = PortionKeyRecord { begun: Begun::OnDemand, ..expected };
-    assert_eq!(&new.encode()[..], hex("02 e807 02 0909 10 20 01 03 00"));
+    let second = PortionKeyRecord::decode(&hex("02 e807 02 0909 10 20 01 03 00"));
+    let new = PortionKeyRecord { begun: Begun::OnDemand, ..expected.clone() };
+    assert_eq!(second.as_ref(), Ok(&new));
+    assert_eq!(&new.encode()[..], hex("03 e807 02 0909 10 20 01 03 00 00"));
     assert_eq!(PortionKeyRecord::decode(&new.encode()), Ok(new));
-    for wrong in ["01 e807 02 0909 10 20 01 03", "02 e807 02 0909 10 20 01 03", "02 e807 00 10 20 01 03 00"] {
+    let shares = Some(SharesRecord { set: [6; 16], verifier: [7; 32] });
+    let in_shares = PortionKeyRecord { wrapped: vec![], shares, begun: Begun::First, ..expected };
+    let (set, verifier) = ("06".repeat(16), "07".repeat(32));
+    let second = PortionKeyRecord::decode(&hex(&format!("02 e807 00 10 20 01 01 01 {set} {verifier}")));
+    assert_eq!(second.as_ref(), Ok(&in_shares), "under which key is not known");
+    let new = PortionKeyRecord { under: Some([8; 16]), ..in_shares };
+    let bytes = format!("03 e807 00 10 20 01 01 01 {set} {verifier} 01 {}", "08".repeat(16));
+    assert_eq!(&new.encode()[..], hex(&bytes));
+    assert_eq!(PortionKeyRecord::decode(&new.encode()), Ok(new));
+    let unshared = format!("03 e807 02 0909 10 20 01 03 00 01 {}", "08".repeat(16));
+    for wrong in [
+        "01 e807 02 0909 10 20 01 03",
+        "02 e807 02 0909 10 20 01 03",
+        "03 e807 02 0909 10 20 01 03 00",
+        "02 e807 00 10 20 01 03 00",
+        &unshared,
+    ] {
         assert!(PortionKeyRecord::decode(&hex(wrong)).is_err(), "{wrong}");
     }
 }
