@@ -112,12 +112,18 @@ fn key_id(name: KeyName) -> String {
 
 /// Whether the key is there and opens nothing.
 fn is_shut(error: &PortionError) -> bool {
-    matches!(error, PortionError::Disabled(_) | PortionError::PendingShred { .. } | PortionError::Shredded(_))
+    matches!(
+        error,
+        PortionError::Disabled(_)
+            | PortionError::PendingShred { .. }
+            | PortionError::Shredded(_)
+            | PortionError::HalfRefused { .. }
+    )
 }
 
 /// Whether the key is there, and not for the plugin.
 fn is_refused(error: &PortionError) -> bool {
-    matches!(error, PortionError::Release(_) | PortionError::UnreadablePolicies | PortionError::HalfRefused { .. })
+    matches!(error, PortionError::Release(_) | PortionError::UnreadablePolicies)
 }
 
 /// An error as gRPC tells it. What an operator must look at is in the log.

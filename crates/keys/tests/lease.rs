@@ -562,3 +562,62 @@ proptest! {
         });
     }
 }
+
+/// A log that takes a moment.
+struct Slow(Arc<Recording>);
+
+#[async_trait]
+impl Auditor for Slow {
+    async fn record(&self, event: AuditEvent) -> Result<(), PortionError> {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.0.record(event).await
+    }
+}
+
+/// Wherever a client hangs up: who had the portion is in the log.
+#[tokio::test]
+async fn who_hangs_up_is_told_all_the_same() {
+    let w = World::new(Terms::default());
+    let portions = w.process(&AnyClock::at(START_MS), 1).audited(Some(Arc::new(Slow(w.told.clone()))));
+    let id = portion(&portions, "vault").await;
+    let mut had = 0;
+    for polls in 0..20 {
+        let name = format!("user{polls}");
+        let caller = caller(&name, Via::S3);
+        let mut opening = Box::pin(portions.release(&caller, HOME, id, Action::Open));
+        for _ in 0..polls {
+            tokio::select! {
+                biased;
+                _ = &mut opening => break,
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        drop(opening);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        had = portions.holders(HOME, Some(id), None, 100).await.unwrap().0.len();
+        assert_eq!(w.count("release:open"), had, "after {polls} looks");
+    }
+    assert!(had > 10, "{had} of 20 came so far");
+}
+
+/// Room of one kind is not used up by what the other kind takes.
+#[tokio::test]
+async fn what_is_not_short_is_not_taken() {
+    let budget = Budget { objects: limit(640), bytes: limit(64 << 30), ..Budget::default() };
+    let w = World::new(Terms { budget, ..Terms::default() });
+    let clock = AnyClock::at(START_MS);
+    let [one, other] = [1, 2].map(|seed| w.process(&clock, seed));
+    let id = portion(&one, "vault").await;
+    let lease = open(&one, "app", id).await.unwrap();
+    for _ in 0..30 {
+        assert!(spend(&one, &lease, 1, 1 << 30).await);
+    }
+    let lease = open(&other, "app", id).await.unwrap();
+    for number in 0..30 {
+        assert!(spend(&other, &lease, 20, 1 << 20).await, "{number}");
+    }
+}

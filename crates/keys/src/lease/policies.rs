@@ -186,23 +186,29 @@ impl Portions {
             return Ok(known);
         }
         // Of many who wait for the same, one parses.
-        let turn = self.parsers.of(account);
-        let _turn = turn.lock().await;
+        let turn = self.parsers.of(account).lock_owned().await;
         if let Some(known) = self.caches.parsed(account, &stamp, now, seen) {
             return Ok(known);
         }
-        let texts = documents.into_iter().map(|(name, text, _)| (name, text)).collect();
-        let policies = self.parse(texts).await?.map_err(|mistakes| {
-            tracing::error!(
-                %account,
-                "stored release policies have mistakes, so nothing of this account is released; put them right \
-                 (`holdfast policy put`): {mistakes}"
-            );
-            Unreadable
+        // What is parsed is remembered though nobody waits for it any more: clients that hang up soon would else have it done again
+        // and again.
+        let this = self.clone();
+        let parsing = tokio::spawn(async move {
+            let _turn = turn;
+            let texts = documents.into_iter().map(|(name, text, _)| (name, text)).collect();
+            let policies = this.parse(texts).await?.map_err(|mistakes| {
+                tracing::error!(
+                    %account,
+                    "stored release policies have mistakes, so nothing of this account is released; put them right \
+                     (`holdfast policy put`): {mistakes}"
+                );
+                Unreadable
+            });
+            let known = Known { policies, at_ms: now };
+            this.caches.remember_policies(account, &known, stamp, seen);
+            Ok(known)
         });
-        let known = Known { policies, at_ms: now };
-        self.caches.remember_policies(account, &known, stamp, seen);
-        Ok(known)
+        parsing.await.unwrap_or(Err(PortionError::UnreadablePolicies))
     }
 
     /// Parses documents, names and texts, on a thread that serves nobody else meanwhile.
