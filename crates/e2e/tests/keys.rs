@@ -236,7 +236,7 @@ fn what_is_done_with_portions_is_in_the_audit_log() {
     // Where the tests' disk has room for less than a month, it says so.
     let stood = audit(&server, &["status"]);
     assert!([0, 1].contains(&stood.code), "{}", stood.out);
-    stood.is(stood.code, &["entries     12, 2 a day", "set aside   64.0 MiB"]);
+    stood.is(stood.code, &["entries     12, 12 a day", "set aside   64.0 MiB"]);
     audit(&server, &["prove", "3"]).is(0, &["c2sp.org/tlog-proof@v1\nindex 3\n"]);
     audit(&server, &["prove", "12"]).is(2, &["12 is not among them"]);
 
