@@ -17,8 +17,8 @@ use crate::workload::ALL;
 
 /// Turns of each kind.
 const TURNS: usize = 5;
-/// Policies of the document that is put.
-const POLICIES: usize = 1_000;
+/// Policies of the document that is put: as many as one document has room for.
+const POLICIES: usize = 500;
 /// The document's name.
 const NAME: &str = "bench";
 /// What to keep of the rate without policies.
@@ -44,8 +44,8 @@ impl Rules {
     fn name(self) -> &'static str {
         match self {
             Self::None => "no policies",
-            Self::Policies => "1,000 policies",
-            Self::Budget => "1,000 policies, a budget, recorded first",
+            Self::Policies => "500 policies",
+            Self::Budget => "500 policies, a budget, recorded first",
         }
     }
 
