@@ -3,6 +3,7 @@
 #[path = "common/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use release::{Budget, Decision, Language, Mistakes, Outcome, Policies, Question,
 use sites::Pool;
 use store::api::{BodyError, BodyFacts, BodySource, Encrypt, NewObject, ReadRange, WriteCondition};
 use store::{Cause, Error, Options, Origin, Store};
-use world::{Counting, World, read};
+use world::{Counting, Whole, World, read};
 use zeroize::Zeroizing;
 
 /// A language in which a document is the number of objects that each caller may open in an hour.
@@ -77,6 +78,42 @@ async fn had(w: &World) -> Vec<String> {
 
 fn over(result: Result<(), Error>) -> bool {
     matches!(result, Err(Error::Portion(PortionError::Release(Refusal::OverBudget { what: "objects", .. }))))
+}
+
+/// Under a lease nothing asks for keys, policies, denials or budgets, however much is read and written.
+#[tokio::test]
+async fn a_lease_is_asked_for_once() {
+    let (w, hers) = world().await;
+    may_open(&w, 1_000_000).await;
+    let put = |key: &'static str| {
+        let (hers, new) = (&hers, NewObject::default());
+        async move {
+            let mut source = Whole(Some(Bytes::from_static(b"body")));
+            hers.put("app", key, new, 4, &WriteCondition::default(), &mut source).await.unwrap();
+        }
+    };
+    put("one").await;
+    read(&hers, "one", None).await.unwrap();
+    let of_keys = || -> BTreeMap<char, usize> {
+        let all = std::mem::take(&mut *w.meta.kinds_read.lock());
+        let of_keys = all.into_iter().filter(|(kind, _)| b"KhHjylFJUmDRSzPEALQX".contains(kind));
+        of_keys.map(|(kind, reads)| (char::from(kind), reads)).collect()
+    };
+    of_keys();
+    for _ in 0..100 {
+        assert_eq!(read(&hers, "one", None).await.unwrap(), b"body");
+    }
+    assert_eq!(of_keys(), BTreeMap::new());
+    for _ in 0..100 {
+        put("another").await;
+    }
+    // The caps of a key's version are counted in blocks of parts.
+    let asked = of_keys();
+    assert!(asked.keys().all(|kind| "hj".contains(*kind)) && asked.values().all(|reads| *reads <= 10), "{asked:?}");
+    // When it is over it is asked for again.
+    w.clock.advance_ms(LEASE_MS);
+    read(&hers, "one", None).await.unwrap();
+    assert!(!of_keys().is_empty());
 }
 
 #[tokio::test]

@@ -35,19 +35,31 @@ pub struct Counting {
     pub inner: Memory,
     /// Ranges of `o/` rows that were read.
     pub objects_read: AtomicUsize,
+    /// How often rows of a kind were read, by the first byte of their keys.
+    pub kinds_read: Mutex<BTreeMap<u8, usize>>,
     /// Is asked before each group; what it gives is done first, and fails the group when it fails.
     pub hook: Mutex<Option<Hook>>,
     /// Is done before so many more ranges of `o/` rows were read.
     pub before_objects: Mutex<Option<(usize, BoxFuture<'static, ()>)>>,
 }
 
+impl Counting {
+    fn count(&self, key: &[u8]) {
+        if let Some(kind) = key.first() {
+            *self.kinds_read.lock().entry(*kind).or_default() += 1;
+        }
+    }
+}
+
 #[async_trait]
 impl Engine for Counting {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
+        keys.iter().for_each(|key| self.count(key));
         self.inner.get(keys).await
     }
 
     async fn range(&self, range: Range) -> Result<Page, MetaError> {
+        self.count(&range.from);
         if range.from.starts_with(b"o/") {
             self.objects_read.fetch_add(1, Ordering::Relaxed);
             let first = {
