@@ -114,6 +114,14 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
     let mut random = vec![0; wrk::random_len(&workloads)];
     SystemRng.fill(&mut random);
 
+    let bench = Bench { work: dir.path().to_owned(), random, pressure, profiles: arguments.profile.clone() };
+    let binary = arguments.holdfast.clone().unwrap_or_else(|| build.join("holdfast"));
+    if arguments.release {
+        let turns = release::measure(&bench, &binary)?;
+        say(&turns, &release::table(&turns), arguments.json)?;
+        return Ok(turns.iter().map(release::Turns::failed).sum());
+    }
+
     let mut report = Report {
         machine: report::machine(dir.path()),
         connections: pressure.connections,
@@ -123,17 +131,10 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
         footprint: None,
         measurements: Vec::new(),
     };
-    if !arguments.skip_components && !arguments.release {
+    if !arguments.skip_components {
         eprintln!("parts alone");
-        report.components = component::processor(&random);
-        report.components.extend(component::disk(dir.path(), &random)?);
-    }
-    let bench = Bench { work: dir.path().to_owned(), random, pressure, profiles: arguments.profile.clone() };
-    let binary = arguments.holdfast.clone().unwrap_or_else(|| build.join("holdfast"));
-    if arguments.release {
-        let turns = release::measure(&bench, &binary)?;
-        say(&turns, &release::table(&turns), arguments.json)?;
-        return Ok(turns.iter().map(release::Turns::failed).sum());
+        report.components = component::processor(&bench.random);
+        report.components.extend(component::disk(dir.path(), &bench.random)?);
     }
     if !arguments.skip_holdfast {
         run_holdfast(&bench, &binary, &workloads, &mut report)?;

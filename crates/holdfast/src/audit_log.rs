@@ -128,7 +128,12 @@ pub(crate) fn is_signed_by(data_dir: &Path, keyring: &Keyring) -> Result<bool, F
     if ended_log(data_dir, &name).exists() || !dir.exists() {
         return Ok(true);
     }
-    Ok(audit::checkpoint(&dir)?.is_none_or(|note| note.lines().next() == Some(name.as_str())))
+    Ok(signed_in(&dir)?.is_none_or(|signed| signed == name))
+}
+
+/// In whose name the log of a folder is signed: the first line of its checkpoint (C2SP tlog-checkpoint).
+fn signed_in(dir: &Path) -> Result<Option<String>, Failure> {
+    Ok(audit::checkpoint(dir)?.map(|note| note.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn ended_log(data_dir: &Path, name: &str) -> PathBuf {
@@ -153,7 +158,7 @@ pub(crate) async fn hand_over(data_dir: &Path, old: &Keyring, new: &Keyring) -> 
         }
         // Copied from where it was handed over.
         let new_name = named(new)?;
-        if audit::checkpoint(&dir)?.is_some_and(|note| note.lines().next() == Some(new_name.as_str())) {
+        if signed_in(&dir)?.is_some_and(|signed| signed == new_name) {
             return Ok(None);
         }
         let log = AuditLog::open(dir.clone(), old).await?;

@@ -244,7 +244,7 @@ impl Store {
     }
 
     /// Asks again whether a part may be read or written on, when that was asked a lease ago: whether the customer gives the
-    /// tenant's half, the portion is open, and it is released. Counts nothing.
+    /// tenant's half, the portion is open, and it is released. Objects and bytes are not counted again.
     ///
     /// # Errors
     /// As [`Portions::must_stay_open`](keys::Portions::must_stay_open) and [`Portions::release`](keys::Portions::release):

@@ -116,7 +116,7 @@ Carry root.wrap back, and here:
 }
 
 /// The metadata, which a running server holds.
-fn metadata(folder: &Path) -> Result<(File, Embedded), Failure> {
+pub(crate) fn metadata(folder: &Path) -> Result<(File, Embedded), Failure> {
     let path = folder.join("meta/meta.redb");
     if !path.exists() {
         return Err(Failure::new(format!("there is no metadata in {}", folder.display()))

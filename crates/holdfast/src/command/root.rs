@@ -325,17 +325,10 @@ pub(crate) async fn opens_any(engine: &dyn Engine, key: &RootKey) -> Result<Open
             let page = engine.range(Range { from: start, to: to.clone(), limit: ROWS_AT_ONCE }).await?;
             from = page.more.then(|| page.rows.last().map(|(last, _)| after(last))).flatten();
             for (row_key, row) in page.rows {
-                let opened = match key::tenant_key_of(&row_key) {
-                    Some(account) => {
-                        TenantKeyRecord::decode(&row.value).map(|record| keyring.opens_tenant(account, &record))
-                    }
-                    None => BucketRecord::decode(&row.value)
-                        .map(|record| keyring.bucket_key(record.id, &record.wrapped_key).is_ok()),
-                };
-                let Ok(opened) = opened else { continue };
-                tried = true;
-                if opened {
-                    return Ok(Opens::Yes);
+                match is_under(&keyring, &row_key, &row.value) {
+                    Some(true) => return Ok(Opens::Yes),
+                    Some(false) => tried = true,
+                    None => {}
                 }
             }
         }
@@ -344,6 +337,17 @@ pub(crate) async fn opens_any(engine: &dyn Engine, key: &RootKey) -> Result<Open
         "written; there is nothing in the metadata yet to try it on, only that it fits together is known",
     );
     Ok(if tried { Opens::No } else { nothing })
+}
+
+/// Whether a row's key is under the root key; `None` where the row cannot be read.
+fn is_under(keyring: &Keyring, row_key: &[u8], row: &[u8]) -> Option<bool> {
+    match key::tenant_key_of(row_key) {
+        Some(account) => TenantKeyRecord::decode(row).ok().map(|record| keyring.opens_tenant(account, &record)),
+        None => {
+            let record = BucketRecord::decode(row).ok()?;
+            Some(keyring.bucket_key(record.id, &record.wrapped_key).is_ok())
+        }
+    }
 }
 
 #[cfg(test)]

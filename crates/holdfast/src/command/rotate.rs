@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::audit_log;
 use crate::cli::{PassphraseArgs, RotateArgs};
-use crate::command::{now_ms, print, root};
+use crate::command::{key_site, now_ms, print, root};
 use crate::exit::{Exit, Failure, chain};
 use crate::seals;
 use crate::serve::lock;
@@ -112,9 +112,7 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
 pub(crate) async fn is_between(folder: &Path, old: &RootKey, passphrase: &PassphraseArgs) -> Result<bool, Failure> {
     let Some(next) = seals::opened(&next_file(folder), passphrase, true)? else { return Ok(false) };
     let (old, next) = (Keyring::of(old), Keyring::of(&next));
-    let _lock = lock(folder)?;
-    let options = EmbeddedOptions { path: folder.join("meta/meta.redb"), cache_bytes: META_CACHE };
-    let engine = Embedded::open(options).map_err(|e| failed(&e))?;
+    let (_lock, engine) = key_site::metadata(folder)?;
     Ok(walk(&engine, &old, &next, true).await?.damaged.is_empty() && audit_log::is_signed_by(folder, &old)?)
 }
 
