@@ -2,18 +2,19 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Time: of the day, and what has passed.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch. May jump in both directions.
     fn now_ms(&self) -> u64;
 
-    /// Milliseconds since a moment that stays the same while the process runs. Never goes back; stands still while the
-    /// machine sleeps.
+    /// Milliseconds since a moment that stays the same while the process runs. Never goes back, and goes on while the
+    /// machine sleeps: what was leased before it slept must have run out when it wakes.
     fn passed_ms(&self) -> u64;
 }
 
@@ -49,7 +50,8 @@ pub trait Rng: Send + Sync + 'static {
     fn fill(&self, out: &mut [u8]);
 }
 
-static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// CLOCK_BOOTTIME when it was first asked for.
+static STARTED: LazyLock<Timespec> = LazyLock::new(|| clock_gettime(ClockId::Boottime));
 
 /// The operating system's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,7 +64,10 @@ impl Clock for SystemClock {
     }
 
     fn passed_ms(&self) -> u64 {
-        u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let started = *STARTED;
+        let passed = clock_gettime(ClockId::Boottime) - started;
+        let (seconds, nanos) = (passed.tv_sec.unsigned_abs(), passed.tv_nsec.unsigned_abs());
+        seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
     }
 }
 

@@ -134,6 +134,10 @@ id!(
     /// A portion of the data, and its key: the KMS API knows the key by it.
     PortionId
 );
+id!(
+    /// A process that serves the store, from its start to its end: started again, it is another one.
+    GatewayId
+);
 
 impl From<UploadId> for BodyId {
     /// A completed upload keeps its id as the body's, so that part wraps stay valid.

@@ -10,4 +10,4 @@ pub mod limits;
 
 pub use doors::{Clock, Doors, ManualClock, Rng, SeededRng, Stopwatch, SystemClock, SystemRng};
 pub use error::{Classify, ErrorKind, chain};
-pub use id::{AccountId, BlobId, BodyId, BucketId, ParseIdError, PartId, PortionId, UploadId};
+pub use id::{AccountId, BlobId, BodyId, BucketId, GatewayId, ParseIdError, PartId, PortionId, UploadId};

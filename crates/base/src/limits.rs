@@ -25,8 +25,11 @@ pub const USER_METADATA_MAX: usize = 2 * 1024;
 /// Most keys in one listing page or one DeleteObjects (S3: 1,000).
 pub const PAGE_MAX: usize = 1000;
 
-/// Operations (checks + writes) in one metadata batch. etcd refuses more than 128.
+/// Operations (checks + writes) in one metadata batch, as it is made.
 pub const BATCH_OPS_MAX: usize = 100;
+/// Those that an engine takes: a batch may get two more on its way. etcd refuses more than 128, and what carries several
+/// batches at once needs some of these.
+pub const ENGINE_OPS_MAX: usize = BATCH_OPS_MAX + 2;
 /// Bytes of one metadata batch. etcd refuses more than 1.5 MiB.
 pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of one metadata value; keeps a row readable in one round trip anywhere.

@@ -179,6 +179,28 @@ impl Caches {
         tenants.retain(|account, known| Inner::counts(halves, *account, known, now_ms));
     }
 
+    /// Forgets whatever another process may have changed. What is left is this process's own: room that it took under keys and of
+    /// hours, what it told, and halves of keys, which count by leases of their own.
+    pub(crate) fn forget_everything(&self) {
+        let mut inner = self.0.lock();
+        inner.changes += 1;
+        inner.changed.clear();
+        inner.changed_others = inner.changes;
+        let Inner { names, rules, tenants, halves, slots, keys, newest, given_out, records, policies, leases, .. } =
+            &mut *inner;
+        names.clear();
+        rules.clear();
+        tenants.retain(|account, _| halves.contains_key(account));
+        keys.clear();
+        newest.clear();
+        given_out.clear();
+        records.clear();
+        leases.clear();
+        policies.values_mut().for_each(|parsed| parsed.at_ms = None);
+        // The room stays taken, and is looked at again before it is used.
+        slots.values_mut().for_each(|slot| slot.at_ms = u64::MAX);
+    }
+
     pub(crate) fn named(&self, account: AccountId, name: &str) -> Option<PortionId> {
         self.0.lock().names.get(&(account, name.to_owned())).copied()
     }

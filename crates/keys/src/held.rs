@@ -153,6 +153,7 @@ impl Portions {
     /// # Errors
     /// [`PortionError::HalfRefused`], [`PortionError::HalfUnreachable`], or a metadata error.
     pub async fn must_be_open(&self, account: AccountId) -> Result<(), PortionError> {
+        self.on_lease().await?;
         // Most tenants hold all of their keys here, and some have none.
         if self.caches.tenant(account, self.now_ms()).is_some()
             || self.record::<TenantKeyRecord>(key::tenant_key_key(account)).await?.is_none()

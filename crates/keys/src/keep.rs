@@ -92,6 +92,7 @@ impl Portions {
         bytes: u64,
     ) -> Result<Arc<PortionKey>, PortionError> {
         for _ in 0..ATTEMPTS {
+            self.on_lease().await?;
             if let Some(key) = self.caches.take_room(id, bytes, self.now_ms()) {
                 return Ok(key);
             }
@@ -175,6 +176,7 @@ impl Portions {
     /// [`PortionError::NoSuchPortion`], [`PortionError::NoSuchVersion`], the state that forbids it, or
     /// a metadata error.
     pub async fn to_open(&self, account: AccountId, name: KeyName) -> Result<Arc<PortionKey>, PortionError> {
+        self.on_lease().await?;
         let now = self.now_ms();
         if let Some(key) = self.caches.key(account, name, now) {
             return Ok(key);
@@ -242,6 +244,7 @@ impl Portions {
     /// The newest version of a portion's key, marked as one that seals what others keep.
     pub(crate) async fn to_give_out(&self, account: AccountId, id: PortionId) -> Result<Arc<PortionKey>, PortionError> {
         for _ in 0..ATTEMPTS {
+            self.on_lease().await?;
             let now = self.now_ms();
             let seen = self.caches.generation(account);
             let version = match self.caches.newest(id, now) {

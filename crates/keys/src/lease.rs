@@ -159,6 +159,7 @@ impl Portions {
         portion: PortionId,
         action: Action,
     ) -> Result<Arc<Lease>, PortionError> {
+        self.on_lease().await?;
         let lease_key = LeaseKey { account, stamp: caller.stamp, portion, action };
         let now = self.now_ms();
         if let Some(known) = self.caches.lease(&lease_key, now) {

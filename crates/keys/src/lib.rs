@@ -18,6 +18,7 @@ pub mod quorum;
 mod root;
 mod rotate;
 pub mod rules;
+mod site_lease;
 mod tenant;
 mod wrap;
 
@@ -54,6 +55,7 @@ pub use root::{
     is_site_name,
 };
 pub use rotate::{RotateError, Rotated, UnderRoot, rotate};
+pub use site_lease::{LeaseMark, SITE_LEASE_MS};
 pub use tenant::TenantKey;
 pub use wrap::{BUCKET_KEYS, DekPlace, KeyName, PortionKey, Wrap};
 

@@ -26,6 +26,7 @@ use crate::held::{Keepers, NoKeepers, Turns};
 use crate::lease::{Parsers, Queues};
 use crate::quorum::Quorum;
 use crate::rules::PORTION_NAME_MAX;
+use crate::site_lease::SiteLease;
 use crate::wrap::KeyName;
 
 pub use grant::{Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, NewGrant};
@@ -58,6 +59,7 @@ pub struct Portions {
     pub(crate) doors: Doors,
     pub(crate) ring: Arc<Keyring>,
     pub(crate) caches: Arc<Caches>,
+    pub(crate) site_lease: Arc<SiteLease>,
     pub(crate) auditor: Option<Arc<dyn Auditor>>,
     /// The sites, where they hold shares of keys.
     pub(crate) quorum: Option<Arc<Quorum>>,
@@ -168,6 +170,7 @@ impl Portions {
             doors,
             ring,
             caches: Arc::default(),
+            site_lease: Arc::default(),
             auditor: None,
             quorum: None,
             actor: None,
@@ -328,6 +331,7 @@ impl Portions {
         name: &str,
         class: PortionClass,
     ) -> Result<PortionId, PortionError> {
+        self.on_lease().await?;
         if let Some(id) = self.caches.named(account, name) {
             return Ok(id);
         }
@@ -387,6 +391,7 @@ impl Portions {
     /// # Errors
     /// [`PortionError::NoSuchPortion`], or a metadata error.
     pub async fn known(&self, account: AccountId, id: PortionId) -> Result<Arc<PortionRecord>, PortionError> {
+        self.on_lease().await?;
         let now = self.now_ms();
         if let Some(known) = self.caches.record(account, id, now) {
             return Ok(known);

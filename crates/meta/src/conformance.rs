@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use base::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, META_KEY_MAX, META_VALUE_MAX};
+use base::limits::{BATCH_BYTES_MAX, ENGINE_OPS_MAX, META_KEY_MAX, META_VALUE_MAX};
 use bytes::Bytes;
 use futures::future::join_all;
 
@@ -346,9 +346,9 @@ async fn limits(engine: &dyn Engine) {
     let key_of = |len: usize| space.key(vec![b'k'; len - space.prefix.len()]);
     type Case = (&'static str, Vec<Check>, Vec<Write>, Option<&'static str>);
     let table: [Case; 9] = [
-        ("most writes", vec![], many(BATCH_OPS_MAX), None),
-        ("one write too many", vec![], many(BATCH_OPS_MAX + 1), Some("operations")),
-        ("a check counts", vec![check()], many(BATCH_OPS_MAX), Some("operations")),
+        ("most writes", vec![], many(ENGINE_OPS_MAX), None),
+        ("one write too many", vec![], many(ENGINE_OPS_MAX + 1), Some("operations")),
+        ("a check counts", vec![check()], many(ENGINE_OPS_MAX), Some("operations")),
         ("longest key", vec![], vec![Write::Put(key_of(META_KEY_MAX), Bytes::new())], None),
         ("key too long", vec![], vec![Write::Put(key_of(META_KEY_MAX + 1), Bytes::new())], Some("key")),
         ("deleted key too long", vec![], vec![Write::Delete(key_of(META_KEY_MAX + 1))], Some("key")),
@@ -367,7 +367,7 @@ async fn limits(engine: &dyn Engine) {
             (answer, _) => panic!("{name}: {answer:?}"),
         }
     }
-    let oversized = Batch { checks: vec![], writes: many(BATCH_OPS_MAX + 1) };
+    let oversized = Batch { checks: vec![], writes: many(ENGINE_OPS_MAX + 1) };
     let fine = || Batch { checks: vec![], writes: vec![space.put("fine", "")] };
     let answers = engine.commit_group(vec![fine(), oversized, fine()]).await;
     assert!(

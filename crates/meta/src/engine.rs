@@ -140,6 +140,11 @@ impl Classify for CommitError {
 /// before they began.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
+    /// Whether other processes may use the same rows at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Reads rows in one snapshot; answers in the order asked.
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError>;
 
@@ -170,8 +175,8 @@ impl Batch {
     /// # Errors
     /// [`CommitError::TooLarge`] past any bound of [`base::limits`].
     pub fn check_limits(&self) -> Result<(), CommitError> {
-        use base::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, META_KEY_MAX, META_VALUE_MAX};
-        if self.checks.len() + self.writes.len() > BATCH_OPS_MAX {
+        use base::limits::{BATCH_BYTES_MAX, ENGINE_OPS_MAX, META_KEY_MAX, META_VALUE_MAX};
+        if self.checks.len() + self.writes.len() > ENGINE_OPS_MAX {
             return Err(CommitError::TooLarge("operations"));
         }
         let mut bytes = 0;

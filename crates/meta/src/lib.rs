@@ -8,9 +8,11 @@ mod embedded;
 mod engine;
 mod memory;
 pub mod record;
+mod revoking;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use engine::{
     Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, prefix_end,
 };
 pub use memory::Memory;
+pub use revoking::Revoking;

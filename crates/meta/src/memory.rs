@@ -13,6 +13,7 @@ use crate::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row,
 #[derive(Debug, Default)]
 pub struct Memory {
     state: Mutex<State>,
+    is_shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +30,11 @@ impl Memory {
         Self::default()
     }
 
+    /// One that says that others use it as well, as several stores of one test do.
+    pub fn shared() -> Self {
+        Self { is_shared: true, ..Self::default() }
+    }
+
     /// Makes every commit fail with `fault`, or none when it is `None`. A batch that fails with
     /// [`CommitError::Unknown`] is written all the same, which is the harder of the two outcomes
     /// for its caller; after any other fault nothing is. Reads are not affected.
@@ -39,6 +45,10 @@ impl Memory {
 
 #[async_trait]
 impl Engine for Memory {
+    fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
         let state = self.state.lock();
         Ok(keys.iter().map(|key| state.rows.get(key).cloned()).collect())

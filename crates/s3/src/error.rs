@@ -60,6 +60,7 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
         E::Body(BodyError::Source(_)) => source(error),
         E::Body(error) => body(error),
         E::InvalidToken => s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid."),
+        E::KeyGone => s3_error!(InvalidAccessKeyId, "The access key was taken away while the request was under way."),
         E::ExpiredToken => s3_error!(ExpiredToken, "The provided token has expired."),
         E::Portion(unusable) => of_portion(unusable).unwrap_or_else(|| by_kind(&error)),
         E::TooFewSites { .. } | E::Unreadable(_) => unavailable(&error),

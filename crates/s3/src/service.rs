@@ -42,6 +42,7 @@ impl Service {
             request: extensions.get::<Arc<Notes>>().map(|notes| notes.id.clone()),
             cause,
             caller: Some(Arc::new(caller(account, principal, address))),
+            access_key: principal.and_then(Principal::access_key),
         };
         Self { store: self.store.of(account).acting_for(origin), region: self.region.clone() }
     }

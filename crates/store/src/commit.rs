@@ -84,6 +84,16 @@ pub(crate) struct StageGoal {
     pub(crate) wrapped_dek: Vec<u8>,
 }
 
+/// A part whose bytes are new.
+#[derive(Clone, Copy)]
+pub(crate) struct New<'a> {
+    pub(crate) part: PartId,
+    /// Where they are.
+    pub(crate) data: &'a DataRecord,
+    /// From before the first of them was written ([`Store::fence`]).
+    pub(crate) fence: &'a [Check],
+}
+
 /// A batch, and what it makes.
 pub(crate) struct Prepared {
     pub(crate) batch: Batch,
@@ -102,11 +112,12 @@ impl Prepared {
 }
 
 impl Store {
-    /// The batch that reaches `goal` from the present state. `data` is the row of the goal's own
+    /// The batch that reaches `goal` from the present state. `new` is the goal's own
     /// part, when its bytes are new.
-    pub(crate) async fn prepare(&self, goal: &Goal, data: Option<(PartId, &DataRecord)>) -> Result<Prepared, Error> {
+    pub(crate) async fn prepare(&self, goal: &Goal, new: Option<New<'_>>) -> Result<Prepared, Error> {
         let mut batch = Batch::default();
-        if let Some((part, data)) = data {
+        if let Some(New { part, data, fence }) = new {
+            batch.checks.extend_from_slice(fence);
             batch.writes.push(Write::Put(key::data_key(part), data.encode()));
         }
         let object = match goal {
@@ -138,6 +149,9 @@ impl Store {
         let mut object = goal.object.clone();
         object.order = stand.next_order(self.now_ms());
         object.null = stand.state.versioning != Versioning::Enabled;
+        if let (true, Some(Ok(current))) = (self.0.meta.is_shared(), &stand.current) {
+            object.modified_ms = later_than(current.modified_ms, object.modified_ms);
+        }
         lock_by_default(&mut object, &stand.state)?;
         encrypt_by_default(&mut object.encryption, &goal.encrypt, &stand.state);
         self.make_room(&stand, batch).await?;
@@ -153,6 +167,7 @@ impl Store {
             key: &goal.key,
             version: Some(VersionId::of(&object)),
             stored: Some(&object),
+            order: object.order,
         };
         self.of(goal.account).tell(&happened, batch).await?;
         Ok(object)
@@ -242,9 +257,9 @@ impl Store {
     }
 
     /// Commits `goal`, again and again while others win.
-    pub(crate) async fn commit_goal(&self, goal: &Goal, data: Option<(PartId, &DataRecord)>) -> Result<Done, Error> {
+    pub(crate) async fn commit_goal(&self, goal: &Goal, new: Option<New<'_>>) -> Result<Done, Error> {
         for _ in 0..ATTEMPTS {
-            let prepared = self.prepare(goal, data).await?;
+            let prepared = self.prepare(goal, new).await?;
             match self.0.meta.commit(prepared.batch).await {
                 Ok(()) => return Ok(prepared.object),
                 Err(error) => {
@@ -277,6 +292,16 @@ impl Store {
     }
 }
 
+/// When something newer was modified, though the clock of another gateway was ahead when the older one was: caches ask whether it is newer,
+/// by the second. A key that is written many times a second goes no further ahead of the time than that.
+fn later_than(older_ms: u64, now_ms: u64) -> u64 {
+    const AHEAD_MS: u64 = 5_000;
+    if older_ms / 1000 < now_ms / 1000 {
+        return now_ms;
+    }
+    older_ms.saturating_add(1000).min(now_ms.saturating_add(AHEAD_MS)).max(now_ms)
+}
+
 /// Judges a write's condition against the ETag that stands (`None`: nothing stands).
 pub(crate) fn judge(condition: &WriteCondition, etag: Option<&str>) -> Result<(), Error> {
     match (condition.absent, &condition.etag_is, etag) {
@@ -304,6 +329,20 @@ pub(crate) fn is(key: meta::Key, version: Version) -> Check {
 mod tests {
     use super::*;
     use crate::api::EtagSet;
+
+    #[test]
+    fn newer_is_later() {
+        for (older, now, expected) in [
+            (10_000, 12_000, 12_000),
+            (10_000, 11_000, 11_000),
+            (12_500, 11_000, 13_500),
+            (11_200, 11_900, 12_200),
+            // An hour ahead.
+            (3_611_000, 11_000, 16_000),
+        ] {
+            assert_eq!(later_than(older, now), expected, "{older} {now}");
+        }
+    }
 
     #[test]
     fn write_conditions() {

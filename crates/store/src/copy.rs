@@ -118,6 +118,7 @@ impl Store {
                     key,
                     version: Some(VersionId::of(&object)),
                     stored: Some(&object),
+                    order: object.order,
                 };
                 self.tell(&happened, &mut batch).await?;
                 return Ok((batch, info(bucket.id, key, object)));

@@ -127,7 +127,7 @@ impl Store {
                 identity(record.account, name, user, groups)?
             }
         };
-        Ok(Some(CachedUser { rows, secret, principal: Principal::new(identity) }))
+        Ok(Some(CachedUser { rows, secret, principal: Principal::new(identity).by_key(access_key) }))
     }
 
     /// The root of the account.

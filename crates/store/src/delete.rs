@@ -101,6 +101,7 @@ impl Store {
             key: name,
             version: None,
             stored: None,
+            order: stand.next_order(self.now_ms()),
         };
         if !versioned {
             self.tell(&happened, &mut batch).await?;
@@ -161,7 +162,9 @@ impl Store {
         if request.etag_is.as_ref().is_some_and(|set| !set.contains(&record.etag)) {
             return Err(Error::PreconditionFailed);
         }
-        may_delete(&record, request.bypass_governance, self.now_ms())?;
+        // A lock that has ended has ended by some clock.
+        let now_ms = if record.lock.retention.is_some() { self.undisputed_ms()? } else { self.now_ms() };
+        may_delete(&record, request.bypass_governance, now_ms)?;
         if let Some(judged) = judged {
             if *judged.row != (row_key.clone(), version) {
                 return Err(Error::PreconditionFailed);
@@ -185,6 +188,7 @@ impl Store {
             key: name,
             version: Some(id),
             stored: None,
+            order: record.order,
         };
         self.tell(&happened, &mut batch).await?;
         Ok((batch, Deleted { existed: true, marker: record.is_marker(), version: Some(id) }))

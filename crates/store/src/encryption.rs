@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::{BodyId, PartId, PortionId};
 use envelope::Dek;
 use keys::rules::Subject;
-use keys::{BucketKey, CustomerKey, DekPlace, LEASE_MS, Lease, Wrap};
+use keys::{BucketKey, CustomerKey, DekPlace, LEASE_MS, Lease, LeaseMark, Wrap};
 use meta::record::{
     Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, Record, SealedPart, key,
 };
 use meta::{Check, each_row};
+use parking_lot::Mutex;
 use release::Action;
 
 use crate::api::Encrypt;
@@ -41,8 +41,8 @@ pub(crate) struct Released {
     portion: Option<PortionId>,
     /// By which it was released; not at all: by the store itself, or under a bucket's key.
     lease: Option<Arc<Lease>>,
-    /// When all of this was asked for last, by the time that never goes back.
-    asked_ms: AtomicU64,
+    /// When all of this was asked for last, by the time that never goes back, and under which lease of this process.
+    asked: Mutex<(u64, Option<LeaseMark>)>,
 }
 
 /// What a new body's DEKs are wrapped under.
@@ -196,13 +196,13 @@ impl Store {
         size: u64,
         dek: &Dek,
     ) -> Result<(Vec<u8>, Released), Error> {
-        let asked_ms = AtomicU64::new(self.passed_ms());
+        let asked = Mutex::new((self.passed_ms(), Some(self.0.portions.on_lease().await?)));
         let portion = match under {
             Under::Customer(_) => None,
             Under::Portion(portion) => Some(*portion),
         };
         let wrapped = self.wrap_dek(under, place, size, dek).await?;
-        Ok((wrapped, Released { action: Action::Seal, portion, lease: None, asked_ms }))
+        Ok((wrapped, Released { action: Action::Seal, portion, lease: None, asked }))
     }
 
     /// Unwraps a part's DEK. `bucket`: the key that [`Self::key_to_read`] gave.
@@ -212,8 +212,8 @@ impl Store {
         place: &DekPlace<'_>,
         part: &SealedPart,
     ) -> Result<(Dek, Released), Error> {
-        let asked_ms = AtomicU64::new(self.passed_ms());
-        let released = |portion, lease| Released { action: Action::Open, portion, lease, asked_ms };
+        let asked = Mutex::new((self.passed_ms(), Some(self.0.portions.on_lease().await?)));
+        let released = |portion, lease| Released { action: Action::Open, portion, lease, asked };
         match Wrap::parse(&part.wrapped_dek)? {
             Wrap::Bucket(wrapped) => {
                 self.0.portions.must_be_open(self.account()).await?;
@@ -243,23 +243,38 @@ impl Store {
         }
     }
 
-    /// Asks again whether a part may be read or written on, when that was asked a lease ago: whether the customer gives the
-    /// tenant's half, the portion is open, and it is released. Objects and bytes are not counted again.
+    /// Asks again whether a part may be read or written on, when that was asked a lease ago, or something was taken away from
+    /// somebody since: whether the customer gives the tenant's half, the portion is open, it is released, and who asks is still
+    /// somebody. Objects and bytes are not counted again.
     ///
     /// # Errors
     /// As [`Portions::must_stay_open`](keys::Portions::must_stay_open) and [`Portions::release`](keys::Portions::release):
     /// what was open is to be cut off.
     pub(crate) async fn renew(&self, released: &Released) -> Result<(), Error> {
         let now = self.passed_ms();
-        if now.saturating_sub(released.asked_ms.load(Ordering::Relaxed)) < LEASE_MS {
+        let mark = self.0.portions.lease_mark();
+        let (asked_ms, asked_under) = *released.asked.lock();
+        if mark.is_some() && mark == asked_under && now.saturating_sub(asked_ms) < LEASE_MS {
             return Ok(());
         }
+        let mark = self.0.portions.on_lease().await?;
         if let Some(portion) = released.portion {
             self.release_portion(portion, released.action).await?;
         }
         self.0.portions.must_stay_open(self.account(), released.portion).await?;
-        released.asked_ms.store(now, Ordering::Relaxed);
+        self.must_stay_somebody().await?;
+        // What was taken away while these were asked is asked about again.
+        *released.asked.lock() = (now, Some(mark));
         Ok(())
+    }
+
+    /// Whether the access key that the request came by is still its user's.
+    async fn must_stay_somebody(&self) -> Result<(), Error> {
+        let (Some(access_key), Some(caller)) = (&self.1.access_key, &self.1.caller) else { return Ok(()) };
+        match self.authenticate(access_key).await? {
+            Some((_, principal)) if principal.id() == caller.id() => Ok(()),
+            _ => Err(Error::KeyGone),
+        }
     }
 
     /// Whether all of a body can stay under the keys that it is under when it is to be under `under`.

@@ -133,6 +133,17 @@ pub enum Error {
     /// A session token does not belong to the access key, or whom it acts for is gone.
     #[error("the session token is not valid for this access key")]
     InvalidToken,
+    /// The access key of a request that is under way was deleted or disabled, or its user is gone.
+    #[error("the access key was taken away while the request was under way")]
+    KeyGone,
+    /// This machine's clock is not that of most other gateways.
+    #[error(
+        "the clock here is off that of most other gateways by {off_s} s: what cannot be undone waits until it is right"
+    )]
+    ClockOff {
+        /// Seconds; negative: behind.
+        off_s: i64,
+    },
     /// Temporary credentials past their end.
     #[error("the temporary credentials have expired")]
     ExpiredToken,
@@ -240,9 +251,9 @@ impl Classify for Error {
             | Self::TooLarge { .. }
             | Self::Invalid(_)
             | Self::Body(_) => ErrorKind::Invalid,
-            Self::InvalidToken | Self::ExpiredToken => ErrorKind::Denied,
+            Self::InvalidToken | Self::ExpiredToken | Self::KeyGone => ErrorKind::Denied,
             Self::Policy(e) => e.kind(),
-            Self::TooFewSites { .. } | Self::Unreadable(_) => ErrorKind::Unavailable,
+            Self::TooFewSites { .. } | Self::Unreadable(_) | Self::ClockOff { .. } => ErrorKind::Unavailable,
             Self::CustomerKeyWrong => ErrorKind::Denied,
             Self::Full(_) => ErrorKind::Full,
             Self::Corrupt(_) => ErrorKind::Corrupt,

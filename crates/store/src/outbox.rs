@@ -43,6 +43,8 @@ pub struct Origin {
     pub cause: Cause,
     /// To whom keys are released; `None`: the store acts for itself.
     pub caller: Option<Arc<Caller>>,
+    /// The access key that the request was signed with, or that the temporary credentials were made with.
+    pub access_key: Option<Arc<str>>,
 }
 
 /// What kind of cause a change has.
@@ -59,7 +61,7 @@ pub enum Cause {
 impl Origin {
     /// The store itself, for this cause.
     pub(crate) fn itself(cause: Cause) -> Self {
-        Self { principal: ITSELF.to_owned(), address: None, request: None, cause, caller: None }
+        Self { principal: ITSELF.to_owned(), address: None, request: None, cause, caller: None, access_key: None }
     }
 
     /// What a change is called when this is its origin.
@@ -251,6 +253,10 @@ pub(crate) struct Watched {
 
 #[async_trait]
 impl Engine for Watched {
+    fn is_shared(&self) -> bool {
+        self.engine.is_shared()
+    }
+
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
         self.engine.get(keys).await
     }
@@ -291,6 +297,8 @@ pub(crate) struct Happened<'a> {
     pub(crate) version: Option<VersionId>,
     /// What stands there now; `None` where nothing does.
     pub(crate) stored: Option<&'a ObjectRecord>,
+    /// Its place in the order of what happens to the key.
+    pub(crate) order: u64,
 }
 
 impl Store {
@@ -323,7 +331,7 @@ impl Store {
         let target =
             rule.target().map_err(|_| Error::Corrupt("a stored notification rule has no target".to_owned()))?;
         if self.may_send_to(target).await? {
-            self.put_event(target, &event, batch);
+            self.put_event(target, &event, happened.order, batch);
         }
         Ok(())
     }
@@ -352,8 +360,9 @@ impl Store {
         }
     }
 
-    fn put_event(&self, target: &str, event: &Event, batch: &mut Batch) {
-        let row_key = key::event_key(target, self.0.outbox.draw(self.now_ms()));
+    /// `after_ms`: events of one key are in order though gateways' clocks differ.
+    fn put_event(&self, target: &str, event: &Event, after_ms: u64, batch: &mut Batch) {
+        let row_key = key::event_key(target, self.0.outbox.draw(self.now_ms().max(after_ms)));
         batch.checks.push(Check::Absent(row_key.clone()));
         batch.writes.push(Write::Put(row_key, event.encode()));
     }
@@ -399,7 +408,7 @@ impl Store {
             });
             for target in rules.targets().into_iter().filter(|_| test) {
                 let event = self.event(EventName::Test, &rules.bucket, &bucket, &self.1);
-                self.put_event(target, &event, &mut batch);
+                self.put_event(target, &event, 0, &mut batch);
             }
             Ok((batch, ()))
         })

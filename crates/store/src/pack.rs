@@ -9,13 +9,13 @@ use base::limits::COLUMNS;
 use base::{BlobId, PartId};
 use bytes::{Bytes, BytesMut};
 use meta::record::{BlobPart, BlobRecord, DataRecord, Record, RepairReason, key};
-use meta::{Batch, Write};
+use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::blob::{SegmentBuilder, Shape};
 use crate::buffers::Buffers;
-use crate::commit::{Done, Goal, Prepared};
+use crate::commit::{Done, Goal, New, Prepared};
 use crate::pin::Held;
 use crate::{Error, Store};
 
@@ -110,6 +110,7 @@ impl Store {
         let plan = Plan::of(&jobs, BlobId::ordered(self.now_ms(), self.0.options.doors.rng.as_ref()));
         // Held until the row is committed, so that the sweep does not take it for an orphan.
         let _pin = self.0.pins.hold(Held::Blob(plan.shape.blob));
+        let fence = self.fence();
         let shards = match plan.shards(&self.0.stripes, &jobs) {
             Ok(shards) => shards,
             Err(error) => return fail(jobs, &error),
@@ -133,15 +134,15 @@ impl Store {
             parts: plan.parts.clone(),
             away: away.into_iter().collect(),
         };
-        let known = self.blob_batch(plan.shape.blob, &record, generation);
-        self.commit_pack(jobs, &plan, known).await;
+        let known = self.blob_batch(plan.shape.blob, &record, generation, &fence);
+        self.commit_pack(jobs, &plan, known, &fence).await;
     }
 
     /// One group: the blob first, then every part's own batch, judged on its own conditions.
-    async fn commit_pack(&self, jobs: Vec<Job>, plan: &Plan, known: Batch) {
+    async fn commit_pack(&self, jobs: Vec<Job>, plan: &Plan, known: Batch, fence: &[Check]) {
         let prepare = jobs.iter().zip(&plan.parts).map(|(job, place)| async move {
             let data = plan.data(place);
-            self.prepare(&job.goal, Some((job.part, &data))).await
+            self.prepare(&job.goal, Some(New { part: job.part, data: &data, fence })).await
         });
         let prepared = futures::future::join_all(prepare).await;
         let mut group = vec![known];
@@ -163,7 +164,10 @@ impl Store {
                     Some(Err(error)) => match Prepared::explain(error) {
                         Some(error) => Err(error),
                         // Lost to another writer: the bytes are durable, only the batch is redone.
-                        None => self.commit_goal(&goal, Some((part, &plan.data(place)))).await,
+                        None => {
+                            let data = plan.data(place);
+                            self.commit_goal(&goal, Some(New { part, data: &data, fence })).await
+                        }
                     },
                     None => Err(Error::Contended),
                 },
@@ -178,8 +182,8 @@ impl Store {
     /// The batch that makes a blob known; a blob with shards away from home is queued for repair
     /// in the same step. So is one that was written across the replacement of a site, since the
     /// pool's `generation`: a shard may be gone with the old one, and the walk that refills the
-    /// new one may have passed this blob's place.
-    pub(crate) fn blob_batch(&self, blob: BlobId, record: &BlobRecord, generation: u64) -> Batch {
+    /// new one may have passed this blob's place. `fence`: from before the first shard was put.
+    pub(crate) fn blob_batch(&self, blob: BlobId, record: &BlobRecord, generation: u64, fence: &[Check]) -> Batch {
         let mut writes = vec![Write::Put(key::blob_key(blob), record.encode())];
         let away = away_columns(blob, record);
         let repair = if generation != self.0.pool.generation() {
@@ -191,7 +195,7 @@ impl Store {
             let repair = self.repair_record(reason, columns, record.len);
             writes.push(Write::Put(key::repair_key(blob), repair.encode()));
         }
-        Batch { checks: Vec::new(), writes }
+        Batch { checks: fence.to_vec(), writes }
     }
 }
 

@@ -4,15 +4,15 @@ use base::limits::{CHUNK, DATA_COLUMNS, PART_SIZE_MAX, SEALED_CHUNK};
 use base::{BlobId, PartId};
 use bytes::{Buf, Bytes};
 use envelope::{BodyHeader, Dek, Sealer};
-use meta::Write;
 use meta::record::{BlobPart, BlobRecord, DataRecord, SealedPart, SegmentPlacement};
 use meta::record::{GarbageRecord, Record, key};
+use meta::{Check, Write};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 
 use crate::api::{BodyError, BodyFacts, BodySource};
 use crate::blob::{SEGMENT, SegmentBuilder, Shape, UNIT};
-use crate::commit::{Done, Goal, Prepared};
+use crate::commit::{Done, Goal, New, Prepared};
 use crate::encryption::{Place, Released, Under};
 use crate::pack::{Job, PACKED_MAX};
 use crate::pin::{Held, Pin};
@@ -115,8 +115,10 @@ impl Store {
             under: Vec::new(),
             leaked: false,
         };
-        let prepared = self.prepare(goal, Some((part, &data))).await?;
-        let group = vec![self.blob_batch(shape.blob, &record, blob.generation), prepared.batch];
+        let fence = std::mem::take(&mut blob.fence);
+        let new = New { part, data: &data, fence: &fence };
+        let prepared = self.prepare(goal, Some(new)).await?;
+        let group = vec![self.blob_batch(shape.blob, &record, blob.generation, &fence), prepared.batch];
         let mut answers = self.0.meta.commit_group(group).await.into_iter();
         match answers.next() {
             // Written or not: only the sweep can tell, when the metadata can be read again.
@@ -131,7 +133,7 @@ impl Store {
         let result = match answers.next() {
             Some(Err(error)) => match Prepared::explain(error) {
                 Some(error) => Err(error),
-                None => self.commit_goal(goal, Some((part, &data))).await,
+                None => self.commit_goal(goal, Some(new)).await,
             },
             _ => Ok(prepared.object),
         };
@@ -229,6 +231,8 @@ pub(crate) struct WrittenBlob {
     guard: Option<Store>,
     /// The pool's when the first shard was put.
     generation: u64,
+    /// From before then.
+    fence: Vec<Check>,
     /// Held while it is written: the sweep must not take a slow upload for an orphan.
     _pin: Pin,
 }
@@ -265,6 +269,7 @@ impl BlobWriter {
             away: Vec::new(),
             guard: Some(store.clone()),
             generation: store.0.pool.generation(),
+            fence: store.fence(),
             _pin: store.0.pins.hold(Held::Blob(blob)),
         };
         Self { store: store.clone(), blob, running: JoinSet::new() }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base::{BlobId, BodyId};
+use base::{BlobId, BodyId, Clock};
 use parking_lot::Mutex;
 
 /// What can be held.
@@ -15,20 +15,43 @@ pub(crate) enum Held {
     Body(BodyId),
 }
 
-/// Counts of holders.
-#[derive(Clone, Default)]
-pub(crate) struct Pins(Arc<Mutex<HashMap<Held, usize>>>);
+/// Who holds what.
+#[derive(Clone)]
+pub(crate) struct Pins {
+    held: Arc<Mutex<HashMap<Held, Holders>>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Of one thing.
+struct Holders {
+    count: usize,
+    /// Since when somebody holds it, by the time that never goes back.
+    since_ms: u64,
+}
 
 impl Pins {
+    /// Nothing is held.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { held: Arc::default(), clock }
+    }
+
     /// Holds a thing until the guard drops.
     pub(crate) fn hold(&self, what: Held) -> Pin {
-        *self.0.lock().entry(what).or_default() += 1;
+        let since_ms = self.clock.passed_ms();
+        self.held.lock().entry(what).or_insert(Holders { count: 0, since_ms }).count += 1;
         Pin { pins: self.clone(), what }
     }
 
     /// Whether anyone holds it.
     pub(crate) fn is_held(&self, what: Held) -> bool {
-        self.0.lock().contains_key(&what)
+        self.held.lock().contains_key(&what)
+    }
+
+    /// What is held for so long at `passed_ms`, or longer.
+    pub(crate) fn held_for(&self, age_ms: u64, passed_ms: u64) -> Vec<Held> {
+        let held = self.held.lock();
+        let old = held.iter().filter(|(_, holders)| passed_ms.saturating_sub(holders.since_ms) >= age_ms);
+        old.map(|(what, _)| *what).collect()
     }
 }
 
@@ -40,11 +63,11 @@ pub(crate) struct Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        let mut pins = self.pins.0.lock();
-        if let Some(count) = pins.get_mut(&self.what) {
-            *count -= 1;
-            if *count == 0 {
-                pins.remove(&self.what);
+        let mut held = self.pins.held.lock();
+        if let Some(holders) = held.get_mut(&self.what) {
+            holders.count -= 1;
+            if holders.count == 0 {
+                held.remove(&self.what);
             }
         }
     }
@@ -53,13 +76,17 @@ impl Drop for Pin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::SeededRng;
+    use base::{ManualClock, SeededRng};
 
     #[test]
     fn the_last_holder_lets_go() {
-        let pins = Pins::default();
+        let clock = Arc::new(ManualClock::new(0));
+        let pins = Pins::new(clock.clone());
         let what = Held::Blob(BlobId::random(&SeededRng::new(1)));
         let (one, two) = (pins.hold(what), pins.hold(what));
+        assert_eq!(pins.held_for(10, clock.passed_ms()), []);
+        clock.advance_ms(10);
+        assert_eq!(pins.held_for(10, clock.passed_ms()), [what]);
         drop(one);
         assert!(pins.is_held(what));
         drop(two);

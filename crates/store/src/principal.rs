@@ -18,6 +18,8 @@ pub(crate) const ROOT: &str = "root";
 pub struct Principal {
     identity: Arc<Identity>,
     session: Option<Arc<Session>>,
+    /// The access key that it came by, or that its temporary credentials were made with.
+    access_key: Option<Arc<str>>,
 }
 
 /// A user or an account's root, with all that is attached to it.
@@ -86,12 +88,22 @@ impl Identity {
 
 impl Principal {
     pub(crate) fn new(identity: Identity) -> Self {
-        Self { identity: Arc::new(identity), session: None }
+        Self { identity: Arc::new(identity), session: None, access_key: None }
+    }
+
+    /// The same one, who came by this access key.
+    pub(crate) fn by_key(self, access_key: &str) -> Self {
+        Self { access_key: Some(access_key.into()), ..self }
+    }
+
+    /// The access key that it came by, or that its temporary credentials were made with; `None` for the deployment's root.
+    pub fn access_key(&self) -> Option<Arc<str>> {
+        self.access_key.clone()
     }
 
     /// The same one, acting by temporary credentials.
     pub(crate) fn in_session(&self, session: Arc<Session>) -> Self {
-        Self { identity: self.identity.clone(), session: Some(session) }
+        Self { session: Some(session), ..self.clone() }
     }
 
     /// The name that owns what this principal makes.

@@ -10,7 +10,7 @@ use base::{AccountId, BucketId, Doors, PortionId};
 use keys::quorum::{Bounds, Quorum, ShareHolder, SiteShares};
 use keys::{Keyring, Portions};
 use meta::record::{Record, SiteRecord, key};
-use meta::{Batch, Check, Engine, Row, Version, Write};
+use meta::{Batch, Check, Engine, Revoking, Row, Version, Write};
 use parking_lot::Mutex;
 use policy::Policy;
 use release::{Language, NoLanguage};
@@ -23,6 +23,7 @@ use crate::Error;
 use crate::authorize::CachedPolicy;
 use crate::buffers::Buffers;
 use crate::credential::CachedUser;
+use crate::gateway::Gateways;
 use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
 use crate::pin::Pins;
@@ -45,6 +46,8 @@ pub struct Options {
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
     pub events: EventOptions,
+    /// What this process is called among those that serve the store.
+    pub gateway: String,
     /// What release policies are written in.
     pub language: Arc<dyn Language>,
     /// Files of the sites' epoch keys, in the order of their slots; without them they live in memory only, and with them the
@@ -69,6 +72,7 @@ impl Options {
             rekey_bytes_per_s: None,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
+            gateway: "gateway".to_owned(),
             language: Arc::new(NoLanguage),
             epochs: None,
             auditor: None,
@@ -101,6 +105,7 @@ pub(crate) struct Inner {
     /// What that memory is given out as, where it is much.
     pub(crate) stripes: Arc<Buffers>,
     pub(crate) pins: Pins,
+    pub(crate) gateways: Gateways,
     pub(crate) packer: Packer,
     pub(crate) users: Mutex<HashMap<String, CachedUser>>,
     pub(crate) policies: Mutex<HashMap<BucketId, CachedPolicy>>,
@@ -131,7 +136,7 @@ impl Store {
     ) -> Result<Self, Error> {
         let outbox = Arc::new(Outbox::new(&options.events));
         outbox.restore(meta.as_ref()).await?;
-        let meta: Arc<dyn Engine> = Arc::new(Watched { engine: meta, outbox: outbox.clone() });
+        let meta = Arc::new(Revoking(Arc::new(Watched { engine: meta, outbox: outbox.clone() }))) as Arc<dyn Engine>;
         let keys = Arc::new(keys);
         let shares = shares::holders(&pool, &options);
         let holders = shares.each_ref().map(|holder| holder.clone() as Arc<dyn ShareHolder>);
@@ -155,7 +160,8 @@ impl Store {
             warnings: Mutex::default(),
             buffers: Arc::new(Semaphore::new((options.buffer_bytes / 1024).max(1))),
             stripes: Buffers::new(options.buffer_bytes),
-            pins: Pins::default(),
+            pins: Pins::new(options.doors.clock.clone()),
+            gateways: Gateways::default(),
             packer: Packer::default(),
             users: Mutex::default(),
             policies: Mutex::default(),
@@ -167,6 +173,8 @@ impl Store {
         };
         let store = Self(Arc::new(inner), Arc::new(Origin::itself(Cause::Request)), AccountId::DEFAULT);
         store.check_markers().await?;
+        store.join().await?;
+        store.keep_place().await?;
         store.0.pool.probe_all().await;
         store.0.portions.record_site_keys().await?;
         store.look_at_epochs().await;
@@ -181,6 +189,7 @@ impl Store {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.leave().await;
     }
 
     /// Looks at every site now, instead of waiting for the next probe.

@@ -265,6 +265,7 @@ impl Store {
                     key: name,
                     version: Some(VersionId::of(&record)),
                     stored: Some(&record),
+                    order: record.order,
                 };
                 self.tell(&happened, &mut batch).await?;
             }

@@ -62,6 +62,7 @@ async fn world() -> (World, Store) {
         request: None,
         cause: Cause::Request,
         caller: Some(Arc::new(caller)),
+        access_key: None,
     });
     (World { store, clock, meta, pool }, hers)
 }

@@ -46,6 +46,9 @@
 //! | `R/<portion id><time><slot><what>` | [`ReceiptRecord`]: a site's word about a shredding | for ever |
 //! | `S/<slot><hash>` | [`SiteKeyRecord`]: what a site signs receipts with | for ever |
 //! | `W/<name>` | [`WrappedSiteRecord`]: a site that the root key is wrapped to | until removed |
+//! | `f/<gateway id>` | [`GatewayRecord`]: a process that serves the store | while it lives |
+//! | `M/leader` | the id of the gateway that does what one does for all | for ever |
+//! | `C/head` | nothing: changes with everything that takes something away | for ever |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
 //! Identifiers are 16 raw bytes; numbers in keys are big endian, so that they sort.
@@ -57,6 +60,7 @@ mod blob;
 mod bucket;
 mod departed;
 mod event;
+mod gateway;
 mod grant;
 mod object;
 mod portion;
@@ -81,6 +85,7 @@ pub use bucket::{
 };
 pub use departed::DepartedRecord;
 pub use event::QueueRecord;
+pub use gateway::GatewayRecord;
 pub use grant::{GrantPrincipal, KeyGrantCount, KeyGrantId, KeyGrantRecord, KeyOperation, PrincipalDigest};
 pub use object::{
     Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
@@ -110,6 +115,7 @@ pub mod key {
     };
     pub use super::departed::{departed, departed_key, departed_of, of_tenant};
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
+    pub use super::gateway::{gateway_key, gateway_of, gateways, head_key, leader_key};
     pub use super::grant::{
         key_grant_count_key, key_grant_key, key_grant_of, key_grants, key_grants_of, retirable_key, retirable_of,
         retirables,

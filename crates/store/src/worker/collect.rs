@@ -1,7 +1,7 @@
 //! Collection of what nothing refers to: dropped multipart bodies, then garbage parts, then
 //! emptied blobs; packs that are mostly garbage are compacted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use base::limits::COLUMNS;
@@ -19,6 +19,8 @@ use crate::{Error, Store};
 
 /// Parts released in one batch: each is up to one check and three writes of at most a hundred.
 const PARTS_PER_BATCH: usize = 20;
+/// Most blobs and bodies that are collected at once where others have to be asked first.
+const DUE_MAX: usize = 100_000;
 /// Garbage rows removed in one batch.
 const ROWS_PER_BATCH: usize = 80;
 
@@ -39,6 +41,23 @@ impl Garbage {
             self.parts.swap(last - 1, last);
         }
         self.leaked |= leaked;
+    }
+}
+
+/// What may be collected.
+enum Free {
+    /// Whatever this process does not hold: nobody else does.
+    All,
+    /// Of these what this process does not hold.
+    These(HashSet<Held>),
+}
+
+impl Free {
+    fn has(&self, what: Held) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(&what),
+        }
     }
 }
 
@@ -65,8 +84,10 @@ impl Store {
     pub async fn collect_garbage(&self) -> Result<Collected, Error> {
         self.0.workers.report("collect", |report| report.state = "running".to_owned());
         let mut done = Collected::default();
-        self.take_bodies_apart(&mut done).await?;
-        self.collect_parts(&mut done).await?;
+        if let Some(free) = self.free_to_collect().await? {
+            self.take_bodies_apart(&free, &mut done).await?;
+            self.collect_parts(&free, &mut done).await?;
+        }
         self.0.workers.report("collect", |report| {
             report.state = "idle".to_owned();
             report.queue = done.waiting;
@@ -76,18 +97,69 @@ impl Store {
         Ok(done)
     }
 
+    /// What may be collected now. Where others serve the store as well, that is what was due some beats ago and is held by
+    /// none of them: `None` while that is not known.
+    async fn free_to_collect(&self) -> Result<Option<Free>, Error> {
+        if !self.0.meta.is_shared() {
+            return Ok(Some(Free::All));
+        }
+        let waiting = self.0.workers.collecting.lock().take();
+        let Some((due, witness)) = waiting else {
+            let due = self.due_now().await?;
+            if !due.is_empty() {
+                // After what is due was found: who reads from now on does not find it any more.
+                let witness = self.witness().await?;
+                *self.0.workers.collecting.lock() = Some((due, witness));
+            }
+            return Ok(None);
+        };
+        match self.others_hold(&witness).await? {
+            Some(held) => Ok(Some(Free::These(&due - &held))),
+            None => {
+                *self.0.workers.collecting.lock() = Some((due, witness));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Bodies and blobs of which something is due, so many that they fit into memory.
+    async fn due_now(&self) -> Result<HashSet<Held>, Error> {
+        let mut due = HashSet::new();
+        for (mut from, to) in [key::drops(), key::garbage()] {
+            while due.len() < DUE_MAX {
+                let page = self.0.meta.range(Range { from, to: to.clone(), limit: 1000 }).await?;
+                for (row_key, row) in &page.rows {
+                    if let Some(body) = key::body_of(row_key) {
+                        let record = readable::<DropRecord>(row_key, &row.value);
+                        due.extend(record.filter(|record| self.is_due(record.dropped_ms)).map(|_| Held::Body(body)));
+                    } else {
+                        let record = readable::<GarbageRecord>(row_key, &row.value);
+                        let blob = record.filter(|record| self.is_due(record.since_ms)).map(|record| record.blob);
+                        due.extend(blob.map(Held::Blob));
+                    }
+                }
+                match page.rows.last() {
+                    Some((last, _)) if page.more => from = after(last),
+                    _ => break,
+                }
+            }
+        }
+        Ok(due)
+    }
+
     fn is_due(&self, since_ms: u64) -> bool {
         since_ms.saturating_add(self.0.options.gc_grace_ms) <= self.now_ms()
     }
 
-    async fn take_bodies_apart(&self, done: &mut Collected) -> Result<(), Error> {
+    async fn take_bodies_apart(&self, free: &Free, done: &mut Collected) -> Result<(), Error> {
         let (mut from, to) = key::drops();
         loop {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 100 }).await?;
             for (row_key, row) in &page.rows {
                 let Some(record) = readable::<DropRecord>(row_key, &row.value) else { continue };
                 let Some(body) = key::body_of(row_key) else { continue };
-                if !self.is_due(record.dropped_ms) || self.0.pins.is_held(Held::Body(body)) {
+                let held = Held::Body(body);
+                if !self.is_due(record.dropped_ms) || !free.has(held) || self.0.pins.is_held(held) {
                     done.waiting += 1;
                     continue;
                 }
@@ -135,7 +207,7 @@ impl Store {
         Ok(self.0.meta.commit(last).await?)
     }
 
-    async fn collect_parts(&self, done: &mut Collected) -> Result<(), Error> {
+    async fn collect_parts(&self, free: &Free, done: &mut Collected) -> Result<(), Error> {
         let (mut from, to) = key::garbage();
         loop {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 1000 }).await?;
@@ -143,7 +215,7 @@ impl Store {
             for (row_key, row) in &page.rows {
                 let Some(record) = readable::<GarbageRecord>(row_key, &row.value) else { continue };
                 match key::part_of(row_key) {
-                    Some(part) if self.is_due(record.since_ms) => {
+                    Some(part) if self.is_due(record.since_ms) && free.has(Held::Blob(record.blob)) => {
                         by_blob.entry(record.blob).or_default().add(part, record.leaked);
                     }
                     _ => done.waiting += 1,
@@ -271,6 +343,7 @@ impl Store {
         }
         let fresh = BlobId::ordered(self.now_ms(), self.0.options.doors.rng.as_ref());
         let _fresh_pin = self.0.pins.hold(Held::Blob(fresh));
+        let fence = self.fence();
         let shape = pack_shape(fresh, live.iter().map(|(part, ..)| part.len).sum());
         let mut group = Vec::new();
         if !live.is_empty() {
@@ -296,7 +369,7 @@ impl Store {
                 };
                 let data_key = key::data_key(part.id);
                 moves.push(Batch {
-                    checks: vec![is(data_key.clone(), *version)],
+                    checks: fence.iter().cloned().chain([is(data_key.clone(), *version)]).collect(),
                     writes: vec![Write::Put(data_key, moved.encode())],
                 });
                 offset += part.len;
@@ -310,7 +383,7 @@ impl Store {
                 parts,
                 away: away.into_iter().collect(),
             };
-            group.push(self.blob_batch(fresh, &new, generation));
+            group.push(self.blob_batch(fresh, &new, generation, &fence));
             group.extend(moves);
         }
         let mut answers = self.0.meta.commit_group(group).await.into_iter();

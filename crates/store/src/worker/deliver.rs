@@ -56,12 +56,12 @@ impl Store {
     pub(crate) fn spawn_delivery(&self) {
         for lane in self.0.outbox.lanes() {
             let Some(target) = lane.target.clone() else { continue };
-            self.spawn_loop(worker_name(&lane), move |store| {
+            self.spawn_led(worker_name(&lane), move |store| {
                 let (lane, target) = (lane.clone(), target.clone());
                 async move { store.deliver_step(&lane, target.as_ref()).await }
             });
         }
-        self.spawn_loop("outbox", |store| async move {
+        self.spawn_led("outbox", |store| async move {
             let done = store.trim_outbox().await;
             tokio::time::sleep(TRIM_EVERY).await;
             done

@@ -70,6 +70,7 @@ impl Store {
     /// nothing is left to do.
     pub(crate) async fn mend(&self, blob: BlobId, look: Look) -> Result<Mended, Error> {
         let _pin = self.0.pins.hold(Held::Blob(blob));
+        let fence = self.fence();
         let blob_key = key::blob_key(blob);
         let mut done = Mended::default();
         let repair_key = key::repair_key(blob);
@@ -101,6 +102,8 @@ impl Store {
         let mut batch = Batch { checks: vec![is(blob_key.clone(), version)], writes: vec![] };
         if away != record.away {
             record.away = away;
+            // Who was stopped meanwhile does not know what the others did with the shards.
+            batch.checks.extend(fence);
             batch.writes.push(Write::Put(blob_key, record.encode()));
         }
         match (whole, queued) {
@@ -130,8 +133,11 @@ impl Store {
                 Err(error) => return Err(error.into()),
             }
         }
-        // Only now that the record no longer names them.
+        // Only now that the record no longer names them; and not much later, when another one may have put them there again.
         for (slot, name) in stale {
+            if self.0.portions.lease_mark().is_none() {
+                break;
+            }
             let _ = self.0.pool.delete(slot, &name).await;
         }
         Ok(done)

@@ -13,7 +13,7 @@ mod rewrap;
 mod scrub;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub use reseal::RekeyProgress;
 pub use rewrap::Rewrapped;
 pub use sweep::Swept;
 
+use crate::gateway::{BEAT_MS, Witness};
+use crate::pin::Held;
 use crate::status::WorkerReport;
 use crate::{Error, Store};
 
@@ -43,6 +45,10 @@ const LIFECYCLE_EVERY: Duration = Duration::from_secs(3600);
 const REWRAP_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks for plaintext keys that count no more: they are gone after one and a half leases.
 const STALE_KEYS_EVERY: Duration = Duration::from_millis(keys::LEASE_MS / 2);
+/// Between two looks whether this gateway leads now.
+const FOLLOWER_LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at what was taken away from somebody: so soon it is noticed here.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Pause between sweeps, and between readings of all shares of keys.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// The first of each comes this long after the start, so that it finds what a crash left.
@@ -62,6 +68,8 @@ pub(crate) struct Workers {
     /// Whether a pass of rekeys is under way.
     pub(crate) rekeying: AtomicBool,
     pub(crate) pace: reseal::Pace,
+    /// What is to be collected once all others were heard of.
+    pub(crate) collecting: Mutex<Option<(HashSet<Held>, Witness)>>,
 }
 
 impl Workers {
@@ -79,7 +87,7 @@ impl Store {
             tokio::time::sleep(store.0.pool.options().probe_every).await;
             Ok(())
         });
-        self.spawn_loop("repair", |store| async move {
+        self.spawn_led("repair", |store| async move {
             let changed = store.0.pool.changed();
             let done = store.repair_pass().await;
             tokio::select! {
@@ -89,17 +97,17 @@ impl Store {
             }
             done
         });
-        self.spawn_loop("collect", |store| async move {
+        self.spawn_led("collect", |store| async move {
             let done = store.collect_garbage().await.map(drop);
             tokio::time::sleep(COLLECT_EVERY).await;
             done
         });
-        self.spawn_loop("lifecycle", |store| async move {
+        self.spawn_led("lifecycle", |store| async move {
             let done = store.expire().await.map(drop);
             tokio::time::sleep(LIFECYCLE_EVERY.min(store.0.options.lifecycle_day.duration() / 4)).await;
             done
         });
-        self.spawn_loop("rewrap", |store| async move {
+        self.spawn_led("rewrap", |store| async move {
             let done = store.shred_and_rewrap().await.map(drop);
             let done = store.take_tenants_apart().await.and(done);
             tokio::select! {
@@ -108,14 +116,14 @@ impl Store {
             }
             done
         });
-        self.spawn_loop("shares", |store| async move { store.tend_and_wait().await });
-        self.spawn_loop("share-scrub", |store| async move {
+        self.spawn_led("shares", |store| async move { store.tend_and_wait().await });
+        self.spawn_led("share-scrub", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;
             let done = store.read_shares().await;
             tokio::time::sleep(SWEEP_EVERY).await;
             done
         });
-        self.spawn_loop("rekey", |store| async move {
+        self.spawn_led("rekey", |store| async move {
             let done = store.rekey_pass(&mut Rewrapped::default()).await;
             tokio::select! {
                 () = store.0.workers.wake_rekey.notified() => {}
@@ -128,8 +136,18 @@ impl Store {
             store.portions().drop_stale_keys();
             Ok(())
         });
+        self.spawn_loop("lease", |store| async move {
+            let done = store.portions().renew_site_lease().await.map_err(Error::from);
+            tokio::time::sleep(LOOK_EVERY).await;
+            done
+        });
+        self.spawn_loop("gateway", |store| async move {
+            let done = store.keep_place().await;
+            tokio::time::sleep(Duration::from_millis(BEAT_MS)).await;
+            done
+        });
         self.spawn_loop("halves", |store| async move { store.look_after_halves().await });
-        self.spawn_loop("sweep", |store| async move {
+        self.spawn_led("sweep", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;
             let done = store.sweep(sweep::ORPHAN_AGE_MS).await.map(drop);
             let done = store.0.portions.remove_lapsed_requests().await.map(drop).map_err(Error::from).and(done);
@@ -137,6 +155,24 @@ impl Store {
             done
         });
         self.spawn_delivery();
+    }
+
+    /// The same, where only one of all gateways does the work: the one that leads.
+    fn spawn_led<F>(&self, name: impl Into<String>, step: impl Fn(Store) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let step = std::sync::Arc::new(step);
+        self.spawn_loop(name, move |store| {
+            let step = step.clone();
+            async move {
+                if store.leads() {
+                    return step(store).await;
+                }
+                tokio::time::sleep(FOLLOWER_LOOKS_EVERY).await;
+                Ok(())
+            }
+        });
     }
 
     /// Runs `step` again and again until shutdown; an error is reported and the loop goes on.

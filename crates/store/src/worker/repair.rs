@@ -1,6 +1,6 @@
 //! The repair queue, and the walk that refills a replaced site.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use base::BlobId;
 use base::limits::COLUMNS;
@@ -19,11 +19,14 @@ use crate::{Error, Store};
 const AT_ONCE: usize = 3;
 /// Blobs remembered as queued already, so that a hot damaged blob costs one row, not thousands.
 const RECENT_MAX: usize = 10_000;
+/// How long they are remembered.
+const RECENT_MS: u64 = 60_000;
 
 /// What the repair worker remembers.
 #[derive(Default)]
 pub(crate) struct Repairs {
-    recent: Mutex<HashSet<BlobId>>,
+    /// Blobs that were queued, and when, by the time that never goes back.
+    recent: Mutex<HashMap<BlobId, u64>>,
     /// Blobs per second, smoothed; 0 when idle.
     pub(crate) rate: Mutex<f64>,
     /// Blobs to walk for a running resync.
@@ -37,12 +40,14 @@ impl Store {
 
     /// Queues a blob that a reader found wanting, in the background.
     pub(crate) fn queue_repair(&self, blob: BlobId, reason: RepairReason) {
+        let now = self.0.options.doors.clock.passed_ms();
         {
             let mut recent = self.0.workers.repair.recent.lock();
             if recent.len() >= RECENT_MAX {
                 recent.clear();
             }
-            if !recent.insert(blob) {
+            // Another gateway may have mended it since, and it may be damaged anew.
+            if recent.insert(blob, now).is_some_and(|then| now.saturating_sub(then) < RECENT_MS) {
                 return;
             }
         }

@@ -1,6 +1,8 @@
 //! The sweep: finds what a crash left behind. Shards that no record names, parts in packs that
 //! no row points to.
 
+use std::collections::HashSet;
+
 use base::BlobId;
 use base::limits::COLUMNS;
 use meta::record::{BlobRecord, Record, key};
@@ -15,6 +17,13 @@ use crate::{Error, Store};
 pub(crate) const ORPHAN_AGE_MS: u64 = 3600 * 1000;
 /// Names listed at a time.
 const PAGE: usize = 1000;
+/// Listings until what was found so far is removed.
+const PAGES: usize = 100;
+/// Beats that others are waited for. A dead one is out long before.
+const LOOKS_MAX: usize = 40;
+
+/// A shard that no record names: its blob, segment, column and name.
+type Stray = (BlobId, u32, usize, String);
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,18 +57,49 @@ impl Store {
     }
 
     async fn sweep_site(&self, slot: u8, age_ms: u64, done: &mut Swept) -> Result<(), Error> {
-        let site = self.0.pool.site(slot);
         let mut after_name: Option<String> = None;
+        while let Some((strays, last)) = self.strays_after(slot, age_ms, after_name.as_deref(), done).await? {
+            after_name = Some(last);
+            if strays.is_empty() {
+                continue;
+            }
+            // Of what another gateway writes just now the record is still to come, however old it looks by the clocks.
+            let Some(held) = self.held_by_others().await? else { return Ok(()) };
+            for (blob, segment, column, name) in strays {
+                if !held.contains(&Held::Blob(blob))
+                    && self.still_stray(blob, segment, column, slot).await?
+                    && self.0.pool.site(slot).delete(&name).await.is_ok()
+                {
+                    done.removed += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Some of the site's shards that no record names, in the order of their names, and the last name that was looked at;
+    /// `None` at the end, or when the site does not answer.
+    async fn strays_after(
+        &self,
+        slot: u8,
+        age_ms: u64,
+        after_name: Option<&str>,
+        done: &mut Swept,
+    ) -> Result<Option<(Vec<Stray>, String)>, Error> {
+        let site = self.0.pool.site(slot);
+        let mut strays = Vec::new();
+        let before = after_name.map(str::to_owned);
+        let mut after_name = before.clone();
         // Shards of a blob sort together: one look-up serves them.
         let mut last: Option<(BlobId, Option<BlobRecord>)> = None;
-        loop {
+        for _ in 0..PAGES {
             if !self.0.pool.state(slot).readable() {
-                return Ok(());
+                break;
             }
-            let Ok(entries) = site.list("shards/", after_name.as_deref(), PAGE).await else { return Ok(()) };
-            let Some(end) = entries.last() else { return Ok(()) };
-            after_name = Some(end.name.clone());
-            for entry in &entries {
+            let Ok(entries) = site.list("shards/", after_name.as_deref(), PAGE).await else { break };
+            let Some(end) = entries.last() else { break };
+            let end = end.name.clone();
+            for entry in entries {
                 done.shards += 1;
                 let Some((blob, segment, column)) = parse_shard_name(&entry.name) else { continue };
                 if entry.modified_ms.saturating_add(age_ms) > self.now_ms() {
@@ -81,14 +121,25 @@ impl Store {
                         segment >= shape.segments() || shape.slots(segment, &record.away)[column] != slot
                     }
                 };
-                if stray
-                    && self.still_stray(blob, segment, column, slot).await?
-                    && site.delete(&entry.name).await.is_ok()
-                {
-                    done.removed += 1;
+                if stray {
+                    strays.push((blob, segment, column, entry.name));
                 }
             }
+            after_name = Some(end);
         }
+        Ok(after_name.map(|last| (strays, last)).filter(|(_, last)| Some(last.as_str()) != before.as_deref()))
+    }
+
+    /// What the other gateways hold of what there is at this moment, once that is known; `None` if one of them keeps it waiting for too long.
+    async fn held_by_others(&self) -> Result<Option<HashSet<Held>>, Error> {
+        let witness = self.witness().await?;
+        for _ in 0..LOOKS_MAX {
+            if let Some(held) = self.others_hold(&witness).await? {
+                return Ok(Some(held));
+            }
+            self.0.gateways.beaten.notified().await;
+        }
+        Ok(None)
     }
 
     /// Looks again right before removal, with a fresh record and the blob not held.
@@ -107,6 +158,7 @@ impl Store {
         let (mut from, to) = key::blobs();
         loop {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 200 }).await?;
+            let mut lost = Vec::new();
             for (row_key, row) in &page.rows {
                 let Some(blob) = key::blob_of(row_key) else { continue };
                 let record = BlobRecord::decode(&row.value)?;
@@ -115,9 +167,17 @@ impl Store {
                 }
                 for part in &record.parts {
                     if !self.part_lives_in(part.id, blob).await? {
-                        self.mark_garbage(part.id, blob).await?;
-                        done.parts += 1;
+                        lost.push((part.id, blob));
                     }
+                }
+            }
+            if !lost.is_empty() {
+                // Their writer may still be about to commit them.
+                let Some(held) = self.held_by_others().await? else { return Ok(()) };
+                lost.retain(|(_, blob)| !held.contains(&Held::Blob(*blob)) && !self.0.pins.is_held(Held::Blob(*blob)));
+                for (part, blob) in lost {
+                    self.mark_garbage(part, blob).await?;
+                    done.parts += 1;
                 }
             }
             match page.rows.last() {
