@@ -125,26 +125,34 @@ impl Store {
     /// Bodies and blobs of which something is due, so many that they fit into memory.
     async fn due_now(&self) -> Result<HashSet<Held>, Error> {
         let mut due = HashSet::new();
-        for (mut from, to) in [key::drops(), key::garbage()] {
-            while due.len() < DUE_MAX {
-                let page = self.0.meta.range(Range { from, to: to.clone(), limit: 1000 }).await?;
-                for (row_key, row) in &page.rows {
-                    if let Some(body) = key::body_of(row_key) {
-                        let record = readable::<DropRecord>(row_key, &row.value);
-                        due.extend(record.filter(|record| self.is_due(record.dropped_ms)).map(|_| Held::Body(body)));
-                    } else {
-                        let record = readable::<GarbageRecord>(row_key, &row.value);
-                        let blob = record.filter(|record| self.is_due(record.since_ms)).map(|record| record.blob);
-                        due.extend(blob.map(Held::Blob));
-                    }
-                }
-                match page.rows.last() {
-                    Some((last, _)) if page.more => from = after(last),
-                    _ => break,
-                }
+        let body = |row_key: &[u8], value: &[u8]| {
+            let record = readable::<DropRecord>(row_key, value)?;
+            key::body_of(row_key).filter(|_| self.is_due(record.dropped_ms)).map(Held::Body)
+        };
+        let blob = |row_key: &[u8], value: &[u8]| {
+            let record = readable::<GarbageRecord>(row_key, value)?;
+            self.is_due(record.since_ms).then_some(Held::Blob(record.blob))
+        };
+        self.some_due(key::drops(), body, &mut due).await?;
+        self.some_due(key::garbage(), blob, &mut due).await?;
+        Ok(due)
+    }
+
+    async fn some_due(
+        &self,
+        (mut from, to): (Key, Key),
+        held: impl Fn(&[u8], &[u8]) -> Option<Held>,
+        due: &mut HashSet<Held>,
+    ) -> Result<(), Error> {
+        while due.len() < DUE_MAX {
+            let page = self.0.meta.range(Range { from, to: to.clone(), limit: 1000 }).await?;
+            due.extend(page.rows.iter().filter_map(|(row_key, row)| held(row_key, &row.value)));
+            match page.rows.last() {
+                Some((last, _)) if page.more => from = after(last),
+                _ => break,
             }
         }
-        Ok(due)
+        Ok(())
     }
 
     fn is_due(&self, since_ms: u64) -> bool {
