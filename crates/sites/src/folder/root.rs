@@ -295,6 +295,11 @@ impl Root {
         Ok(u64::try_from(stat.st_size).unwrap_or_default())
     }
 
+    /// The size of a name whose file is open, bytes.
+    pub fn size_now(&self, name: &str) -> Option<u64> {
+        linked_size(&*self.files.get(name)?)
+    }
+
     /// Reads a range, waiting for the disk.
     pub fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes, SiteError> {
         let short = || SiteError::Short { name: name.to_owned() };
