@@ -58,8 +58,9 @@ impl Endpoint {
             response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
         }
         let status = response.status().as_str().to_owned();
-        metrics::counter!("holdfast_site_requests_total", "operation" => operation, "status" => status).increment(1);
-        metrics::histogram!("holdfast_site_request_seconds", "operation" => operation).record(started.elapsed());
+        metrics::counter!("holdfast_site_server_requests_total", "operation" => operation, "status" => status)
+            .increment(1);
+        metrics::histogram!("holdfast_site_server_request_seconds", "operation" => operation).record(started.elapsed());
         response
     }
 

@@ -27,7 +27,7 @@ use limits::{FRAME_MAX, HEAD_MAX};
 /// The one bucket there is.
 pub const BUCKET: &str = "site";
 
-const BOUNDS: Bounds = Bounds { head_max: HEAD_MAX, frame_max: FRAME_MAX, gauge: "holdfast_site_connections" };
+const BOUNDS: Bounds = Bounds { head_max: HEAD_MAX, frame_max: FRAME_MAX, gauge: "holdfast_site_server_connections" };
 
 /// How a site is served.
 pub struct Options {
