@@ -29,7 +29,7 @@ async fn the_folder_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = Bytes::from(vec![7; 100_000]);
     let served = Served::new(folder(&dir)).await;
-    served.open("", &[]).put("a/large", &[bytes.clone()]).await.unwrap();
+    served.open("", &[]).put("a/large", std::slice::from_ref(&bytes)).await.unwrap();
     served.open("", &[]).put("a/small", &[bytes.slice(..100)]).await.unwrap();
     let in_use = Folder::open(dir.path().to_owned()).err().unwrap();
     assert!(in_use.to_string().contains("in use by another process"), "{in_use}");

@@ -329,6 +329,8 @@ impl Site for Folder {
 }
 
 #[cfg(test)]
+mod shared_tests;
+#[cfg(test)]
 mod small_tests;
 #[cfg(test)]
 mod tests;

@@ -149,11 +149,11 @@ fn bucket(url: &Url) -> Result<&str, OpenError> {
     })
 }
 
+/// Options that a provider has to understand.
+type Rest<'o> = Vec<(&'o String, &'o String)>;
+
 /// Our deadlines, then what the options say about the connection; and the options left over.
-fn client<'o>(
-    url: &Url,
-    options: &'o BTreeMap<String, String>,
-) -> Result<(ClientOptions, Vec<(&'o String, &'o String)>), OpenError> {
+fn client<'o>(url: &Url, options: &'o BTreeMap<String, String>) -> Result<(ClientOptions, Rest<'o>), OpenError> {
     let mut client = ClientOptions::new()
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_timeout(REQUEST_TIMEOUT)
