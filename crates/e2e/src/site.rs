@@ -11,6 +11,9 @@ use crate::{PATIENCE, ended, env};
 pub struct SiteServer {
     name: String,
     folder: PathBuf,
+    /// The authority of its certificate, where it speaks TLS.
+    authority: Option<PathBuf>,
+    args: Vec<String>,
     child: Child,
     /// `host:port`.
     pub address: String,
@@ -19,15 +22,26 @@ pub struct SiteServer {
 impl SiteServer {
     /// Makes a folder `name` in `dir` and serves it.
     pub fn start(dir: &Path, name: &str) -> Self {
+        Self::with(dir, name, None, Vec::new())
+    }
+
+    /// The same over TLS, by the certificate that [`crate::certificate`] made in `dir` under the name `certificate`.
+    pub fn secure(dir: &Path, name: &str, certificate: &str) -> Self {
+        let path = |kind: &str| dir.join(format!("{certificate}{kind}")).display().to_string();
+        let args = ["--tls-cert".to_owned(), path(".crt"), "--tls-key".to_owned(), path(".key")];
+        Self::with(dir, name, Some(path("-ca.crt").into()), args.into())
+    }
+
+    fn with(dir: &Path, name: &str, authority: Option<PathBuf>, args: Vec<String>) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir(&folder).expect("a folder");
-        let (child, address) = spawn(&folder, "127.0.0.1:0");
-        Self { name: name.to_owned(), folder, child, address }
+        let (child, address) = spawn(&folder, "127.0.0.1:0", &args);
+        Self { name: name.to_owned(), folder, authority, args, child, address }
     }
 
     /// Starts it again where it was.
     pub fn boot(&mut self) {
-        (self.child, self.address) = spawn(&self.folder, &self.address);
+        (self.child, self.address) = spawn(&self.folder, &self.address, &self.args);
     }
 
     /// `kill -9`.
@@ -74,11 +88,15 @@ impl SiteServer {
 
     /// What a gateway's configuration has for it.
     pub fn table(&self) -> String {
+        let way = match &self.authority {
+            Some(authority) => {
+                format!("endpoint = \"https://{}\"\nca_certificate_file = {authority:?}\n", self.address)
+            }
+            None => format!("endpoint = \"http://{}\"\nallow_http = \"true\"\n", self.address),
+        };
         format!(
-            "[[site]]\nname = {:?}\nurl = \"s3://site/\"\n[site.options]\nendpoint = \"http://{}\"\nallow_http = \"true\"\n\
-             credentials_file = {:?}\n",
+            "[[site]]\nname = {:?}\nurl = \"s3://site/\"\n[site.options]\n{way}credentials_file = {:?}\n",
             self.name,
-            self.address,
             self.credentials()
         )
     }
@@ -90,12 +108,12 @@ impl Drop for SiteServer {
     }
 }
 
-fn spawn(folder: &Path, listen: &str) -> (Child, String) {
+fn spawn(folder: &Path, listen: &str, args: &[String]) -> (Child, String) {
     let (told, log) = (folder.with_extension("out"), folder.with_extension("err"));
     let out = File::create(&told).expect("a log");
     let err = File::options().create(true).append(true).open(&log).expect("a log");
     let mut command = Command::new(env("HOLDFAST_E2E_BIN"));
-    command.args(["site", "serve"]).arg(folder).args(["--listen", listen]).stdout(out).stderr(err);
+    command.args(["site", "serve"]).arg(folder).args(["--listen", listen]).args(args).stdout(out).stderr(err);
     let mut child = command.spawn().expect("the binary runs");
     let begun = Instant::now();
     loop {

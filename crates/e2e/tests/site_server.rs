@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use e2e::{Server, SiteServer};
+use e2e::{Server, SiteServer, certificate};
 
 const SIZES: [usize; 3] = [1 << 10, 200 << 10, 20 << 20];
 
@@ -52,6 +52,22 @@ fn two_site_servers_are_killed_and_nothing_happens() {
     sites[2].kill();
     all_come_back(&server, "before");
     all_come_back(&server, "without");
+}
+
+/// By an authority that only the configuration knows.
+#[test]
+#[ignore = "needs clients; run `cargo xtask e2e`"]
+fn site_servers_over_tls() {
+    let mut sites = Vec::new();
+    let server = Server::with_config(|dir| {
+        certificate(dir, "sites");
+        sites = (1..=5).map(|i| SiteServer::secure(dir, &format!("dc{i}"), "sites")).collect();
+        sites.iter().map(SiteServer::table).collect()
+    });
+    server.run("aws", &["s3", "mb", "s3://kept"]);
+    put_all(&server, "a");
+    sites[3].kill();
+    all_come_back(&server, "a");
 }
 
 /// One that neither answers nor hangs up is not waited for.

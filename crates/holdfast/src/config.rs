@@ -489,6 +489,30 @@ mod tests {
         }
     }
 
+    /// What `site serve` made, or a copy, is all that a site of it needs.
+    #[test]
+    fn files_of_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dc0.credentials");
+        std::fs::write(&path, "access_key = \"AK\"\nsecret_key = \"hushhush\"\n").unwrap();
+        let text = five(|i| {
+            let site = format!("[[site]]\nname = \"s{i}\"\nurl = \"s3://site/{i}\"\n[site.options]\n");
+            site + &format!("endpoint = \"https://h{i}:9100\"\ncredentials_file = {path:?}\n")
+        });
+        let Err(Mistakes(mistakes)) = checked(&text) else { panic!("open to others, and taken") };
+        assert!(mistakes.iter().all(|mistake| mistake.contains("is open to others")), "{mistakes:?}");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let Ok(config) = checked(&text) else { panic!("not taken") };
+        let option = |name: &str| config.sites[0].options.get(name).map(String::as_str);
+        assert_eq!((option("access_key_id"), option("secret_access_key")), (Some("AK"), Some("hushhush")));
+        assert_eq!(option("credentials_file"), None);
+        for missing in ["credentials_file", "ca_certificate_file"] {
+            let text = text.replace("credentials_file", missing).replace("dc0", "none");
+            let Err(Mistakes(mistakes)) = checked(&text) else { panic!("{missing} is not there, and taken") };
+            assert!(mistakes.iter().any(|mistake| mistake.contains(missing)), "{mistakes:?}");
+        }
+    }
+
     #[test]
     fn single_mistakes() {
         let table = [
