@@ -5,6 +5,7 @@
 //! program of `strangers/`).
 
 mod halfway;
+mod site;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use halfway::Halfway;
 use serde_json::Value;
+pub use site::{SiteServer, serve, site_serve};
 use tempfile::TempDir;
 
 /// The root credentials of every server here.

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod release;
+pub(crate) mod site;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ pub(crate) enum Command {
     Policy(release::ReleasePolicyArgs),
     /// Releases of portions: what waits for people, who is denied, who had what.
     Release(release::ReleaseArgs),
-    /// The five sites.
+    /// The five sites; and serving one to gateways elsewhere.
     #[command(subcommand)]
     Site(SiteCommand),
     /// Read every shard, find silent corruption and mend it.
@@ -543,6 +544,8 @@ pub(crate) enum Right {
 
 #[derive(Subcommand)]
 pub(crate) enum SiteCommand {
+    /// Serve a folder of this machine as a site, for gateways elsewhere (S3, bucket `site`).
+    Serve(Box<site::SiteServeArgs>),
     /// State, since when, latency.
     List,
     /// What the sites sign receipts with, of all times: keep it where the server cannot change it.

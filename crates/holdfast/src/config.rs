@@ -14,6 +14,7 @@ use serde::Deserialize;
 use store::TargetOptions;
 
 use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs, TpmArgs};
+use crate::credentials::{self, Credentials};
 use crate::exit::chain;
 use crate::passphrase;
 use crate::seals::{self, RootSeals};
@@ -25,6 +26,10 @@ const DEFAULT_SITES: [&str; COLUMNS] = ["dc1", "dc2", "dc3", "dc4", "dc5"];
 const EPOCHS_DIR: &str = "epochs";
 /// An option that ends in this names a file that holds the value.
 const FROM_FILE: &str = "_file";
+/// An option that names a file with an access key and its secret.
+const CREDENTIALS_FILE: &str = "credentials_file";
+/// An option that names a file with certificates, which are no secrets.
+const CA_CERTIFICATE_FILE: &str = "ca_certificate_file";
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -380,12 +385,31 @@ fn sites_open(site: &RawSite) -> Result<(), String> {
 }
 
 /// `secret_access_key_file = "/path"` becomes `secret_access_key = <what the file holds>`. Options
-/// that end in `token_file` are the object store's own: it reads such a file again and again.
+/// that end in `token_file` are the object store's own: it reads such a file again and again. `credentials_file` names one that
+/// `site serve` made, or a copy.
 fn resolve_files(site: &mut RawSite, mistakes: &mut Vec<String>) {
     let ours = |name: &&String| name.ends_with(FROM_FILE) && !name.ends_with("token_file");
     let files: Vec<String> = site.options.keys().filter(ours).cloned().collect();
     for name in files {
         let path = site.options.remove(&name).unwrap_or_default();
+        if name == CREDENTIALS_FILE {
+            match credentials::from_file(Path::new(&path)) {
+                Ok(Some(Credentials { access_key, secret_key })) => {
+                    site.options.insert("access_key_id".to_owned(), access_key);
+                    site.options.insert("secret_access_key".to_owned(), secret_key);
+                }
+                Ok(None) => mistakes.push(format!("site {}: {name}: {path} is not there", site.name)),
+                Err(failure) => mistakes.push(format!("site {}: {}", site.name, failure.error)),
+            }
+            continue;
+        }
+        if name == CA_CERTIFICATE_FILE {
+            match std::fs::read_to_string(&path) {
+                Ok(value) => drop(site.options.insert(name.trim_end_matches(FROM_FILE).to_owned(), value)),
+                Err(error) => mistakes.push(format!("site {}: {name}: {path}: {error}", site.name)),
+            }
+            continue;
+        }
         match secret_file(Path::new(&path)) {
             Ok(value) => drop(site.options.insert(name.trim_end_matches(FROM_FILE).to_owned(), value)),
             Err(error) => mistakes.push(format!("site {}: {name}: {path}: {error}", site.name)),
@@ -462,6 +486,30 @@ mod tests {
         let Err(Mistakes(mistakes)) = checked(&text) else { panic!("accepted") };
         for word in ["listen", "region", "domains: \"x:80\"", "body_memory_mib", "name \"a\"", "\"B\"", "file:///1"] {
             assert!(mistakes.iter().any(|mistake| mistake.contains(word)), "{word} in {mistakes:#?}");
+        }
+    }
+
+    /// What `site serve` made, or a copy, is all that a site of it needs.
+    #[test]
+    fn files_of_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dc0.credentials");
+        std::fs::write(&path, "access_key = \"AK\"\nsecret_key = \"hushhush\"\n").unwrap();
+        let text = five(|i| {
+            let site = format!("[[site]]\nname = \"s{i}\"\nurl = \"s3://site/{i}\"\n[site.options]\n");
+            site + &format!("endpoint = \"https://h{i}:9100\"\ncredentials_file = {path:?}\n")
+        });
+        let Err(Mistakes(mistakes)) = checked(&text) else { panic!("open to others, and taken") };
+        assert!(mistakes.iter().all(|mistake| mistake.contains("is open to others")), "{mistakes:?}");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let Ok(config) = checked(&text) else { panic!("not taken") };
+        let option = |name: &str| config.sites[0].options.get(name).map(String::as_str);
+        assert_eq!((option("access_key_id"), option("secret_access_key")), (Some("AK"), Some("hushhush")));
+        assert_eq!(option("credentials_file"), None);
+        for missing in ["credentials_file", "ca_certificate_file"] {
+            let text = text.replace("credentials_file", missing).replace("dc0", "none");
+            let Err(Mistakes(mistakes)) = checked(&text) else { panic!("{missing} is not there, and taken") };
+            assert!(mistakes.iter().any(|mistake| mistake.contains(missing)), "{mistakes:?}");
         }
     }
 

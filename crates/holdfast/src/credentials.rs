@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
 
+const ENVIRONMENT: [&str; 2] = ["HOLDFAST_ACCESS_KEY", "HOLDFAST_SECRET_KEY"];
+
 /// The root credentials.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,12 +28,17 @@ pub(crate) enum Source {
 
 /// `HOLDFAST_ACCESS_KEY` and `HOLDFAST_SECRET_KEY`: both or neither.
 pub(crate) fn from_env() -> Result<Option<Credentials>, Failure> {
+    from_env_as(ENVIRONMENT)
+}
+
+fn from_env_as(names: [&str; 2]) -> Result<Option<Credentials>, Failure> {
     let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (get("HOLDFAST_ACCESS_KEY"), get("HOLDFAST_SECRET_KEY")) {
+    match (get(names[0]), get(names[1])) {
         (Some(access_key), Some(secret_key)) => Ok(Some(Credentials { access_key, secret_key })),
         (None, None) => Ok(None),
-        _ => Err(Failure::usage("only one of HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY is set")
-            .hint("set both or neither")),
+        _ => {
+            Err(Failure::usage(format!("only one of {} and {} is set", names[0], names[1])).hint("set both or neither"))
+        }
     }
 }
 
@@ -59,7 +66,12 @@ pub(crate) fn from_file(path: &Path) -> Result<Option<Credentials>, Failure> {
 
 /// The environment's, the file's, or new ones written to the file.
 pub(crate) fn obtain(path: &Path, rng: &dyn base::Rng) -> Result<(Credentials, Source), Failure> {
-    if let Some(credentials) = from_env()? {
+    obtain_as(ENVIRONMENT, path, rng)
+}
+
+/// The same, under other names in the environment: of the access key and of its secret.
+pub(crate) fn obtain_as(names: [&str; 2], path: &Path, rng: &dyn base::Rng) -> Result<(Credentials, Source), Failure> {
+    if let Some(credentials) = from_env_as(names)? {
         return Ok((credentials, Source::Environment));
     }
     if let Some(credentials) = from_file(path)? {

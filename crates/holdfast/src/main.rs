@@ -14,7 +14,7 @@ mod serve;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, KeysCommand, PortionArgs, PortionCommand};
+use crate::cli::{Cli, Command, KeysCommand, PortionArgs, PortionCommand, SiteCommand};
 use crate::exit::{Exit, Failure};
 
 // Bodies are a few large, short-lived buffers per request; the system allocator gives such pages
@@ -69,6 +69,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Portion(args) => runtime.block_on(command::portion::run(&cli.admin, args, json)),
         Command::Policy(args) => runtime.block_on(command::release_policy::run(&cli.admin, args, json)),
         Command::Release(args) => runtime.block_on(command::release::run(&cli.admin, args, json)),
+        Command::Site(SiteCommand::Serve(args)) => runtime.block_on(command::site_serve::run(*args)),
         Command::Site(args) => runtime.block_on(command::site::run(&cli.admin, args, json)),
         Command::Scrub(args) => runtime.block_on(command::scrub::run(&cli.admin, args, json)),
         Command::Notify(args) => runtime.block_on(command::notify::run(&cli.admin, args, json)),

@@ -34,7 +34,7 @@ const META_CACHE: usize = 64 << 20;
 /// Time between two rounds of upkeep of the metrics.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Time that a stop waits for what is under way.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     log_to_stderr(args.log_format);
@@ -218,7 +218,7 @@ async fn follow(data_dir: &Path, file: &RootFile, opened: Opened, engine: &dyn E
 
 /// Samples of histograms are kept one by one until they are read: without this they would pile up
 /// on a server that nobody scrapes.
-async fn keep_up(recorder: PrometheusHandle, stop: CancellationToken) {
+pub(crate) async fn keep_up(recorder: PrometheusHandle, stop: CancellationToken) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
     loop {
         tokio::select! {
@@ -247,7 +247,7 @@ async fn open_sites(config: &Config) -> Result<[SiteSpec; COLUMNS], Failure> {
 }
 
 /// Sockets and site files need more descriptors than the soft limit that shells hand down.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!(%errno, "the limit on open files stays as it is");
@@ -301,7 +301,7 @@ fn cannot_listen(error: &s3::ServeError, flag: &str) -> Failure {
     Failure::new(chain(error)).hint(format!("give another address with {flag}"))
 }
 
-async fn told_to_stop() {
+pub(crate) async fn told_to_stop() {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return std::future::pending().await;
     };
@@ -311,7 +311,7 @@ async fn told_to_stop() {
     }
 }
 
-fn log_to_stderr(format: LogFormat) {
+pub(crate) fn log_to_stderr(format: LogFormat) {
     // `s3s` logs each refused request as an error of its own, some with the whole document; the
     // metrics count them. Who wants to see them names the target.
     let asked = std::env::var("HOLDFAST_LOG").ok().filter(|asked| !asked.trim().is_empty());

@@ -138,6 +138,26 @@ impl Request<'_> {
         now_s: u64,
         skew_s: u64,
     ) -> Result<(), SignatureError> {
+        let payload = sha256_hex(self.body);
+        self.verify_payload(&payload, header, access_key, secret_key, service, now_s, skew_s)
+    }
+
+    /// The same for a body that is not here yet: the signature covers `payload`, its SHA-256 in hexadecimal or
+    /// [`UNSIGNED_PAYLOAD`]. Who takes the body compares the two.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    #[expect(clippy::too_many_arguments, reason = "those of `verify` and one")]
+    pub fn verify_payload<'h>(
+        &self,
+        payload: &str,
+        header: impl Fn(&str) -> Option<&'h str>,
+        access_key: &str,
+        secret_key: &str,
+        service: &str,
+        now_s: u64,
+        skew_s: u64,
+    ) -> Result<(), SignatureError> {
         let authorization = header("authorization").ok_or(SignatureError::Missing)?;
         let given = Authorization::parse(authorization).ok_or(SignatureError::Missing)?;
         let date = header("x-amz-date").ok_or(SignatureError::Missing)?;
@@ -153,7 +173,7 @@ impl Request<'_> {
             let value = if *name == "host" { self.host } else { header(name).ok_or(SignatureError::Unsigned)? };
             headers.push_str(&format!("{name}:{}\n", value.trim()));
         }
-        let canonical = self.canonical(&headers, &given.signed.join(";"), &sha256_hex(self.body));
+        let canonical = self.canonical(&headers, &given.signed.join(";"), payload);
         let scope = scope(date, given.region, service);
         let key = signing_key(secret_key, date, given.region, service);
         let expected = signature(&key, date, &scope, &canonical);

@@ -192,6 +192,27 @@ impl Folder {
         Self::open_sized(root, Sizes::REAL)
     }
 
+    /// The same, but there must be a directory that can be written to, and from now on no other process can open it: for
+    /// who serves the folder to others. [`Folder::open`] keeps others out of a folder only once there are small shards in it.
+    ///
+    /// # Errors
+    /// `Denied` for a relative path or a directory that cannot be written to, `Full`, and `Down` if it is not there or
+    /// another process uses it.
+    pub fn open_alone(root: PathBuf) -> Result<Self, SiteError> {
+        if !root.is_absolute() {
+            return Err(SiteError::Denied(format!("{} is not an absolute path", root.display())));
+        }
+        // What is locked is among the segments.
+        let top = Root::open(&root, false)?;
+        top.dir(SEGMENTS_DIR)
+            .map_err(|errno| top.explain(errno, &format!("making {}/{SEGMENTS_DIR}", root.display())))?;
+        let live = Live::open(&root, Sizes::REAL, false)?;
+        if !live.writer.has_lock() {
+            return Err(SiteError::Denied(format!("{} cannot be locked", root.display())));
+        }
+        Ok(Self::of(root, Sizes::REAL, Some(Arc::new(live))))
+    }
+
     fn open_sized(root: PathBuf, sizes: Sizes) -> Result<Self, SiteError> {
         if !root.is_absolute() {
             return Err(SiteError::Denied(format!("{} is not an absolute path", root.display())));
@@ -204,11 +225,15 @@ impl Folder {
                 None
             }
         };
-        Ok(Self {
+        Ok(Self::of(root, sizes, live))
+    }
+
+    fn of(root: PathBuf, sizes: Sizes, live: Option<Arc<Live>>) -> Self {
+        Self {
             handle: Arc::new(Handle { path: root, sizes, live: RwLock::new(live), opening: Mutex::new(()) }),
             writers: Arc::new(Semaphore::new(WRITERS)),
             readers: Arc::new(Semaphore::new(READERS)),
-        })
+        }
     }
 
     async fn blocking<T, F>(&self, gate: &Arc<Semaphore>, work: F) -> Result<T, SiteError>
@@ -285,6 +310,11 @@ impl Site for Folder {
         self.blocking(&self.readers, size).await
     }
 
+    fn size_now(&self, name: &str) -> Option<u64> {
+        let live = self.handle.current()?;
+        live.segments.size(name).or_else(|| live.root.size_now(name))
+    }
+
     async fn delete(&self, name: &str) -> Result<(), SiteError> {
         check(name)?;
         let name = name.to_owned();
@@ -298,6 +328,8 @@ impl Site for Folder {
     }
 }
 
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod small_tests;
 #[cfg(test)]

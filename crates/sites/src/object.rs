@@ -30,14 +30,20 @@ fn site_error(error: &object_store::Error, name: &str) -> SiteError {
         ["NoSuchBucket", "ContainerNotFound", "bucket does not exist", "container does not exist"];
     const FULL: [&str; 6] =
         ["507 Insufficient", "QuotaExceeded", "InsufficientStorage", "StorageFull", "no space left", "AccountIsFull"];
+    const BUSY: [&str; 1] = ["<Code>SlowDown</Code>"];
+    const REFUSED: [&str; 2] = ["status code: 403", "status code: 401"];
     const OUT_OF_RANGE: [&str; 2] = ["416 Range", "InvalidRange"];
     let text = error.to_string();
     let has = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
     match error {
         _ if has(&FULL) => SiteError::Full(text),
+        // Before it is down: the site is there, and says so.
+        E::Generic { .. } if has(&BUSY) => SiteError::Slow,
         _ if has(&NO_BUCKET) => SiteError::Down(text),
         E::NotFound { .. } => SiteError::NotFound { name: name.to_owned() },
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => SiteError::Denied(text),
+        // Of a listing, whose refusals have no variant of their own.
+        E::Generic { .. } if has(&REFUSED) => SiteError::Denied(text),
         E::Generic { .. } if has(&OUT_OF_RANGE) || out_of_range(error) => SiteError::Short { name: name.to_owned() },
         _ => SiteError::Down(text),
     }
@@ -189,6 +195,8 @@ mod tests {
             (generic("error sending request: connection refused"), "down"),
             (generic("status code: 507 Insufficient Storage"), "full"),
             (generic("<Code>QuotaExceeded</Code>"), "full"),
+            (generic("Server returned non-2xx status code: 403 Forbidden: <Code>AccessDenied</Code>"), "denied"),
+            (generic("status code: 503: <Code>SlowDown</Code>"), "slow"),
             (generic("<Code>InvalidRange</Code>"), "short"),
             (missing("<Code>NoSuchKey</Code>"), "not found"),
             (missing("<Code>NoSuchBucket</Code>"), "down"),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{ClientConfigKey, ClientOptions, RetryConfig};
+use object_store::{Certificate, ClientConfigKey, ClientOptions, RetryConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -25,6 +25,11 @@ const MARKER_MAX: u64 = 16 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bounds one request. The pool's own deadlines are shorter; this one frees the connection.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// An unused connection is closed by us, before most servers do it: a request that meets their closing fails. (`site serve` and
+/// nginx: 60 seconds or more; AWS: about 20.)
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The option with certificates to trust, in PEM: `object_store` has none that a configuration could name.
+const CA_CERTIFICATE: &str = "ca_certificate";
 
 /// Why a configured site cannot be used at all. No variant carries an option's value: some are
 /// secrets.
@@ -77,7 +82,11 @@ impl Classify for OpenError {
 
 /// Opens the site at `url`: `file:///path`, `s3://bucket/prefix`, `gs://bucket/prefix` or
 /// `az://container/prefix`. `options` are those of the `object_store` crate for the provider,
-/// for S3 for example `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`.
+/// for S3 for example `endpoint`, `region`, `access_key_id`, `secret_access_key`, `allow_http`; and `ca_certificate`, authorities
+/// to trust beside the system's, in PEM.
+///
+/// To S3 bodies go unsigned unless the endpoint is plain HTTP to another machine, or `unsigned_payload` says otherwise: shards have sums
+/// of their own, TLS has as well, and SHA-256 costs more than all else that is done to a body.
 ///
 /// A site that does not answer is opened all the same: it is down, and may come back.
 ///
@@ -140,17 +149,51 @@ fn bucket(url: &Url) -> Result<&str, OpenError> {
     })
 }
 
+/// Options that a provider has to understand.
+type Rest<'o> = Vec<(&'o String, &'o String)>;
+
 /// Our deadlines, then what the options say about the connection; and the options left over.
-fn client(options: &BTreeMap<String, String>) -> (ClientOptions, Vec<(&String, &String)>) {
-    let mut client = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
+fn client<'o>(url: &Url, options: &'o BTreeMap<String, String>) -> Result<(ClientOptions, Rest<'o>), OpenError> {
+    let mut client = ClientOptions::new()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout(REQUEST_TIMEOUT)
+        .with_pool_idle_timeout(IDLE_TIMEOUT);
     let mut left = Vec::new();
     for (name, value) in options {
+        if name == CA_CERTIFICATE {
+            let found = Certificate::from_pem_bundle(value.as_bytes());
+            let found = found.map_err(|source| OpenError::Provider { url: url.to_string(), source })?;
+            if found.is_empty() {
+                let why = format!("{CA_CERTIFICATE} holds no certificate in PEM (`-----BEGIN CERTIFICATE-----`)");
+                return Err(OpenError::Url { url: url.to_string(), why });
+            }
+            client = found.into_iter().fold(client, ClientOptions::with_root_certificate);
+            continue;
+        }
         match name.parse::<ClientConfigKey>() {
             Ok(key) => client = client.with_config(key, value),
             Err(_) => left.push((name, value)),
         }
     }
-    (client, left)
+    Ok((client, left))
+}
+
+/// Whether what is sent to an endpoint passes nobody who could change it: it stays on this machine, or goes over TLS, as to AWS
+/// itself, where there is no endpoint. `aws_endpoint` and others are names for the same option.
+fn private(options: &BTreeMap<String, String>) -> bool {
+    let endpoint = options.iter().find(|(name, _)| {
+        matches!(name.parse::<AmazonS3ConfigKey>(), Ok(AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::S3Endpoint))
+    });
+    let Some((_, endpoint)) = endpoint else { return true };
+    let Ok(endpoint) = Url::parse(endpoint) else { return false };
+    endpoint.scheme() == "https"
+        || match endpoint.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            // A name leads where who answers for it says.
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
 }
 
 /// The pool decides what to do instead of a failed request: trying again is not it.
@@ -172,11 +215,12 @@ fn unknown(url: &Url, option: &str, hint: &'static str) -> OpenError {
 }
 
 fn s3(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, OpenError> {
-    let (client, rest) = client(options);
+    let (client, rest) = client(url, options)?;
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket(url)?)
         .with_client_options(client)
         .with_retry(no_retries())
+        .with_unsigned_payload(private(options))
         // One request per name: simpler, and understood by every S3 there is.
         .with_disable_bulk_delete(true);
     for (name, value) in rest {
@@ -188,7 +232,7 @@ fn s3(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, Op
 }
 
 fn gs(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, OpenError> {
-    let (client, rest) = client(options);
+    let (client, rest) = client(url, options)?;
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket(url)?)
         .with_client_options(client)
@@ -202,7 +246,7 @@ fn gs(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, Op
 }
 
 fn az(url: &Url, options: &BTreeMap<String, String>) -> Result<Arc<dyn Site>, OpenError> {
-    let (client, rest) = client(options);
+    let (client, rest) = client(url, options)?;
     let mut builder = MicrosoftAzureBuilder::new()
         .with_container_name(bucket(url)?)
         .with_client_options(client)
@@ -289,6 +333,23 @@ mod tests {
     }
 
     #[test]
+    fn bodies_go_unsigned_where_nobody_passes_them() {
+        for (given, expected) in [
+            (vec![], true),
+            (vec![("endpoint", "https://dc2.example:9100")], true),
+            (vec![("endpoint", "http://127.0.0.1:9100")], true),
+            (vec![("endpoint_url", "http://[::1]:9100")], true),
+            (vec![("endpoint", "http://localhost:9100")], true),
+            (vec![("endpoint", "http://10.0.0.7:9100")], false),
+            (vec![("aws_endpoint", "http://10.0.0.7:9100")], false),
+            (vec![("aws_endpoint_url", "http://127.0.0.1.example:9100")], false),
+            (vec![("endpoint", "10.0.0.7:9100")], false),
+        ] {
+            assert_eq!(private(&options(&given)), expected, "{given:?}");
+        }
+    }
+
+    #[test]
     fn mistakes_name_the_site_and_the_cure() {
         for (url, given, expected) in [
             ("nonsense", vec![], "file:///path"),
@@ -299,6 +360,7 @@ mod tests {
             ("s3:///prefix", vec![], "s3://bucket/prefix"),
             ("s3://b", vec![("bukket", "r")], "endpoint, region"),
             ("gs://b", vec![("region", "r")], "service_account"),
+            ("s3://b", vec![("ca_certificate", "not at all")], "no certificate in PEM"),
         ] {
             let text = open(url, &options(&given)).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(text.starts_with("site ") && text.contains(expected), "{url}: {text:?}");

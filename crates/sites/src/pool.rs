@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::health::{Health, P95, ProbeResult, SiteState};
-use crate::{Entry, MARKER, Marker, Memory, Site, SiteError, read_marker};
+use crate::{Entry, Marker, Memory, Site, SiteError, read_marker};
 
 /// Columns of one stripe that one site may hold. Two, so that with two sites down (2+2+1) the
 /// loss of a third still leaves three columns.
@@ -417,10 +417,6 @@ impl Pool {
     async fn probe_once(&self, slot: u8) -> Result<ProbeResult, SiteError> {
         let member = self.member(slot);
         let site = &member.spec.site;
-        match site.size(MARKER).await {
-            Err(SiteError::NotFound { .. }) => return Ok(ProbeResult::Empty),
-            other => other?,
-        };
         let found = read_marker(site.as_ref()).await?;
         let expected = member.expected.read().clone();
         match (found, expected) {

@@ -73,6 +73,12 @@ pub trait Site: Send + Sync + 'static {
     /// The size of a stored name, bytes.
     async fn size(&self, name: &str) -> Result<u64, SiteError>;
 
+    /// The same if it can be told without waiting and without asking whether the site is still there: of a name that was
+    /// read just now.
+    fn size_now(&self, _name: &str) -> Option<u64> {
+        None
+    }
+
     /// Removes a name. An absent name is no error; a missing site is.
     async fn delete(&self, name: &str) -> Result<(), SiteError>;
 

@@ -15,6 +15,7 @@ pub(crate) mod root;
 pub(crate) mod rotate;
 pub(crate) mod scrub;
 pub(crate) mod site;
+pub(crate) mod site_serve;
 pub(crate) mod status;
 pub(crate) mod tenant;
 pub(crate) mod user;

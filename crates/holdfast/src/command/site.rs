@@ -13,6 +13,8 @@ use crate::render;
 pub(crate) async fn run(admin: &AdminArgs, command: SiteCommand, json: bool) -> Result<Exit, Failure> {
     let client = client(admin)?;
     match command {
+        // Needs no running server: see `site_serve`.
+        SiteCommand::Serve(_) => {}
         SiteCommand::List => {
             let sites: SiteList = client.call("GET", "/v1/sites", NOTHING).await?;
             print(&sites, json, |sites| render::sites(sites, now_ms()))?;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, StatxFlags};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::buffers::Buffers;
@@ -237,8 +237,12 @@ impl Root {
             .and_then(|()| rustix::fs::fdatasync(fd))
             .and_then(|()| self.sync_dir(path, dir));
         if done.is_err() {
-            // A torn file would only hold space; that it may stay is part of the contract.
-            let _ = rustix::fs::unlinkat(&dir.fd, leaf, AtFlags::empty());
+            // A torn file would only hold space; that it may stay is part of the contract. One that another put of the name
+            // has replaced meanwhile is not torn, and may be acknowledged.
+            let _no_replacing = self.replacing.lock();
+            if is_at(fd, dir, leaf) {
+                let _ = rustix::fs::unlinkat(&dir.fd, leaf, AtFlags::empty());
+            }
         }
         done
     }
@@ -295,6 +299,11 @@ impl Root {
         Ok(u64::try_from(stat.st_size).unwrap_or_default())
     }
 
+    /// The size of a name whose file is open, bytes.
+    pub fn size_now(&self, name: &str) -> Option<u64> {
+        linked_size(&*self.files.get(name)?)
+    }
+
     /// Reads a range, waiting for the disk.
     pub fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes, SiteError> {
         let short = || SiteError::Short { name: name.to_owned() };
@@ -344,6 +353,13 @@ impl Root {
         let read = rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT).ok()?;
         (read == len).then(|| Bytes::from_owner(buffer))
     }
+}
+
+/// Whether a name leads to this very file.
+fn is_at(file: &OwnedFd, dir: &Dir, leaf: &str) -> bool {
+    let there = rustix::fs::statat(&dir.fd, leaf, AtFlags::SYMLINK_NOFOLLOW);
+    let same = |there: &Stat, ours: &Stat| (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino);
+    matches!((there, rustix::fs::fstat(file)), (Ok(there), Ok(ours)) if same(&there, &ours))
 }
 
 /// The size in bytes of a file that still has a name, as far as the kernel knows without asking a
@@ -430,4 +446,27 @@ pub(super) fn read_exact(fd: &OwnedFd, offset: u64, len: usize) -> Result<Option
     // The allocator may have given more room than asked for.
     bytes.truncate(len);
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A put that hangs is given up and repeated; when it fails at last, what was acknowledged meanwhile must stay.
+    #[test]
+    fn a_put_that_fails_takes_nothing_that_replaced_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path(), false).unwrap();
+        let body = [Bytes::from_static(b"whole")];
+        for (name, replaced) in [("a/torn", false), ("a/replaced", true)] {
+            let (dir, _) = root.create(name).unwrap();
+            // Nothing can be written by it.
+            let fd = rustix::fs::openat(root.fd(), name, READ_FLAGS, Mode::empty()).unwrap();
+            if replaced {
+                root.put(name, &body).unwrap();
+            }
+            assert!(root.fill(name, &dir, &fd, &body).is_err());
+            assert_eq!(root.size(name).ok(), replaced.then_some(5), "{name}");
+        }
+    }
 }

@@ -60,12 +60,14 @@ pub(super) struct Writer {
     segments: Arc<Segments>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    locked: bool,
 }
 
 impl Writer {
     /// Starts the thread. `rest` is what [`Segments::open`] left.
     pub fn start(segments: &Arc<Segments>, rest: Rest) -> Result<Self, Errno> {
         let shared = Arc::new(Shared::default());
+        let locked = rest.lock.is_some();
         let mut work = Work {
             segments: segments.clone(),
             shared: shared.clone(),
@@ -76,7 +78,12 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("site-writer".to_owned());
         let thread = thread.spawn(move || work.run()).map_err(|_| Errno::AGAIN)?;
-        Ok(Self { segments: segments.clone(), shared, thread: Some(thread) })
+        Ok(Self { segments: segments.clone(), shared, thread: Some(thread), locked })
+    }
+
+    /// Whether it began with the folder's lock.
+    pub fn has_lock(&self) -> bool {
+        self.locked
     }
 
     /// Makes a small put durable.
