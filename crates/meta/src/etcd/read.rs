@@ -66,8 +66,8 @@ impl Inner {
         while cursor < to && !walk.page.more {
             let end = self.splits.lock().end(&cursor, &to, &mut gallop);
             let piece = self.piece(&mut walk, cursor, &end).await?;
-            if let (0, Some(gallop)) = (piece.count, gallop.as_mut()) {
-                gallop.nothing_there();
+            if let Some(gallop) = &mut gallop {
+                gallop.met(piece.count);
             }
             pieces.push(piece);
             cursor = end;
