@@ -22,8 +22,8 @@ use crate::call::{self, Channel};
 use crate::error::{Reaction, Refusal, reaction};
 use crate::member::{Record, Standing};
 use crate::message::{
-    AlarmRequest, AlarmResponse, AuthenticateRequest, AuthenticateResponse, CompactionRequest, DefragmentRequest, Ignored,
-    RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    AlarmRequest, AlarmResponse, AuthenticateRequest, AuthenticateResponse, CompactionRequest, DefragmentRequest,
+    Ignored, RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use crate::{CallError, SetupError, TlsFiles, tls};
 
@@ -339,8 +339,12 @@ impl Client {
     /// Those on trial, beside the first that is well; then all that are well, in the order given; then the broken.
     fn order(&self) -> Vec<(usize, Standing)> {
         let now = millis(self.start.elapsed());
-        let standings: Vec<_> =
-            self.members.iter().enumerate().map(|(index, member)| (index, member.record.lock().standing(now))).collect();
+        let standings: Vec<_> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(index, member)| (index, member.record.lock().standing(now)))
+            .collect();
         let of = |wanted| standings.iter().copied().filter(move |(_, standing)| *standing == wanted);
         of(Standing::Trial).chain(of(Standing::Well)).chain(of(Standing::Broken)).collect()
     }
@@ -420,7 +424,8 @@ impl Client {
             Refusal::NoSpace => CallError::NoSpace,
             Refusal::TooLarge(what) => CallError::TooLarge(what),
             Refusal::NoToken => CallError::Denied(
-                "etcd has authentication enabled: name a user in the address (etcd://USER@...) and give password_file".into(),
+                "etcd has authentication enabled: name a user in the address (etcd://USER@...) and give password_file"
+                    .into(),
             ),
             Refusal::WrongPassword => CallError::Denied(format!(
                 "etcd refuses user {name:?}: the password is wrong or there is no such user; see password_file, or \

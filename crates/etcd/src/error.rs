@@ -117,11 +117,7 @@ mod tests {
                 "etcdserver: mvcc: required revision has been compacted",
                 Reaction::Final(Refusal::Compacted),
             ),
-            (
-                Code::ResourceExhausted,
-                "etcdserver: mvcc: database space exceeded",
-                Reaction::Final(Refusal::NoSpace),
-            ),
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Reaction::Final(Refusal::NoSpace)),
             (Code::InvalidArgument, "etcdserver: request is too large", Reaction::Final(Refusal::TooLarge("bytes"))),
             (
                 Code::InvalidArgument,

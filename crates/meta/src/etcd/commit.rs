@@ -137,7 +137,8 @@ impl Inner {
         let outcomes = lane.commit(self, &batches, deadline).await;
         for ((group, place), outcome) in places.into_iter().zip(outcomes) {
             let group = &mut groups[group];
-            let stop = matches!(outcome, Err(CommitError::Unknown(_) | CommitError::Unavailable(_) | CommitError::Full));
+            let stop =
+                matches!(outcome, Err(CommitError::Unknown(_) | CommitError::Unavailable(_) | CommitError::Full));
             if let (true, Err(error)) = (stop, &outcome) {
                 // What comes later in the group may be durable only if this is.
                 let said = error.to_string();
@@ -179,9 +180,8 @@ impl Inner {
 /// among each other is free, that within a group is not.
 fn join(groups: &mut Vec<Group>, waiting: &mut VecDeque<Group>) -> Vec<usize> {
     let mut joined = Joined::default();
-    let prefix = |group: &Group, joined: &mut Joined| {
-        group.batches.iter().take_while(|(_, batch)| joined.take(batch)).count()
-    };
+    let prefix =
+        |group: &Group, joined: &mut Joined| group.batches.iter().take_while(|(_, batch)| joined.take(batch)).count();
     let mut parts: Vec<usize> = groups.iter().map(|group| prefix(group, &mut joined)).collect();
     while let Some(group) = waiting.pop_front() {
         let count = prefix(&group, &mut joined);

@@ -90,7 +90,9 @@ impl Etcd {
         let newest = statuses.iter().flatten().map(|status| status.raft_index).max().unwrap_or(0);
         let of_member = |id: u64| {
             let raised = alarms.iter().filter(move |alarm| alarm.member_id == id);
-            raised.map(|alarm| if alarm.alarm == NO_SPACE { "NOSPACE".to_owned() } else { "CORRUPT".to_owned() }).collect()
+            raised
+                .map(|alarm| if alarm.alarm == NO_SPACE { "NOSPACE".to_owned() } else { "CORRUPT".to_owned() })
+                .collect()
         };
         let members = endpoints.into_iter().zip(statuses).map(|(endpoint, status)| match status {
             Err(error) => MemberHealth { endpoint, error: Some(error.to_string()), ..MemberHealth::default() },
@@ -188,7 +190,8 @@ impl Remembered {
     fn stale(&mut self, now: Instant, markers: impl Iterator<Item = (Bytes, i64)>) -> Vec<(Bytes, i64)> {
         let mut seen = HashMap::new();
         for (marker, revision) in markers {
-            let since = self.markers.get(&marker).filter(|(before, _)| *before == revision).map_or(now, |(_, since)| *since);
+            let since =
+                self.markers.get(&marker).filter(|(before, _)| *before == revision).map_or(now, |(_, since)| *since);
             seen.insert(marker, (revision, since));
         }
         self.markers = seen;
@@ -217,9 +220,13 @@ fn warnings(members: &[MemberHealth], quota_bytes: u64) -> Vec<String> {
     let answering: Vec<_> = members.iter().filter(|member| member.error.is_none()).collect();
     let (all, up) = (members.len(), answering.len());
     if up <= all / 2 {
-        warnings.push(format!("{up} of {all} members answer: no majority, so nothing can be read or written; start members"));
+        warnings.push(format!(
+            "{up} of {all} members answer: no majority, so nothing can be read or written; start members"
+        ));
     } else if up == all / 2 + 1 && up < all {
-        warnings.push(format!("{up} of {all} members answer: when one more is lost nothing can be written; start members now"));
+        warnings.push(format!(
+            "{up} of {all} members answer: when one more is lost nothing can be written; start members now"
+        ));
     } else if up < all {
         warnings.push(format!("{up} of {all} members answer: start the others"));
     }
@@ -266,7 +273,9 @@ mod tests {
     use super::*;
 
     fn five() -> Vec<MemberHealth> {
-        (0..5).map(|i| MemberHealth { endpoint: format!("m{i}"), version: "3.4.23".into(), ..MemberHealth::default() }).collect()
+        (0..5)
+            .map(|i| MemberHealth { endpoint: format!("m{i}"), version: "3.4.23".into(), ..MemberHealth::default() })
+            .collect()
     }
 
     #[test]

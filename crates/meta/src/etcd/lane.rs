@@ -90,7 +90,9 @@ impl Lane {
                 self.found(found.as_ref());
                 return match found {
                     // A copy of it came first.
-                    Some(found) if found.value == id => self.read_outcomes(inner, batches, found.mod_revision, deadline).await,
+                    Some(found) if found.value == id => {
+                        self.read_outcomes(inner, batches, found.mod_revision, deadline).await
+                    }
                     _ => Err(vanished()),
                 };
             }
@@ -180,7 +182,8 @@ impl Lane {
         revision: i64,
         deadline: Instant,
     ) -> Result<Vec<Result<(), CommitError>>, CommitError> {
-        let unread = |error: CallError| CommitError::Unknown(format!("committed, but with what outcome is not known: {error}"));
+        let unread =
+            |error: CallError| CommitError::Unknown(format!("committed, but with what outcome is not known: {error}"));
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
             let found = inner.evidence(batch, revision - 1, deadline).await.map_err(unread)?;

@@ -71,6 +71,16 @@ impl Etcd {
     /// [`MetaError::Unavailable`] when no majority answers, the user may not, or a file for TLS cannot be used;
     /// [`MetaError::Corrupt`] when what is under the prefix is of another version.
     pub async fn open(options: EtcdOptions) -> Result<Self, MetaError> {
+        let etcd = Self::reach(options)?;
+        etcd.inner.check_format().await?;
+        Ok(etcd)
+    }
+
+    /// As [`Self::open`], without a word to any member: to ask how they stand when they do not answer.
+    ///
+    /// # Errors
+    /// [`MetaError::Unavailable`] when a file for TLS cannot be used.
+    pub fn reach(options: EtcdOptions) -> Result<Self, MetaError> {
         let place = options.place();
         let client = etcd::Client::new(options.client).map_err(|error| MetaError::Unavailable(error.to_string()))?;
         let space = Space::new(&options.prefix);
@@ -86,7 +96,6 @@ impl Etcd {
             upkeep: Mutex::default(),
             counted: AtomicU64::new(0),
         };
-        inner.check_format().await?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -107,7 +116,9 @@ impl Inner {
                 Some(found) if found.value == value => return Ok(()),
                 Some(_) => {
                     let place = &self.place;
-                    return Err(MetaError::Corrupt(format!("{place} is of another version of holdfast, or of something else")));
+                    return Err(MetaError::Corrupt(format!(
+                        "{place} is of another version of holdfast, or of something else"
+                    )));
                 }
                 None => {
                     let request = TxnRequest {

@@ -50,7 +50,9 @@ impl EtcdOptions {
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
         let prefix = if prefix.is_empty() { "holdfast" } else { prefix };
-        if prefix.len() > PREFIX_MAX || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)) {
+        if prefix.len() > PREFIX_MAX
+            || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        {
             mistakes.push(format!("the prefix has at most {PREFIX_MAX} of a-z, A-Z, 0-9, '-', '_', '.' and '/'"));
         }
         let (user, hosts) = match authority.rsplit_once('@') {
@@ -95,7 +97,8 @@ impl EtcdOptions {
         }
         let tls = wanted.unwrap_or(given);
         if !tls && !allowed {
-            let far: Vec<_> = endpoints.iter().filter(|endpoint| !is_own(&endpoint.host)).map(|e| e.host.as_str()).collect();
+            let far: Vec<_> =
+                endpoints.iter().filter(|endpoint| !is_own(&endpoint.host)).map(|e| e.host.as_str()).collect();
             if !far.is_empty() {
                 mistakes.push(format!(
                     "without TLS anybody between reads and changes the metadata of {}: give ca, or tls = \"true\"; or, where the \
@@ -232,8 +235,13 @@ mod tests {
     #[test]
     fn every_mistake_is_told_and_no_secret() {
         let url = "etcd://ann:hunter2@db.example:x,db.example,db.example,,b&d/pre fix";
-        let pairs =
-            [("cert", "/c"), ("tls", "yes"), ("quota_bytes", "7"), ("colour", "red"), ("password_file", "/no/such/file")];
+        let pairs = [
+            ("cert", "/c"),
+            ("tls", "yes"),
+            ("quota_bytes", "7"),
+            ("colour", "red"),
+            ("password_file", "/no/such/file"),
+        ];
         let EtcdMistakes(mistakes) = EtcdOptions::parse(url, &options(&pairs)).unwrap_err();
         let all = mistakes.join("\n");
         for word in [

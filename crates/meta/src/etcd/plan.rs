@@ -210,10 +210,12 @@ mod tests {
             assert_eq!(batches.take_while(|batch| joined.take(batch)).count(), together, "{ops} operations");
         }
         let mut joined = Joined::default();
-        let large = |i| batch(vec![], (0..4).map(|j| Write::Put(key(&format!("{i}/{j}")), vec![0; 100_000].into())).collect());
+        let large =
+            |i| batch(vec![], (0..4).map(|j| Write::Put(key(&format!("{i}/{j}")), vec![0; 100_000].into())).collect());
         assert_eq!((0..9).map(large).take_while(|batch| joined.take(batch)).count(), 2, "under 1 MiB");
         let mut joined = Joined::default();
-        let largest = batch(vec![], (0..20).map(|j| Write::Put(key(&j.to_string()), vec![0; 100_000].into())).collect());
+        let largest =
+            batch(vec![], (0..20).map(|j| Write::Put(key(&j.to_string()), vec![0; 100_000].into())).collect());
         assert!(joined.take(&largest), "one alone is etcd's to refuse");
     }
 

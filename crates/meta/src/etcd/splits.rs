@@ -69,7 +69,9 @@ impl Gallop {
         match self.empty {
             0 => self.by *= 8,
             // Past the first byte there is no step: the piece ends with what is known.
-            empty => (self.depth, self.by) = (self.depth.checked_sub(1 << (empty - 1).min(16)).unwrap_or(usize::MAX), 1),
+            empty => {
+                (self.depth, self.by) = (self.depth.checked_sub(1 << (empty - 1).min(16)).unwrap_or(usize::MAX), 1)
+            }
         }
         self.empty += 1;
     }

@@ -94,7 +94,8 @@ impl Cluster {
 
     fn spawn(&mut self, index: usize) {
         let scheme = if self.tls { "https" } else { "http" };
-        let peers: Vec<_> = self.members.iter().enumerate().map(|(i, m)| format!("m{i}=http://127.0.0.1:{}", m.peer)).collect();
+        let peers: Vec<_> =
+            self.members.iter().enumerate().map(|(i, m)| format!("m{i}=http://127.0.0.1:{}", m.peer)).collect();
         let member = &mut self.members[index];
         let client = format!("{scheme}://127.0.0.1:{}", member.port);
         let peer = format!("http://127.0.0.1:{}", member.peer);
@@ -140,7 +141,12 @@ impl Cluster {
 
     /// Whether etcd's own client says yes.
     pub fn etcdctl(&self, words: &[&str]) -> bool {
-        self.etcdctl_command(words).stderr(Stdio::null()).stdout(Stdio::null()).status().expect("etcdctl runs").success()
+        self.etcdctl_command(words)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .expect("etcdctl runs")
+            .success()
     }
 
     /// What etcd's own client prints.
