@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 18] = [
+const PROGRAMS: [(&str, &str); 20] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -24,6 +24,8 @@ const PROGRAMS: [(&str, &str); 18] = [
     ("softhsm2-util", "softhsm2"),
     ("pkcs11-tool", "opensc"),
     ("swtpm", "swtpm"),
+    ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
     ("tpm2_create", "tpm2-tools"),
 ];
 /// DuckDB loads an extension of its own version only, and only one that its makers signed.

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub(crate) mod audit;
+pub(crate) mod meta;
 pub(crate) mod release;
 pub(crate) mod site;
 
@@ -34,6 +35,9 @@ pub(crate) struct AdminArgs {
     /// Where the server's data and its credentials file are.
     #[arg(long, global = true, value_name = "DIR", env = "HOLDFAST_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// The server's configuration file, for `key` and `meta`: it says where the metadata is.
+    #[arg(long, global = true, value_name = "FILE", env = "HOLDFAST_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -75,6 +79,9 @@ pub(crate) enum Command {
     /// The audit log: works on the data directory, whether the server runs or not.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// The metadata: its etcd, and moving it from one engine to another.
+    #[command(subcommand)]
+    Meta(meta::MetaCommand),
     /// Check a configuration file, or print an example.
     #[command(subcommand)]
     Config(ConfigCommand),

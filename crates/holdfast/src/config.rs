@@ -16,6 +16,7 @@ use store::TargetOptions;
 use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs, TpmArgs};
 use crate::credentials::{self, Credentials};
 use crate::exit::chain;
+use crate::metadata::Place;
 use crate::passphrase;
 use crate::seals::{self, RootSeals};
 
@@ -36,6 +37,9 @@ const CA_CERTIFICATE_FILE: &str = "ca_certificate_file";
 #[serde(deny_unknown_fields)]
 struct Raw {
     data_dir: Option<PathBuf>,
+    meta: Option<String>,
+    #[serde(default)]
+    meta_options: BTreeMap<String, String>,
     listen: Option<String>,
     admin_listen: Option<String>,
     kms_listen: Option<String>,
@@ -88,6 +92,8 @@ struct RawTpm {
 /// The configuration as it counts.
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
+    /// Which engine keeps the metadata.
+    pub(crate) meta: Place,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) kms_listen: SocketAddr,
@@ -155,6 +161,13 @@ pub(crate) fn check_file(path: &Path) -> Result<Config, Mistakes> {
     check(read(path)?, &args)
 }
 
+/// What a file says of the data directory and the metadata; the rest of it is not looked at.
+pub(crate) fn installation(path: &Path) -> Result<(Option<PathBuf>, Place), Mistakes> {
+    let raw = read(path)?;
+    let place = Place::parse(raw.meta.as_deref(), &raw.meta_options).map_err(Mistakes)?;
+    Ok((raw.data_dir, place))
+}
+
 fn read(path: &Path) -> Result<Raw, Mistakes> {
     let named = |error: &dyn std::fmt::Display| Mistakes(vec![format!("{}: {error}", path.display())]);
     let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
@@ -174,6 +187,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
             mistakes.push(format!("{} and {} are the same address", doors[a].0, doors[b].0));
         }
     }
+    let meta = Place::parse(raw.meta.as_deref(), &raw.meta_options).map_err(|wrong| mistakes.extend(wrong)).ok();
     let tls = tls(&mut mistakes, &args.tls, raw.tls_cert, raw.tls_key);
     let k8s = k8s(&mut mistakes, &args.k8s, raw.k8s_kms_socket, raw.k8s_kms_key);
     let region = raw.region.unwrap_or_else(|| "us-east-1".to_owned());
@@ -215,8 +229,8 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     }
     let sites = sites(raw.site, &data_dir, &mut mistakes);
     let targets = notify::targets(raw.notify, &mut mistakes);
-    let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites), Some(tpm)) =
-        (listen, admin_listen, kms_listen, sites, tpm)
+    let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites), Some(tpm), Some(meta)) =
+        (listen, admin_listen, kms_listen, sites, tpm, meta)
     else {
         return Err(Mistakes(mistakes));
     };
@@ -225,6 +239,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     }
     Ok(Config {
         data_dir,
+        meta,
         listen,
         admin_listen,
         kms_listen,

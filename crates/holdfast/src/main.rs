@@ -7,6 +7,7 @@ mod config;
 mod credentials;
 mod exit;
 mod harden;
+mod metadata;
 mod passphrase;
 mod render;
 mod seals;
@@ -62,6 +63,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Key(KeysCommand::Site(args)) => runtime.block_on(command::key_site::run(&cli.admin, args, json)),
         Command::Key(KeysCommand::Root(args)) => runtime.block_on(command::root::run(&cli.admin, args, json)),
+        Command::Meta(args) => runtime.block_on(command::meta::run(&cli.admin, args, json)),
         Command::Status(args) => runtime.block_on(command::status::run(&cli.admin, args, json)),
         Command::User(args) => runtime.block_on(command::user::run(&cli.admin, args, json)),
         Command::Group(args) => runtime.block_on(command::group::run(&cli.admin, args, json)),

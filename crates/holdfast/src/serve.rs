@@ -10,7 +10,7 @@ use std::time::Duration;
 use base::Doors;
 use base::limits::COLUMNS;
 use keys::{Keyring, RootFile, RootKey, SiteKey, SiteKeyFile};
-use meta::{Embedded, EmbeddedOptions, Engine};
+use meta::Engine;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sites::{Pool, PoolOptions, SiteSpec};
@@ -27,6 +27,7 @@ use crate::config::{self, Config, Mistakes};
 use crate::credentials::{self, Credentials, Source};
 use crate::exit::{Exit, Failure, chain};
 use crate::harden;
+use crate::metadata::{self, Place};
 use crate::seals::{self, RootSeals};
 
 /// Memory for cached metadata pages.
@@ -117,8 +118,15 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
 
 async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> Result<(Store, Arc<AuditLog>), Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
-    let meta_path = config.data_dir.join("meta/meta.redb");
-    let first_start = !meta_path.exists();
+    let etcd = match &config.meta {
+        Place::Embedded => None,
+        Place::Etcd(options) => Some(metadata::etcd(options).await?),
+    };
+    // Before anything is made: what is there already has a root key somewhere.
+    let first_start = match &etcd {
+        None => !metadata::embedded_file(&config.data_dir).exists(),
+        Some(etcd) => !metadata::has_cluster(etcd).await?,
+    };
     let key_path = config.data_dir.join("root.key");
     if !first_start && !key_path.exists() {
         return Err(Failure::new(format!("the root key {} is missing", key_path.display())).hint(
@@ -135,8 +143,15 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
     }
     let specs = open_sites(config).await?;
     let pool = Arc::new(Pool::new(specs, doors.clock.clone(), PoolOptions::default()));
-    let meta = Embedded::open(EmbeddedOptions { path: meta_path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
-    let keyring = Keyring::of(&follow(&config.data_dir, &key_file, opened, &meta).await?);
+    let meta: Arc<dyn Engine> = match etcd {
+        None => metadata::open(&Place::Embedded, &config.data_dir, META_CACHE).await?,
+        Some(etcd) => {
+            tokio::spawn(etcd.clone().keep_up());
+            Arc::new(etcd)
+        }
+    };
+    metadata::whole(meta.as_ref()).await?;
+    let keyring = Keyring::of(&follow(&config.data_dir, &key_file, opened, meta.as_ref()).await?);
     let audit = AuditLog::open(config.data_dir.join("audit"), &keyring).await?;
     let options = Options {
         language: Arc::new(cedar::Cedar),
@@ -151,7 +166,7 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
         ..Options::new(doors.clone())
     };
     let keys = (root.access_key.clone(), root.secret_key.clone());
-    let store = Store::open(Arc::new(meta), pool, keyring, keys, options)
+    let store = Store::open(meta, pool, keyring, keys, options)
         .await
         .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))?;
     Ok((store, audit))

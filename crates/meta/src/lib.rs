@@ -6,6 +6,7 @@
 pub mod conformance;
 mod embedded;
 mod engine;
+mod etcd;
 mod memory;
 pub mod record;
 mod revoking;
@@ -14,5 +15,6 @@ pub use embedded::{Embedded, EmbeddedOptions};
 pub use engine::{
     Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, prefix_end,
 };
+pub use etcd::{Etcd, EtcdHealth, EtcdMistakes, EtcdOptions, MemberHealth};
 pub use memory::Memory;
 pub use revoking::Revoking;

@@ -8,19 +8,19 @@ use std::path::Path;
 
 use base::SystemRng;
 use keys::{HandoverError, Keyring, RootFile, RootKey, SITE_NAME_MAX, SealError, SiteError, SiteKeyFile, SitePublic};
-use meta::{Embedded, EmbeddedOptions};
 use serde::Serialize;
 
 use crate::audit_log;
 use crate::cli::{AdminArgs, KeySiteCommand, PassphraseArgs};
 use crate::command::root::{self, Done, Opens};
-use crate::command::{data_dir, now_ms, print, rotate};
+use crate::command::{now_ms, print, rotate};
 use crate::exit::{Exit, Failure, chain};
+use crate::metadata::Installation;
 use crate::serve::lock;
 use crate::{render, seals};
 
 /// Memory for the metadata.
-const META_CACHE: usize = 8 << 20;
+pub(crate) const META_CACHE: usize = 8 << 20;
 /// Bytes of a file that is read: more than any of them has.
 const FILE_MAX: u64 = 8192;
 
@@ -52,13 +52,14 @@ struct Wrapped {
 }
 
 pub(crate) async fn run(admin: &AdminArgs, command: KeySiteCommand, json: bool) -> Result<Exit, Failure> {
-    let folder = data_dir(admin);
+    let here = Installation::of(admin)?;
+    let folder = &here.folder;
     match command {
         KeySiteCommand::Create { name, passphrase } => create(folder, &name, &passphrase, json),
         KeySiteCommand::Seal(args) => root::seal(SiteKeyFile::new(folder.join("site.key")).file(), &args, json),
         KeySiteCommand::Unseal(args) => root::unseal(SiteKeyFile::new(folder.join("site.key")).file(), &args, json),
-        KeySiteCommand::List => list(folder, json).await,
-        KeySiteCommand::Remove { name } => remove(folder, &name, json).await,
+        KeySiteCommand::List => list(&here, json).await,
+        KeySiteCommand::Remove { name } => remove(&here, &name, json).await,
     }
 }
 
@@ -115,21 +116,8 @@ Carry root.wrap back, and here:
     Ok(Exit::Ok)
 }
 
-/// The metadata, which a running server holds.
-pub(crate) fn metadata(folder: &Path) -> Result<(File, Embedded), Failure> {
-    let path = folder.join("meta/meta.redb");
-    if !path.exists() {
-        return Err(Failure::new(format!("there is no metadata in {}", folder.display()))
-            .hint("name the server's data directory with --data-dir; it is made at the server's first start"));
-    }
-    let lock =
-        lock(folder).map_err(|failure| failure.hint("stop the server for this: sites are kept in its metadata"))?;
-    let opened = Embedded::open(EmbeddedOptions { path, cache_bytes: META_CACHE });
-    Ok((lock, opened.map_err(|error| Failure::new(chain(&error)))?))
-}
-
 pub(crate) async fn wrap(
-    folder: &Path,
+    here: &Installation,
     file: &RootFile,
     site: &Path,
     fingerprint: &str,
@@ -145,10 +133,10 @@ pub(crate) async fn wrap(
             "if the machine itself printed that one, give it with --fingerprint; if not, find out who changed the file: nothing was wrapped",
         ));
     }
-    rotate::own(folder)?;
-    let (_lock, engine) = metadata(folder)?;
+    rotate::own(&here.folder)?;
+    let (_lock, engine) = here.metadata(META_CACHE).await?;
     let root = seals::opened(file, passphrase, true)?.ok_or_else(|| root::missing(file))?;
-    if let Opens::No = root::opens_any(&engine, &root).await.map_err(|error| Failure::new(chain(&error)))? {
+    if let Opens::No = root::opens_any(engine.as_ref(), &root).await.map_err(|error| Failure::new(chain(&error)))? {
         return Err(Failure::new(format!("{} is not the root key of the metadata beside it", file.path().display())));
     }
     // Before the site is remembered: a site without its file would only be known.
@@ -158,7 +146,7 @@ pub(crate) async fn wrap(
         .mode(0o600)
         .open(out)
         .map_err(|error| Failure::io(out.display())(error).hint("give another file with --out"))?;
-    let wrapped = keys::wrap_to(&engine, &root, &public, &SystemRng, now_ms()).await;
+    let wrapped = keys::wrap_to(engine.as_ref(), &root, &public, &SystemRng, now_ms()).await;
     let written = match wrapped {
         Ok(text) => sink.write_all(text.as_bytes()).and_then(|()| sink.sync_all()).map_err(Failure::io(out.display())),
         Err(error) => Err(error.into()),
@@ -182,13 +170,14 @@ Only that machine's site.key opens the file; the next root key is wrapped to it 
 }
 
 pub(crate) async fn accept(
-    folder: &Path,
+    here: &Installation,
     file: &RootFile,
     from: &Path,
     replace: bool,
     passphrase: &PassphraseArgs,
     json: bool,
 ) -> Result<Exit, Failure> {
+    let folder = &here.folder;
     let text = read(from)?;
     let wrong = |error: String| Failure::new(format!("{}: {error}", from.display()));
     let sealing = file.sealing_of(&text).map_err(|_| wrong(SealError::NotAKey.to_string()))?;
@@ -207,7 +196,7 @@ pub(crate) async fn accept(
         keys::RootError::Seal { source, .. } => wrong(source.to_string()),
         other => other.into(),
     })?;
-    let opens = root::opens(folder, &key).await?;
+    let opens = root::opens(here, &key).await?;
     if opens == Opens::No {
         return Err(Failure::new(format!("{} has a root key that opens nothing of this installation", from.display()))
             .hint("nothing was written: is it of this one, and of its newest root key? name its directory with --data-dir"));
@@ -262,9 +251,9 @@ fn there(file: &RootFile, passphrase: &PassphraseArgs) -> Option<RootKey> {
     seals::opened(file, passphrase, false).ok().flatten()
 }
 
-async fn list(folder: &Path, json: bool) -> Result<Exit, Failure> {
-    let (_lock, engine) = metadata(folder)?;
-    let sites = keys::wrapped_sites(&engine).await?;
+async fn list(here: &Installation, json: bool) -> Result<Exit, Failure> {
+    let (_lock, engine) = here.metadata(META_CACHE).await?;
+    let sites = keys::wrapped_sites(engine.as_ref()).await?;
     let listed: Vec<Listed> = sites
         .into_iter()
         .map(|site| Listed {
@@ -291,11 +280,12 @@ fn table(sites: &[Listed], now_ms: u64) -> String {
     render::table(&["SITE", "WRAPPED AGO", "ROOT KEY", "FINGERPRINT"], &sites.iter().map(row).collect::<Vec<_>>())
 }
 
-async fn remove(folder: &Path, name: &str, json: bool) -> Result<Exit, Failure> {
+async fn remove(here: &Installation, name: &str, json: bool) -> Result<Exit, Failure> {
+    let folder = &here.folder;
     rotate::own(folder)?;
     rotate::none_under_way(folder)?;
-    let (_lock, engine) = metadata(folder)?;
-    if name.len() > SITE_NAME_MAX || !keys::forget_site(&engine, name).await? {
+    let (_lock, engine) = here.metadata(META_CACHE).await?;
+    if name.len() > SITE_NAME_MAX || !keys::forget_site(engine.as_ref(), name).await? {
         return Err(Failure::new(format!("there is no site {name:?}")).hint("see them: holdfast key site list"));
     }
     let told =

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod group;
 pub(crate) mod key_site;
+pub(crate) mod meta;
 pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod portion;

@@ -5,18 +5,18 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use base::{AccountId, SystemRng};
 use keys::{Holds, Keyring, PlainFile, RootError, RootFile, RootKey, Seal, Sealing, Share, ShareError, SiteKeyFile};
 use meta::record::{BucketRecord, Record, TenantKeyRecord, key};
-use meta::{Embedded, EmbeddedOptions, Engine, Range, after};
+use meta::{Engine, Range, after};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{AdminArgs, PassphraseArgs, RootCommand, SealArgs, SealKind, SealToArgs, SharesArgs, TpmArgs};
-use crate::command::{data_dir, key_site, print, rotate, say};
+use crate::command::{key_site, print, rotate, say};
 use crate::exit::{Exit, Failure, chain};
+use crate::metadata::{self, Installation};
 use crate::serve::lock;
 use crate::{passphrase, seals};
 
@@ -44,24 +44,25 @@ struct Shares<'a> {
 }
 
 pub(crate) async fn run(admin: &AdminArgs, command: RootCommand, json: bool) -> Result<Exit, Failure> {
-    let folder = data_dir(admin);
+    let here = Installation::of(admin)?;
+    let folder = &here.folder;
     let file = RootFile::new(folder.join("root.key"));
     // A rotation that was cut off needs the old key: it can be had back from its shares all the same.
     if !matches!(command, RootCommand::Rotate(_) | RootCommand::Recover { .. } | RootCommand::Check { .. }) {
         rotate::none_under_way(folder)?;
     }
     match command {
-        RootCommand::Rotate(args) => rotate::run(folder, &file, &args, json).await,
+        RootCommand::Rotate(args) => rotate::run(&here, &file, &args, json).await,
         RootCommand::Split { shares, threshold, passphrase } => split(&file, threshold, shares, &passphrase, json),
-        RootCommand::Recover { shares, passphrase } => recover(folder, &file, &shares, &passphrase, json).await,
+        RootCommand::Recover { shares, passphrase } => recover(&here, &file, &shares, &passphrase, json).await,
         RootCommand::Check { shares, passphrase } => check(&file, &shares, &passphrase, json),
         RootCommand::Seal(args) => seal(&file, &args, json),
         RootCommand::Unseal(args) => unseal(&file, &args, json),
         RootCommand::Wrap { site, fingerprint, out, passphrase } => {
-            key_site::wrap(folder, &file, &site, &fingerprint, &out, &passphrase, json).await
+            key_site::wrap(&here, &file, &site, &fingerprint, &out, &passphrase, json).await
         }
         RootCommand::Accept { wrap, replace, passphrase } => {
-            key_site::accept(folder, &file, &wrap, replace, &passphrase, json).await
+            key_site::accept(&here, &file, &wrap, replace, &passphrase, json).await
         }
     }
 }
@@ -109,7 +110,7 @@ Then try them: holdfast key root check",
 }
 
 async fn recover(
-    folder: &Path,
+    here: &Installation,
     file: &RootFile,
     from: &SharesArgs,
     passphrase: &PassphraseArgs,
@@ -126,9 +127,9 @@ async fn recover(
         print(&done("it is there already, and these shares give the same"), json, text)?;
         return Ok(Exit::Ok);
     }
-    let told = match opens(folder, &key).await? {
+    let told = match opens(here, &key).await? {
         Opens::Yes => "it opens the buckets of this installation",
-        Opens::No if rotate::is_between(folder, &key, passphrase).await? => {
+        Opens::No if rotate::is_between(here, &key, passphrase).await? => {
             "written; the rotation that is under way has moved all that was under it: go on with `holdfast key root rotate`"
         }
         Opens::No => {
@@ -297,21 +298,18 @@ pub(crate) enum Opens {
 }
 
 /// Tries a key on the buckets of the metadata, which takes the server to be stopped.
-pub(crate) async fn opens(folder: &Path, key: &RootKey) -> Result<Opens, Failure> {
-    let path = folder.join("meta/meta.redb");
-    if !path.exists() {
+pub(crate) async fn opens(here: &Installation, key: &RootKey) -> Result<Opens, Failure> {
+    if !here.may_be_there() {
         return Ok(Opens::Unknown(
             "written; there is no metadata here to try it on, only that it fits together is known",
         ));
     }
-    let Ok(_lock) = lock(folder) else {
+    let Ok(_lock) = lock(&here.folder) else {
         return Ok(Opens::Unknown("written; it could not be tried on the metadata, which a running server holds"));
     };
-    let failed = |error: meta::MetaError| {
-        Failure::new(chain(&error)).hint("the metadata is needed to try the key on; nothing was written")
-    };
-    let engine = Embedded::open(EmbeddedOptions { path, cache_bytes: META_CACHE }).map_err(failed)?;
-    opens_any(&engine, key).await.map_err(failed)
+    let needed = |failure: Failure| failure.hint("the metadata is needed to try the key on; nothing was written");
+    let engine = metadata::open(&here.place, &here.folder, META_CACHE).await.map_err(needed)?;
+    opens_any(engine.as_ref(), key).await.map_err(|error| needed(Failure::new(chain(&error))))
 }
 
 /// Tries a key on what lies under a root key: keys of buckets and of tenants.

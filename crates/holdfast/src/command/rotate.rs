@@ -8,13 +8,14 @@ use std::path::Path;
 
 use base::SystemRng;
 use keys::{Keyring, RootFile, RootKey, Rotated, UnderRoot};
-use meta::{Embedded, EmbeddedOptions};
+use meta::Engine;
 use serde::Serialize;
 
 use crate::audit_log;
 use crate::cli::{PassphraseArgs, RotateArgs};
-use crate::command::{key_site, now_ms, print, root};
+use crate::command::{now_ms, print, root};
 use crate::exit::{Exit, Failure, chain};
+use crate::metadata::{self, Installation};
 use crate::seals;
 use crate::serve::lock;
 
@@ -56,7 +57,8 @@ pub(crate) fn none_under_way(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json: bool) -> Result<Exit, Failure> {
+pub(crate) async fn run(here: &Installation, file: &RootFile, args: &RotateArgs, json: bool) -> Result<Exit, Failure> {
+    let folder = &here.folder;
     own(folder)?;
     let _lock = lock(folder)?;
     let sealing = file.sealing()?.ok_or_else(|| root::missing(file))?;
@@ -66,18 +68,16 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
     // By its own seal: what was lost in the middle and came back from shares may be sealed otherwise.
     let before = seals::opened(&next, &args.passphrase, true)?;
     let resumed = before.is_some();
-    let path = folder.join("meta/meta.redb");
-    if !path.exists() {
-        return Err(Failure::new(format!("there is no metadata in {}", folder.display()))
-            .hint("name the server's data directory with --data-dir"));
+    if !here.may_be_there() {
+        return Err(metadata::none_in(folder));
     }
-    let engine = Embedded::open(EmbeddedOptions { path, cache_bytes: META_CACHE }).map_err(|e| failed(&e))?;
+    let engine = metadata::open(&here.place, folder, META_CACHE).await?;
 
     // All of it is looked at before anything is changed: what opens under neither key is told while there is a way
     // back.
     let new = before.unwrap_or_else(|| RootKey::generate(&SystemRng));
     let old_ring = Keyring::of(&old);
-    let found = walk(&engine, &old_ring, &Keyring::of(&new), true).await?;
+    let found = walk(engine.as_ref(), &old_ring, &Keyring::of(&new), true).await?;
     let none_opens = found.moved == [0; 3] && found.already == [0; 3];
     if !found.damaged.is_empty() && (none_opens || !args.leave_damaged) {
         return Err(Failure::new(format!("rows that this root key does not open: {}", some(&found.damaged))).hint(
@@ -85,22 +85,22 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
              open under no key",
         ));
     }
-    let sites = hand_over(&engine, &old, &new, true).await?;
+    let sites = hand_over(engine.as_ref(), &old, &new, true).await?;
     if args.dry_run {
         print(&told(&found, true, resumed, sites, None), json, text)?;
         return Ok(Exit::Ok);
     }
     let new = if resumed { new } else { next.make_after(file, seal.as_ref(), &SystemRng)? };
     let new_ring = Keyring::of(&new);
-    let rotated = walk(&engine, &old_ring, &new_ring, false).await?;
-    let left = walk(&engine, &old_ring, &new_ring, true).await?;
+    let rotated = walk(engine.as_ref(), &old_ring, &new_ring, false).await?;
+    let left = walk(engine.as_ref(), &old_ring, &new_ring, true).await?;
     if left.moved != [0; 3] {
         return Err(
             Failure::new("rows came under the old root key meanwhile").hint("stop what writes them, and run it again")
         );
     }
     // Last: a site that finds its wrap finds everything under the new key.
-    let sites = hand_over(&engine, &old, &new, false).await?;
+    let sites = hand_over(engine.as_ref(), &old, &new, false).await?;
     let logs = audit_log::hand_over(folder, &old_ring, &new_ring).await?;
     next.replace(file)?;
     print(&told(&rotated, false, resumed, sites, logs), json, text)?;
@@ -109,11 +109,16 @@ pub(crate) async fn run(folder: &Path, file: &RootFile, args: &RotateArgs, json:
 
 /// Whether a key may be the one that a rotation under way goes away from, where that has moved all rows that were tried: the key that
 /// follows must open every row that this one does not, and this one have signed the audit log.
-pub(crate) async fn is_between(folder: &Path, old: &RootKey, passphrase: &PassphraseArgs) -> Result<bool, Failure> {
-    let Some(next) = seals::opened(&next_file(folder), passphrase, true)? else { return Ok(false) };
+pub(crate) async fn is_between(
+    here: &Installation,
+    old: &RootKey,
+    passphrase: &PassphraseArgs,
+) -> Result<bool, Failure> {
+    let Some(next) = seals::opened(&next_file(&here.folder), passphrase, true)? else { return Ok(false) };
     let (old, next) = (Keyring::of(old), Keyring::of(&next));
-    let (_lock, engine) = key_site::metadata(folder)?;
-    Ok(walk(&engine, &old, &next, true).await?.damaged.is_empty() && audit_log::is_signed_by(folder, &old)?)
+    let (_lock, engine) = here.metadata(META_CACHE).await?;
+    Ok(walk(engine.as_ref(), &old, &next, true).await?.damaged.is_empty()
+        && audit_log::is_signed_by(&here.folder, &old)?)
 }
 
 /// What this writes, the server's user must be able to write on.
@@ -126,7 +131,7 @@ pub(crate) fn own(folder: &Path) -> Result<(), Failure> {
         .hint(format!("run this as that user: setpriv --reuid {owner} --clear-groups holdfast key ...")))
 }
 
-async fn walk(engine: &Embedded, from: &Keyring, to: &Keyring, dry_run: bool) -> Result<Rotated, Failure> {
+async fn walk(engine: &dyn Engine, from: &Keyring, to: &Keyring, dry_run: bool) -> Result<Rotated, Failure> {
     let mut next = TELL_EVERY;
     let mut progress = |what: UnderRoot, rows: u64| {
         if rows >= next {
@@ -142,7 +147,7 @@ async fn walk(engine: &Embedded, from: &Keyring, to: &Keyring, dry_run: bool) ->
     })
 }
 
-async fn hand_over(engine: &Embedded, old: &RootKey, new: &RootKey, dry_run: bool) -> Result<Vec<String>, Failure> {
+async fn hand_over(engine: &dyn Engine, old: &RootKey, new: &RootKey, dry_run: bool) -> Result<Vec<String>, Failure> {
     let done = keys::hand_over(engine, old, new, &SystemRng, now_ms(), dry_run).await;
     done.map_err(|error| {
         Failure::new(chain(&error))
@@ -158,10 +163,6 @@ fn note(what: UnderRoot, rows: u64) {
         UnderRoot::Secrets => "secret keys of users",
     };
     eprintln!("{rows} {what}");
-}
-
-fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(chain(error))
 }
 
 fn some(names: &[String]) -> String {

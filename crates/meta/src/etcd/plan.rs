@@ -1,0 +1,247 @@
+//! Which batches share a transaction, and the transaction. Pure.
+//!
+//! Each batch is a transaction nested in the lane's. etcd evaluates the comparisons of all of them before it applies any, so
+//! that only batches which touch nothing that an earlier one writes may share one.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use etcd::message::{
+    Answered, Compare, DeleteRangeRequest, KeyValue, Op, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse,
+};
+
+use super::space::{self, Space};
+use crate::{Batch, Check, CommitError, Key, Write};
+
+/// etcd's `--max-txn-ops` when it is not configured: comparisons, or operations of one branch, of a transaction together with
+/// those of the one it is nested in.
+const OPS_MAX: usize = 128;
+/// Bytes of a transaction, where more than one batch shares it. etcd refuses a request of more than 1.5 MiB.
+const BYTES_MAX: usize = 1 << 20;
+/// Bytes that a message and its field numbers add to a key or a value, at most.
+const FRAME: usize = 32;
+
+/// What is in a transaction already.
+#[derive(Debug, Default)]
+pub(crate) struct Joined {
+    written: BTreeSet<Key>,
+    batches: usize,
+    /// Operations of the widest batch.
+    widest: usize,
+    bytes: usize,
+}
+
+impl Joined {
+    /// Takes a batch in, if it may share the transaction and there is room.
+    pub(crate) fn take(&mut self, batch: &Batch) -> bool {
+        let widest = self.widest.max(batch.checks.len()).max(batch.writes.len());
+        let bytes = self.bytes + size(batch);
+        // Of the outer one: the marker, and an operation a batch.
+        let ops = 1 + self.batches + 1 + widest;
+        if self.batches > 0 && (ops > OPS_MAX || bytes > BYTES_MAX || self.touches(batch)) {
+            return false;
+        }
+        (self.widest, self.bytes) = (widest, bytes);
+        self.batches += 1;
+        self.written.extend(batch.writes.iter().map(|write| written(write).clone()));
+        true
+    }
+
+    /// Whether the batch checks or writes a key that is written here.
+    fn touches(&self, batch: &Batch) -> bool {
+        batch.writes.iter().any(|write| self.written.contains(written(write)))
+            || batch.checks.iter().any(|check| match check {
+                Check::Absent(key) | Check::Present(key) | Check::Is(key, _) => self.written.contains(key),
+                Check::Empty(from, to) => from < to && self.written.range::<Key, _>(from..to).next().is_some(),
+            })
+    }
+}
+
+fn written(write: &Write) -> &Key {
+    match write {
+        Write::Put(key, _) | Write::Delete(key) => key,
+    }
+}
+
+/// Bytes that a batch takes on the wire, not less than it does.
+fn size(batch: &Batch) -> usize {
+    let checks = batch.checks.iter().map(|check| match check {
+        // In a comparison, and in the read that tells which one failed.
+        Check::Absent(key) | Check::Present(key) | Check::Is(key, _) => 2 * (key.len() + 2 * FRAME),
+        Check::Empty(from, to) => 2 * (from.len() + to.len() + 3 * FRAME),
+    });
+    let writes = batch.writes.iter().map(|write| match write {
+        Write::Put(key, value) => key.len() + value.len() + 2 * FRAME,
+        Write::Delete(key) => key.len() + 2 * FRAME,
+    });
+    FRAME + checks.chain(writes).sum::<usize>()
+}
+
+/// A lane's transaction: nothing of it happens unless the marker is the one of `before`, and what happens moves the marker to
+/// `id`, so that it happens once.
+pub(crate) fn transaction(space: &Space, marker: &Bytes, before: i64, id: &Bytes, batches: &[&Batch]) -> TxnRequest {
+    let put = Op::Put(PutRequest { key: marker.clone(), value: id.clone() });
+    let nested = batches.iter().map(|batch| Op::Txn(nested(space, batch)).into());
+    TxnRequest {
+        compare: vec![Compare::mod_revision(marker.clone(), before)],
+        success: std::iter::once(RequestOp::from(put)).chain(nested).collect(),
+        failure: vec![Op::Range(RangeRequest { key: marker.clone(), ..RangeRequest::default() }).into()],
+    }
+}
+
+fn nested(space: &Space, batch: &Batch) -> TxnRequest {
+    let compare = batch.checks.iter().filter_map(|check| {
+        Some(match check {
+            Check::Absent(key) => Compare::mod_revision(space.row(key), 0),
+            Check::Present(key) => Compare::present(space.row(key)),
+            Check::Is(key, version) => Compare::mod_revision(space.row(key), space::revision(*version)),
+            Check::Empty(from, to) if from < to => Compare::empty(space.row(from), space.row(to)),
+            Check::Empty(..) => return None,
+        })
+    });
+    let success = batch.writes.iter().map(|write| {
+        RequestOp::from(match write {
+            Write::Put(key, value) => Op::Put(PutRequest { key: space.row(key), value: value.clone() }),
+            Write::Delete(key) => {
+                Op::Delete(DeleteRangeRequest { key: space.row(key), ..DeleteRangeRequest::default() })
+            }
+        })
+    });
+    TxnRequest {
+        compare: compare.collect(),
+        success: success.collect(),
+        failure: evidence(space, batch).map(|read| Op::Range(read).into()).collect(),
+    }
+}
+
+/// The reads that tell which check of a batch does not hold.
+pub(crate) fn evidence<'a>(space: &'a Space, batch: &'a Batch) -> impl Iterator<Item = RangeRequest> + 'a {
+    batch.checks.iter().filter_map(|check| space.evidence(check))
+}
+
+/// The first check that does not hold, by the answers to [`evidence`].
+pub(crate) fn first_failed(space: &Space, batch: &Batch, found: &[Option<KeyValue>]) -> Option<usize> {
+    let mut found = found.iter();
+    batch.checks.iter().position(|check| {
+        // One without evidence holds.
+        space.evidence(check).is_some_and(|_| !space::holds(check, found.next().and_then(Option::as_ref)))
+    })
+}
+
+/// The rows that reads of one row each found, in order.
+pub(crate) fn singles(response: TxnResponse) -> Vec<Option<KeyValue>> {
+    let one = |op: etcd::message::ResponseOp| match op.answer {
+        Some(Answered::Range(range)) => range.kvs.into_iter().next(),
+        _ => None,
+    };
+    response.responses.into_iter().map(one).collect()
+}
+
+/// What the answer to [`transaction`] says of each batch, when the marker was as it should be. `None` when the answer does not
+/// have the form it should.
+pub(crate) fn outcomes(
+    space: &Space,
+    batches: &[&Batch],
+    response: TxnResponse,
+) -> Option<Vec<Result<(), CommitError>>> {
+    if response.responses.len() != batches.len() + 1 {
+        return None;
+    }
+    let nested = response.responses.into_iter().skip(1).zip(batches);
+    nested
+        .map(|(op, batch)| match op.answer {
+            Some(Answered::Txn(txn)) if txn.succeeded => Some(Ok(())),
+            Some(Answered::Txn(txn)) => {
+                let check = first_failed(space, batch, &singles(txn))?;
+                Some(Err(CommitError::Failed { check }))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Version;
+
+    fn key(text: &str) -> Key {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
+
+    fn put(text: &str) -> Write {
+        Write::Put(key(text), Bytes::new())
+    }
+
+    fn batch(checks: Vec<Check>, writes: Vec<Write>) -> Batch {
+        Batch { checks, writes }
+    }
+
+    #[test]
+    fn what_an_earlier_batch_writes_no_later_one_touches() {
+        let first = || batch(vec![Check::Absent(key("read"))], vec![put("m"), Write::Delete(key("gone"))]);
+        let table = [
+            (batch(vec![], vec![put("n")]), true),
+            (batch(vec![], vec![put("m")]), false),
+            (batch(vec![], vec![Write::Delete(key("m"))]), false),
+            (batch(vec![], vec![put("gone")]), false),
+            (batch(vec![Check::Present(key("m"))], vec![]), false),
+            (batch(vec![Check::Is(key("gone"), Version(1))], vec![]), false),
+            (batch(vec![Check::Empty(key("a"), key("m"))], vec![]), false),
+            (batch(vec![Check::Empty(key("h"), key("m"))], vec![]), true),
+            (batch(vec![Check::Empty(key("m"), key("n"))], vec![]), false),
+            (batch(vec![Check::Empty(key("z"), key("a"))], vec![]), true),
+            // What the first one only reads, a later one may write.
+            (batch(vec![], vec![put("read")]), true),
+        ];
+        for (second, together) in table {
+            let mut joined = Joined::default();
+            assert!(joined.take(&first()));
+            assert_eq!(joined.take(&second), together, "{second:?}");
+        }
+    }
+
+    #[test]
+    fn etcds_limits_are_kept() {
+        // (operations of a batch, batches that share a transaction)
+        for (ops, together) in [(1, 126), (27, 100), (100, 27)] {
+            let mut joined = Joined::default();
+            let batches = (0..200).map(|i| batch(vec![], (0..ops).map(|j| put(&format!("{i}/{j}"))).collect()));
+            assert_eq!(batches.take_while(|batch| joined.take(batch)).count(), together, "{ops} operations");
+        }
+        let mut joined = Joined::default();
+        let large =
+            |i| batch(vec![], (0..4).map(|j| Write::Put(key(&format!("{i}/{j}")), vec![0; 100_000].into())).collect());
+        assert_eq!((0..9).map(large).take_while(|batch| joined.take(batch)).count(), 2, "under 1 MiB");
+        let mut joined = Joined::default();
+        let largest =
+            batch(vec![], (0..20).map(|j| Write::Put(key(&j.to_string()), vec![0; 100_000].into())).collect());
+        assert!(joined.take(&largest), "one alone is etcd's to refuse");
+    }
+
+    #[test]
+    fn the_first_failed_check_is_found_past_one_without_evidence() {
+        let space = Space::new("p");
+        let batch = batch(
+            vec![
+                Check::Empty(key("z"), key("a")),
+                Check::Present(key("a")),
+                Check::Is(key("b"), Version(7)),
+                Check::Absent(key("c")),
+            ],
+            vec![],
+        );
+        assert_eq!(evidence(&space, &batch).count(), 3);
+        let row = |revision| Some(KeyValue { mod_revision: revision, ..KeyValue::default() });
+        let table = [
+            ([row(1), row(7), None], None),
+            ([None, row(7), None], Some(1)),
+            ([row(1), row(8), row(1)], Some(2)),
+            ([row(1), None, None], Some(2)),
+            ([row(1), row(7), row(1)], Some(3)),
+        ];
+        for (found, failed) in table {
+            assert_eq!(first_failed(&space, &batch, &found), failed, "{found:?}");
+        }
+    }
+}
