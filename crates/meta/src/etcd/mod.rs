@@ -150,6 +150,10 @@ fn hex(bytes: &[u8]) -> String {
 
 #[async_trait]
 impl Engine for Etcd {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
         self.inner.get(keys).await
     }
