@@ -9,6 +9,7 @@ mod approvals;
 mod auth;
 pub mod client;
 mod error;
+mod gateways;
 mod groups;
 mod health;
 mod home;
@@ -102,11 +103,13 @@ fn router(app: App) -> Router {
     let signed = Router::new()
         .route("/v1/status", get(status::get))
         .route("/v1/workers", get(workers::get))
+        .route("/v1/gateways", get(gateways::get))
         .route("/v1/notify", get(notify::list))
         .route("/v1/notify/{name}/test", post(notify::test))
         .route("/v1/scrub", get(scrub::get).post(scrub::start).delete(scrub::stop))
         .route("/v1/users", get(users::list).post(users::create))
         .route("/v1/users/{name}", get(users::get).delete(users::delete))
+        .route("/v1/users/{name}/revoke", post(users::revoke_all))
         .route("/v1/users/{name}/may", post(users::may))
         .route("/v1/users/{name}/keys", post(users::create_key))
         .route("/v1/users/{name}/keys/{key}", put(users::set_key).delete(users::delete_key))

@@ -169,6 +169,14 @@ pub(crate) async fn revoke(Home(store): Home, Path((name, bucket)): Path<(String
     Ok(Json(store.grant(&name, &bucket, None).await?.into()))
 }
 
+pub(crate) async fn revoke_all(
+    Home(store): Home,
+    Path(name): Path<String>,
+    Json(revoke): Json<RevokeUser>,
+) -> Answer<User> {
+    Ok(Json(user(store.revoke_user(&name, BY_ROOT, &revoke.note).await?)))
+}
+
 pub(crate) async fn create_key(
     Home(store): Home,
     Path(name): Path<String>,

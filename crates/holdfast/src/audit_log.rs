@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use audit::{AuditError, Event, Log, Options, Outcome, Signer, State, VerifierKey};
-use keys::{AuditEvent, AuditOutcome, Auditor, KeyError, Keyring, PortionError};
+use keys::{AuditEvent, AuditOutcome, Auditor, KeyError, Keyring, PortionError, RootKey};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Failure, chain};
 
 /// Time between two looks at the room on the log's disk.
 const DISK_EVERY: Duration = Duration::from_secs(60);
+
+/// In the data directory: what its gateway is called in the name of its audit log. Without it the log is called by the root key alone.
+const GATEWAY_FILE: &str = "gateway";
 
 /// The open log; `None` once it is closed.
 pub(crate) struct AuditLog {
@@ -188,6 +191,26 @@ fn rotated<const N: usize>(details: [(&str, String); N]) -> Event {
         request_id: String::new(),
         details: details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
+}
+
+/// The keys of a root key as the gateway with this data directory has them: the log there is its own.
+pub(crate) fn keyring_of(data_dir: &Path, root: &RootKey) -> Result<Keyring, Failure> {
+    let file = data_dir.join(GATEWAY_FILE);
+    match std::fs::read_to_string(&file) {
+        Ok(name) => Ok(Keyring::of(root).at(Some(name.trim().to_owned()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Keyring::of(root)),
+        Err(error) => Err(Failure::io(file.display().to_string())(error)),
+    }
+}
+
+/// Gives a data directory the name of its gateway, unless it has one, or a log that was begun without.
+pub(crate) fn name_gateway(data_dir: &Path, name: &str) -> Result<(), Failure> {
+    let file = data_dir.join(GATEWAY_FILE);
+    if file.exists() || data_dir.join("audit").exists() {
+        return Ok(());
+    }
+    let written = std::fs::write(&file, format!("{name}\n")).and_then(|()| std::fs::File::open(&file)?.sync_all());
+    written.map_err(Failure::io(file.display().to_string()))
 }
 
 fn signer(keyring: &Keyring) -> Result<Signer, Failure> {

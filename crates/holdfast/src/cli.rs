@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Site(SiteCommand),
     /// Read every shard, find silent corruption and mend it.
     Scrub(ScrubArgs),
+    /// The processes that serve this store together.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Background workers.
     #[command(subcommand)]
     Worker(WorkerCommand),
@@ -223,6 +226,12 @@ pub(crate) struct GroupArgs {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum GatewayCommand {
+    /// Which there are, which one leads, and how far their clocks are apart.
+    List,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum UserCommand {
     /// Make a user without rights; the secret is shown this once.
     Create {
@@ -238,8 +247,15 @@ pub(crate) enum UserCommand {
     Delete { name: String },
     /// Let a user read, write or administer a bucket (`*` for all buckets).
     Grant { name: String, bucket: String, right: Right },
-    /// Take a user's right on a bucket away.
-    Revoke { name: String, bucket: String },
+    /// Take a user's right on a bucket away; without a bucket everything, for ever: downloads and uploads that run are cut off, and
+    /// its keys work no more, at every gateway.
+    Revoke {
+        name: String,
+        bucket: Option<String>,
+        /// What there is to say of it, for the audit log and `release denials`.
+        #[arg(long, default_value = "", conflicts_with = "bucket")]
+        note: String,
+    },
     /// Access keys of a user: two, to change from one to the other.
     #[command(subcommand)]
     Key(KeyCommand),

@@ -47,6 +47,7 @@ struct Raw {
     tls_key: Option<PathBuf>,
     k8s_kms_socket: Option<PathBuf>,
     k8s_kms_key: Option<String>,
+    gateway: Option<String>,
     region: Option<String>,
     domains: Option<Vec<String>>,
     website_domains: Option<Vec<String>>,
@@ -101,6 +102,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     /// Kubernetes' socket, and the key for it.
     pub(crate) k8s: Option<(PathBuf, String)>,
+    /// What this process is called among those that serve the same metadata.
+    pub(crate) gateway: String,
     pub(crate) region: String,
     /// Domains that have buckets as subdomains.
     pub(crate) domains: Vec<String>,
@@ -194,6 +197,10 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         mistakes.push(format!("region: {region:?} is not a region name like us-east-1"));
     }
+    let gateway = raw.gateway.unwrap_or_else(hostname);
+    if !keys::is_site_name(&gateway) {
+        mistakes.push(format!("gateway: {gateway:?} is not a name of at most 63 characters of a-z, 0-9 and -"));
+    }
     let domains = domains_of(&mut mistakes, "domains", raw.domains, "localhost");
     let website_domains = domains_of(&mut mistakes, "website_domains", raw.website_domains, "web.localhost");
     // The command line and the environment over the file.
@@ -245,6 +252,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         kms_listen,
         tls,
         k8s,
+        gateway,
         region,
         domains,
         website_domains,
@@ -259,6 +267,15 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         sites,
         targets,
     })
+}
+
+/// The first label of the machine's name, as far as that is a name here.
+fn hostname() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let label: String =
+        name.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let label: String = label.trim_start_matches('-').chars().take(keys::SITE_NAME_MAX).collect();
+    if label.is_empty() { "gateway".to_owned() } else { label }
 }
 
 /// Opened here, so that what is wrong with the files is told with all else that is wrong.

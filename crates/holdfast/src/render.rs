@@ -259,6 +259,32 @@ pub(crate) fn workers(workers: &[WorkerReport]) -> String {
     table(&["WORKER", "STATE", "QUEUE", "DONE", "PROGRESS", "LAST ERROR"], &rows)
 }
 
+pub(crate) fn gateways(gateways: &[GatewayReport]) -> String {
+    if gateways.is_empty() {
+        return "one process serves this store: its metadata are embedded in it\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = gateways
+        .iter()
+        .map(|gateway| {
+            let role = match (gateway.leads, gateway.is_this) {
+                (true, true) => "leads, asked",
+                (true, false) => "leads",
+                (false, true) => "asked",
+                (false, false) => "",
+            };
+            vec![
+                clean(&gateway.name),
+                gateway.id.clone(),
+                clean(&gateway.software),
+                role.to_owned(),
+                format!("{:.1} s", gateway.silent_ms as f64 / 1000.0),
+                format!("{:+.1} s", gateway.ahead_ms as f64 / 1000.0),
+            ]
+        })
+        .collect();
+    table(&["GATEWAY", "ID", "VERSION", "ROLE", "SILENT", "CLOCK"], &rows)
+}
+
 pub(crate) fn targets(targets: &[TargetReport], now_ms: u64) -> String {
     if targets.is_empty() {
         return "no target is configured; `holdfast config example` shows how\n".to_owned();

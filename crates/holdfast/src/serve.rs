@@ -151,13 +151,22 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
         }
     };
     metadata::whole(meta.as_ref()).await?;
-    let keyring = Keyring::of(&follow(&config.data_dir, &key_file, opened, meta.as_ref()).await?);
+    let root_key = follow(&config.data_dir, &key_file, opened, meta.as_ref()).await?;
+    if meta.is_shared() && opens_any(meta.as_ref(), &root_key).await.map_err(|error| failed(&error))? == Opens::No {
+        return Err(Failure::new(format!("the root key in {} opens nothing of what is in the metadata", config.data_dir.display()))
+            .hint("all gateways share one root key: copy root.key from a gateway that serves, or wrap it to this machine with `holdfast key root wrap`"));
+    }
+    if meta.is_shared() {
+        audit_log::name_gateway(&config.data_dir, &config.gateway)?;
+    }
+    let keyring = audit_log::keyring_of(&config.data_dir, &root_key)?;
     let audit = AuditLog::open(config.data_dir.join("audit"), &keyring).await?;
     let options = Options {
         language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
         keepers: Arc::new(seals::Customers),
         epochs: Some(config.sites.each_ref().map(|site| site.epochs.clone())),
+        gateway: config.gateway.clone(),
         gc_grace_ms: config.collect_after_ms,
         rekey_bytes_per_s: config.rekey_bytes_per_s,
         lifecycle_day: config.lifecycle_day,
@@ -221,7 +230,8 @@ async fn follow(data_dir: &Path, file: &RootFile, opened: Opened, engine: &dyn E
             .hint("the metadata is a copy from the middle of a rotation, or damaged: copy it again"));
     }
     // As in a rotation: a start that is cut off between is done again by the next.
-    audit_log::hand_over(data_dir, &Keyring::of(&root), &Keyring::of(&new)).await?;
+    let [old_ring, new_ring] = [&root, &new].map(|root| audit_log::keyring_of(data_dir, root));
+    audit_log::hand_over(data_dir, &old_ring?, &new_ring?).await?;
     file.put(&wrap, &seal, true)?;
     tracing::info!(
         site = next.name,

@@ -155,6 +155,8 @@ impl BucketKey {
 /// Holds the root key, gives bucket keys.
 pub struct Keyring {
     root: Kek,
+    /// Whose audit log it signs, where several processes keep one each.
+    gateway: Option<String>,
     bucket_keys: RwLock<HashMap<BucketId, Arc<BucketKey>>>,
 }
 
@@ -180,13 +182,20 @@ impl Keyring {
         Self::with_root(root.kek())
     }
 
+    /// The same, to sign the audit log of one gateway among several: two logs under one name and key would look like one that
+    /// was forged.
+    #[must_use]
+    pub fn at(self, gateway: Option<String>) -> Self {
+        Self { gateway, ..self }
+    }
+
     /// A keyring whose root key lives in memory only: for tests and simulation.
     pub fn ephemeral(rng: &dyn Rng) -> Self {
         Self::with_root(Kek::generate(rng))
     }
 
     fn with_root(root: Kek) -> Self {
-        Self { root, bucket_keys: RwLock::default() }
+        Self { root, gateway: None, bucket_keys: RwLock::default() }
     }
 
     /// A fresh key for a bucket, wrapped by the root key.
@@ -256,7 +265,10 @@ impl Keyring {
     /// # Errors
     /// [`KeyError::Wrong`] never in practice.
     pub fn audit_seed(&self) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-        Ok(self.root.derive_secret(AUDIT_CONTEXT)?)
+        match &self.gateway {
+            None => Ok(self.root.derive_secret(AUDIT_CONTEXT)?),
+            Some(gateway) => Ok(self.root.derive_secret(&[AUDIT_CONTEXT, b"/", gateway.as_bytes()].concat())?),
+        }
     }
 
     /// The audit log's name: another one for each root key, and the same wherever that key is. No secret.
@@ -265,7 +277,11 @@ impl Keyring {
     /// [`KeyError::Wrong`] never in practice.
     pub fn audit_name(&self) -> Result<String, KeyError> {
         let bytes = self.root.derive_secret(AUDIT_NAME_CONTEXT)?;
-        Ok(format!("holdfast/{}", hex::encode(&bytes[..AUDIT_NAME_BYTES])))
+        let root = hex::encode(&bytes[..AUDIT_NAME_BYTES]);
+        Ok(match &self.gateway {
+            None => format!("holdfast/{root}"),
+            Some(gateway) => format!("holdfast/{root}.{gateway}"),
+        })
     }
 
     /// Seals what a session token says, for the access key that it belongs to.

@@ -209,6 +209,17 @@ impl Portions {
         self.quorum.as_ref().ok_or(PortionError::Invalid("there are no sites here that hold shares of keys"))
     }
 
+    /// Whether keys of a class can be made here. Epoch keys of all five sites lie with one process: with several, each would have others,
+    /// and sign that it destroyed what it never had.
+    pub(crate) fn may_be_of(&self, class: PortionClass) -> Result<(), PortionError> {
+        if class == PortionClass::Quorum && self.meta.is_shared() {
+            return Err(PortionError::Invalid(
+                "keys of class quorum cannot be made where several gateways share the metadata; take class sealed",
+            ));
+        }
+        Ok(())
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.doors.clock.now_ms()
     }
@@ -230,6 +241,7 @@ impl Portions {
         let name = new.name.unwrap_or_else(|| id.to_string());
         check_description(&new.description)?;
         check_tags(&new.tags)?;
+        self.may_be_of(new.class)?;
         let record = PortionRecord {
             name,
             created_ms: self.now_ms(),

@@ -183,6 +183,11 @@ impl Pool {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// The marker that the slot's site must carry.
+    pub fn expects(&self, slot: u8) -> Option<Marker> {
+        self.member(slot).expected.read().clone()
+    }
+
     /// Rises whenever a slot is given to another site. What was put before may be on the old one.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

@@ -13,8 +13,9 @@
 use std::collections::{HashMap, HashSet};
 
 use base::GatewayId;
-use meta::record::{GatewayRecord, Record, key};
-use meta::{Batch, Check, CommitError, Version, Write, each_row};
+use base::limits::COLUMNS;
+use meta::record::{GatewayRecord, Record, SiteRecord, key};
+use meta::{Batch, Check, CommitError, Key, Version, Write, each_row};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -49,6 +50,8 @@ struct State {
     /// `None`: nobody else serves the store.
     own: Option<GatewayId>,
     beat: u64,
+    /// Which one leads, as it was seen last.
+    leader: Option<GatewayId>,
     /// When it was seen last that this one leads, by the time that never goes back.
     led_ms: Option<u64>,
     others: HashMap<GatewayId, Other>,
@@ -201,6 +204,7 @@ impl Store {
             return Ok(());
         }
         self.beat().await?;
+        self.follow_sites().await?;
         for (dead, version) in self.look_at_gateways().await? {
             let row_key = key::gateway_key(dead);
             let batch =
@@ -214,6 +218,21 @@ impl Store {
         }
         self.0.gateways.beaten.notify_waiters();
         self.stand_for_leader().await
+    }
+
+    /// Takes over which sites fill the slots: another gateway may have replaced one.
+    async fn follow_sites(&self) -> Result<(), Error> {
+        let keys: Vec<Key> = (0..COLUMNS as u8).map(key::site_key).collect();
+        for (slot, row) in (0..).zip(self.0.meta.get(&keys).await?) {
+            let Some(row) = row else { continue };
+            let marker = self.marker(slot, &SiteRecord::decode(&row.value)?);
+            if self.0.pool.expects(slot).is_some_and(|expected| expected != marker) {
+                tracing::warn!(site = %marker.name, slot, "another gateway replaced a site");
+                self.0.pool.expect(slot, marker);
+                self.0.pool.probe_all().await;
+            }
+        }
+        Ok(())
     }
 
     async fn beat(&self) -> Result<(), Error> {
@@ -302,6 +321,7 @@ impl Store {
         let is_own = leader == Some(own);
         {
             let mut state = self.0.gateways.state.lock();
+            state.leader = leader;
             if is_own {
                 state.led_ms = Some(asked_ms);
                 return Ok(());
@@ -320,7 +340,8 @@ impl Store {
         match self.0.meta.commit(Batch { checks, writes }).await {
             Ok(()) => {
                 tracing::info!(gateway = %own, "this gateway leads now");
-                self.0.gateways.state.lock().led_ms = Some(asked_ms);
+                let mut state = self.0.gateways.state.lock();
+                (state.leader, state.led_ms) = (Some(own), Some(asked_ms));
                 Ok(())
             }
             Err(CommitError::Failed { .. }) => Ok(()),
@@ -379,7 +400,7 @@ impl Store {
                 started_ms: other.record.started_ms,
                 silent_ms: passed.saturating_sub(other.seen_ms),
                 ahead_ms: other.ahead_ms(passed, now),
-                leads: false,
+                leads: state.leader == Some(*id),
                 is_this: false,
             })
             .collect();

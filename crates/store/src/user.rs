@@ -1,6 +1,6 @@
 //! Users: their rights, their keys, their groups.
 
-use meta::record::{AccessKeyRecord, KeyEntry, Membership, NamedUser, Record, Right, UserRecord, key};
+use meta::record::{AccessKeyRecord, DenialReason, KeyEntry, Membership, NamedUser, Record, Right, UserRecord, key};
 use meta::{Batch, Check, CommitError, Range, Version, Write, after};
 
 use crate::api::UserInfo;
@@ -161,6 +161,23 @@ impl Store {
                 record.keys.iter().map(|entry| Write::Delete(key::access_key_key(&entry.access_key))).collect();
             writes.push(Write::Delete(name_key.clone()));
             Ok((Batch { checks: vec![Check::Is(name_key.clone(), version)], writes }, ()))
+        })
+        .await
+    }
+
+    /// Takes everything from a user, for ever: nothing is released to it any more at any gateway, and its access keys work no more. Its
+    /// name can be given to a new one once it is deleted.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::Invalid`] for an administrator, or a metadata error.
+    pub async fn revoke_user(&self, name: &str, by: &str, note: &str) -> Result<UserInfo, Error> {
+        no_administrator(name)?;
+        let who = self.principal_of(name).await?.who();
+        // First, since it ends what is under way.
+        self.portions().by(by).deny(self.account(), &who, DenialReason::Revoked, note).await?;
+        self.change_user(name, |user| {
+            user.keys.iter_mut().for_each(|entry| entry.enabled = false);
+            Ok(Batch::default())
         })
         .await
     }

@@ -30,7 +30,7 @@ pub(crate) fn run(admin: &AdminArgs, command: AuditCommand, json: bool) -> Resul
         AuditCommand::Key { passphrase } => {
             let file = RootFile::new(home.join("root.key"));
             let key = seals::opened(&file, &passphrase, true)?.ok_or_else(|| root::missing(&file))?;
-            say(&format!("{}\n", audit_log::verifier(&Keyring::of(&key))?))?;
+            say(&format!("{}\n", audit_log::verifier(&audit_log::keyring_of(home, &key)?)?))?;
             Ok(Exit::Ok)
         }
     }
@@ -198,7 +198,7 @@ fn beside(dir: &Path, args: &PassphraseArgs) -> Result<Option<VerifierKey>, Fail
         Ok(Some(_)) => seals::opened(&file, args, false)?,
         Ok(None) | Err(_) => None,
     };
-    opened.map(|key| audit_log::verifier(&Keyring::of(&key))).transpose()
+    opened.map(|key| audit_log::verifier(&audit_log::keyring_of(home, &key)?)).transpose()
 }
 
 fn told(report: &Report, checked_by: CheckedBy) -> Verified {

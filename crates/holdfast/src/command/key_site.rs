@@ -229,7 +229,8 @@ pub(crate) async fn accept(
             let _lock = lock(folder)?;
             if let Some(old) = old.filter(|_| !same) {
                 // As after a rotation. Of a root key that does not open now, people look after the log.
-                audit_log::hand_over(folder, &Keyring::of(&old), &Keyring::of(&key)).await?;
+                let [old, new] = [&old, &key].map(|root| audit_log::keyring_of(folder, root));
+                audit_log::hand_over(folder, &old?, &new?).await?;
             }
             file.put(&text, &seal, true)?;
             format!("{}; what was there is gone", told(&opens))

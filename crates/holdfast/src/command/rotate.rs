@@ -5,10 +5,12 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use base::SystemRng;
 use keys::{Keyring, RootFile, RootKey, Rotated, UnderRoot};
-use meta::Engine;
+use meta::record::{GatewayRecord, Record, key};
+use meta::{Batch, Check, Engine, Range, Write};
 use serde::Serialize;
 
 use crate::audit_log;
@@ -18,6 +20,9 @@ use crate::exit::{Exit, Failure, chain};
 use crate::metadata::{self, Installation};
 use crate::seals;
 use crate::serve::lock;
+
+/// So long a gateway must stand still to be taken for dead; the others wait half a minute.
+const DEAD_AFTER: Duration = Duration::from_secs(35);
 
 /// Memory for the metadata.
 const META_CACHE: usize = 64 << 20;
@@ -72,6 +77,7 @@ pub(crate) async fn run(here: &Installation, file: &RootFile, args: &RotateArgs,
         return Err(metadata::none_in(folder));
     }
     let engine = metadata::open(&here.place, folder, META_CACHE).await?;
+    none_serves(engine.as_ref()).await?;
 
     // All of it is looked at before anything is changed: what opens under neither key is told while there is a way
     // back.
@@ -101,10 +107,41 @@ pub(crate) async fn run(here: &Installation, file: &RootFile, args: &RotateArgs,
     }
     // Last: a site that finds its wrap finds everything under the new key.
     let sites = hand_over(engine.as_ref(), &old, &new, false).await?;
-    let logs = audit_log::hand_over(folder, &old_ring, &new_ring).await?;
+    let [signed, signs] = [&old, &new].map(|root| audit_log::keyring_of(folder, root));
+    let logs = audit_log::hand_over(folder, &signed?, &signs?).await?;
     next.replace(file)?;
     print(&told(&rotated, false, resumed, sites, logs), json, text)?;
     Ok(Exit::Ok)
+}
+
+/// What a gateway that serves writes under the old root key meanwhile would open under no key. One that stands still for as long as the
+/// others would wait for it is put out, as they do.
+async fn none_serves(engine: &dyn Engine) -> Result<(), Failure> {
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
+    let (from, to) = key::gateways();
+    let seen = async || {
+        engine.range(Range { from: from.clone(), to: to.clone(), limit: 100 }).await.map_err(|error| failed(&error))
+    };
+    let before = seen().await?.rows;
+    if before.is_empty() {
+        return Ok(());
+    }
+    eprintln!(
+        "{} gateways are in the metadata; looking for {} s whether any of them lives",
+        before.len(),
+        DEAD_AFTER.as_secs()
+    );
+    tokio::time::sleep(DEAD_AFTER).await;
+    for (row_key, row) in seen().await?.rows {
+        if !before.iter().any(|(known, then)| *known == row_key && then.version == row.version) {
+            let name = GatewayRecord::decode(&row.value).map(|gateway| gateway.name).unwrap_or_default();
+            return Err(Failure::new(format!("gateway {name} serves this metadata")).hint("stop all gateways first"));
+        }
+        let batch =
+            Batch { checks: vec![Check::Is(row_key.clone(), row.version)], writes: vec![Write::Delete(row_key)] };
+        engine.commit(batch).await.map_err(|error| failed(&error))?;
+    }
+    Ok(())
 }
 
 /// Whether a key may be the one that a rotation under way goes away from, where that has moved all rows that were tried: the key that
@@ -115,10 +152,11 @@ pub(crate) async fn is_between(
     passphrase: &PassphraseArgs,
 ) -> Result<bool, Failure> {
     let Some(next) = seals::opened(&next_file(&here.folder), passphrase, true)? else { return Ok(false) };
+    let signed = audit_log::keyring_of(&here.folder, old)?;
     let (old, next) = (Keyring::of(old), Keyring::of(&next));
     let (_lock, engine) = here.metadata(META_CACHE).await?;
     Ok(walk(engine.as_ref(), &old, &next, true).await?.damaged.is_empty()
-        && audit_log::is_signed_by(&here.folder, &old)?)
+        && audit_log::is_signed_by(&here.folder, &signed)?)
 }
 
 /// What this writes, the server's user must be able to write on.

@@ -1,7 +1,7 @@
 //! `holdfast user`.
 
 use admin::client::Client;
-use admin::{Done, Judgement, May, NewKey, NewUser, SecretKey, SetGrant, SetKey, User, UserList};
+use admin::{Done, Judgement, May, NewKey, NewUser, RevokeUser, SecretKey, SetGrant, SetKey, User, UserList};
 use store::api::Right as Granted;
 
 use crate::cli::{AdminArgs, KeyArgs, KeyCommand, Right, TenantArgs, UserArgs, UserCommand};
@@ -43,7 +43,18 @@ pub(crate) async fn run(admin: &AdminArgs, args: UserArgs, json: bool) -> Result
             let user: User = client.call("PUT", &at, Some(&SetGrant { right: granted(right) })).await?;
             print(&user, json, |user| render::users(std::slice::from_ref(user)))?;
         }
-        UserCommand::Revoke { name, bucket } => {
+        UserCommand::Revoke { name, bucket: None, note } => {
+            let at = path(tenant, &["users", &name, "revoke"]);
+            let user: User = client.call("POST", &at, Some(&RevokeUser { note })).await?;
+            print(&user, json, |user| {
+                let name = render::clean(&user.name);
+                format!(
+                    "user {name} is revoked: gateways that reach the metadata cut it off within a second, others within eleven\nto let the person come back: holdfast user delete {name}{tenant}; holdfast user create {name}{tenant}\n",
+                    tenant = typed(tenant)
+                )
+            })?;
+        }
+        UserCommand::Revoke { name, bucket: Some(bucket), .. } => {
             let at = path(tenant, &["users", &name, "grants", &bucket]);
             let user: User = client.call("DELETE", &at, NOTHING).await?;
             print(&user, json, |user| render::users(std::slice::from_ref(user)))?;

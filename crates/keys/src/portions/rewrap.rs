@@ -64,7 +64,10 @@ impl Portions {
         for _ in 0..ATTEMPTS {
             let (mut record, version) = self.row(account, id).await?;
             open_state(&record)?;
-            record.class = class.unwrap_or(record.class);
+            if let Some(class) = class.filter(|class| *class != record.class) {
+                self.may_be_of(class)?;
+                record.class = class;
+            }
             let (record, mut batch) = self.next_version(account, id, record, version, Begun::OnDemand).await?;
             if rewrap {
                 let row_key = key::rewrap_key(account, id);
