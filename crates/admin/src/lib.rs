@@ -53,7 +53,7 @@ pub use releases::{
 pub use sigv4;
 pub use sites::{Done, Site, SiteKey, SiteList};
 pub use tenants::{Held, Hold, NewTenant, SecretTenant, Tenant, TenantDetail, TenantList};
-pub use users::{Document, Judgement, May, NewKey, NewUser, SecretKey, SetGrant, SetKey, User, UserList};
+pub use users::{Document, Judgement, May, NewKey, NewUser, RevokeUser, SecretKey, SetGrant, SetKey, User, UserList};
 
 /// The service name in signatures.
 pub const SERVICE: &str = "holdfast";

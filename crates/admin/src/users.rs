@@ -92,6 +92,15 @@ pub struct SetGrant {
     pub right: Right,
 }
 
+/// A user to take everything from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeUser {
+    /// What there is to say of it.
+    #[serde(default)]
+    pub note: String,
+}
+
 /// Whether an access key is to work.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,7 +183,7 @@ pub(crate) async fn revoke_all(
     Path(name): Path<String>,
     Json(revoke): Json<RevokeUser>,
 ) -> Answer<User> {
-    Ok(Json(user(store.revoke_user(&name, BY_ROOT, &revoke.note).await?)))
+    Ok(Json(store.revoke_user(&name, "root", &revoke.note).await?.into()))
 }
 
 pub(crate) async fn create_key(

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub(crate) mod audit;
+pub(crate) mod gateway;
 pub(crate) mod meta;
 pub(crate) mod release;
 pub(crate) mod site;
@@ -69,7 +70,7 @@ pub(crate) enum Command {
     Scrub(ScrubArgs),
     /// The processes that serve this store together.
     #[command(subcommand)]
-    Gateway(GatewayCommand),
+    Gateway(gateway::GatewayCommand),
     /// Background workers.
     #[command(subcommand)]
     Worker(WorkerCommand),
@@ -226,12 +227,6 @@ pub(crate) struct GroupArgs {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum GatewayCommand {
-    /// Which there are, which one leads, and how far their clocks are apart.
-    List,
-}
-
-#[derive(Subcommand)]
 pub(crate) enum UserCommand {
     /// Make a user without rights; the secret is shown this once.
     Create {
@@ -247,12 +242,11 @@ pub(crate) enum UserCommand {
     Delete { name: String },
     /// Let a user read, write or administer a bucket (`*` for all buckets).
     Grant { name: String, bucket: String, right: Right },
-    /// Take a user's right on a bucket away; without a bucket everything, for ever: downloads and uploads that run are cut off, and
-    /// its keys work no more, at every gateway.
+    /// Take a user's right on a bucket away; without a bucket everything, for ever and at every gateway, also from what runs.
     Revoke {
         name: String,
         bucket: Option<String>,
-        /// What there is to say of it, for the audit log and `release denials`.
+        /// What there is to say of it.
         #[arg(long, default_value = "", conflicts_with = "bucket")]
         note: String,
     },

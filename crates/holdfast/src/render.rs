@@ -4,7 +4,7 @@ pub(crate) mod release;
 
 use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, TenantDetail, User};
 use store::api::{Grant, KeyEntry};
-use store::{ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
+use store::{GatewayReport, ScrubProgress, Status, TargetReport, TestReport, WorkerReport};
 
 use crate::command::portion::Summary;
 

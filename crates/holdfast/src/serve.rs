@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::Doors;
 use base::limits::COLUMNS;
-use keys::{Keyring, RootFile, RootKey, SiteKey, SiteKeyFile};
+use keys::{RootFile, RootKey, SiteKey, SiteKeyFile};
 use meta::Engine;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use audit::{AuditError, Entry, Outcome, Report, Standing, VerifierKey};
 use base::AccountId;
-use keys::{Keyring, RootFile, SITE_KIND, Sealing};
+use keys::{RootFile, SITE_KIND, Sealing};
 use serde::Serialize;
 
 use crate::audit_log;
@@ -198,7 +198,7 @@ fn beside(dir: &Path, args: &PassphraseArgs) -> Result<Option<VerifierKey>, Fail
         Ok(Some(_)) => seals::opened(&file, args, false)?,
         Ok(None) | Err(_) => None,
     };
-    opened.map(|key| audit_log::verifier(&audit_log::keyring_of(home, &key)?)).transpose()
+    opened.map(|key| audit_log::verifier(&audit_log::keyring_of(&home, &key)?)).transpose()
 }
 
 fn told(report: &Report, checked_by: CheckedBy) -> Verified {
@@ -304,6 +304,7 @@ mod tests {
     use base::SeededRng;
 
     use super::*;
+    use keys::Keyring;
 
     #[test]
     fn what_a_signature_was_checked_against_is_told() {

@@ -2,7 +2,8 @@
 
 use store::GatewayReport;
 
-use crate::cli::{AdminArgs, GatewayCommand};
+use crate::cli::AdminArgs;
+use crate::cli::gateway::GatewayCommand;
 use crate::command::{NOTHING, client, print};
 use crate::exit::{Exit, Failure};
 use crate::render;

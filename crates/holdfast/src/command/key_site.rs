@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use base::SystemRng;
-use keys::{HandoverError, Keyring, RootFile, RootKey, SITE_NAME_MAX, SealError, SiteError, SiteKeyFile, SitePublic};
+use keys::{HandoverError, RootFile, RootKey, SITE_NAME_MAX, SealError, SiteError, SiteKeyFile, SitePublic};
 use serde::Serialize;
 
 use crate::audit_log;
