@@ -1,6 +1,7 @@
 //! `etcd://[user@]host[:port],.../prefix` and its options, checked. No secret is in what is printed.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use etcd::{ClientOptions, Endpoint, TlsFiles};
@@ -183,6 +184,11 @@ fn is_own(host: &str) -> bool {
 }
 
 fn password(path: &std::path::Path, mistakes: &mut Vec<String>) -> Option<Zeroizing<String>> {
+    let mode = std::fs::metadata(path).map(|file| file.permissions().mode() & 0o777);
+    if let Some(mode) = mode.ok().filter(|mode| mode & 0o077 != 0) {
+        mistakes.push(format!("password_file {}: others may read it (mode {mode:o}); chmod 600", path.display()));
+        return None;
+    }
     let text = match std::fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
         Err(error) => {
@@ -230,6 +236,9 @@ mod tests {
         let parsed = parse("etcd://ann@localhost", &[("password_file", path)]);
         assert_eq!(parsed.client.user.as_ref().unwrap().1.as_str(), "hunter2");
         assert!(!format!("{parsed:?}").contains("hunter2"));
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = EtcdOptions::parse("etcd://ann@localhost", &options(&[("password_file", path)])).unwrap_err();
+        assert!(error.to_string().contains("mode 640"), "{error}");
     }
 
     #[test]

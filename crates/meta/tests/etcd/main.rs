@@ -1,7 +1,9 @@
 //! The engine over etcd, against Debian's etcd: `apt-get install etcd-server etcd-client`, which `cargo xtask test` does.
 
 mod cluster;
+mod failover;
 mod group;
+mod proxy;
 
 use cluster::Cluster;
 
