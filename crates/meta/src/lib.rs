@@ -6,6 +6,7 @@
 pub mod conformance;
 mod embedded;
 mod engine;
+#[cfg(feature = "etcd")]
 mod etcd;
 mod memory;
 pub mod record;
@@ -14,5 +15,6 @@ pub use embedded::{Embedded, EmbeddedOptions};
 pub use engine::{
     Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, prefix_end,
 };
+#[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdHealth, EtcdMistakes, EtcdOptions, MemberHealth};
 pub use memory::Memory;
