@@ -435,7 +435,8 @@ impl Client {
                 "etcd has no authentication enabled, yet user {name:?} is configured: `etcdctl auth enable`, or leave the user out"
             )),
             Refusal::Denied => CallError::Denied(format!(
-                "etcd does not let user {name:?} do this ({words}): grant its role readwrite on the prefix"
+                "etcd does not let user {name:?} do this ({words}): grant its role readwrite on the prefix; to defragment takes \
+                 the role root"
             )),
             Refusal::Other => CallError::Refused(words.to_owned()),
         }
