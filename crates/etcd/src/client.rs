@@ -232,16 +232,16 @@ impl Client {
         sent: &mut bool,
     ) -> Result<Result<A, (Reaction, String)>, CallError> {
         let mut under_way = FuturesUnordered::new();
-        // By member, so that who is overtaken is known.
-        let mut waiting: Vec<usize> = Vec::new();
+        // By member, and since when, so that who is overtaken is known.
+        let mut waiting: Vec<(usize, Instant)> = Vec::new();
         let mut order = self.order().into_iter();
         let mut asked = 0;
         let mut next_at = Instant::now();
         loop {
             let now = Instant::now();
             if now >= deadline {
-                for member in &waiting {
-                    self.members[*member].last_error.lock().get_or_insert_with(|| "no answer in time".into());
+                for (member, _) in &waiting {
+                    *self.members[*member].last_error.lock() = Some("no answer in time".into());
                 }
                 *sent |= !waiting.is_empty();
                 return Err(self.unreachable(*sent));
@@ -253,7 +253,7 @@ impl Client {
                 });
                 let Some((member, standing)) = next else { return Err(self.unreachable(*sent)) };
                 under_way.push(self.attempt::<A>(member, path, request.clone(), token.clone(), deadline));
-                waiting.push(member);
+                waiting.push((member, now));
                 asked += 1;
                 let patience = match standing {
                     Standing::Well => Duration::from_millis(self.members[member].record.lock().late_after()),
@@ -269,12 +269,12 @@ impl Client {
                 continue;
             }
             let Ok(Some((member, result))) = timeout_at(until, under_way.next()).await else { continue };
-            if let Some(at) = waiting.iter().position(|one| *one == member) {
+            if let Some(at) = waiting.iter().position(|(one, _)| *one == member) {
                 waiting.remove(at);
             }
             let status = match result {
                 Ok(answer) => {
-                    self.overtaken(&waiting, member);
+                    self.overtaken(&waiting);
                     return Ok(Ok(answer));
                 }
                 Err(status) => status,
@@ -285,7 +285,7 @@ impl Client {
                 Reaction::Elsewhere if asked < self.members.len() => next_at = Instant::now(),
                 Reaction::Elsewhere => next_at = next_at.min(Instant::now() + ALL_FAILED_PAUSE),
                 reaction => {
-                    self.overtaken(&waiting, member);
+                    self.overtaken(&waiting);
                     *sent |= !waiting.is_empty();
                     return Ok(Err((reaction, status.message().to_owned())));
                 }
@@ -325,12 +325,12 @@ impl Client {
         }
     }
 
-    /// Who was asked before the one that answered, and has not: it is slow, unless it was a trial, which tells by itself.
-    fn overtaken(&self, waiting: &[usize], by: usize) {
+    /// Others that should have answered by now: they are slow, unless on trial, which tells by itself.
+    fn overtaken(&self, waiting: &[(usize, Instant)]) {
         let now = millis(self.start.elapsed());
-        for member in waiting.iter().filter(|member| **member != by) {
+        for (member, since) in waiting {
             let mut record = self.members[*member].record.lock();
-            if record.standing(now) == Standing::Well {
+            if record.standing(now) == Standing::Well && millis(since.elapsed()) >= record.late_after() {
                 record.failed(now);
             }
         }
@@ -435,7 +435,8 @@ impl Client {
                 "etcd has no authentication enabled, yet user {name:?} is configured: `etcdctl auth enable`, or leave the user out"
             )),
             Refusal::Denied => CallError::Denied(format!(
-                "etcd does not let user {name:?} do this ({words}): grant its role readwrite on the prefix"
+                "etcd does not let user {name:?} do this ({words}): grant its role readwrite on the prefix; to defragment takes \
+                 the role root"
             )),
             Refusal::Other => CallError::Refused(words.to_owned()),
         }

@@ -6,6 +6,7 @@
 pub mod conformance;
 mod embedded;
 mod engine;
+#[cfg(feature = "etcd")]
 mod etcd;
 mod memory;
 pub mod record;
@@ -15,6 +16,7 @@ pub use embedded::{Embedded, EmbeddedOptions};
 pub use engine::{
     Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, prefix_end,
 };
+#[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdHealth, EtcdMistakes, EtcdOptions, MemberHealth};
 pub use memory::Memory;
 pub use revoking::Revoking;

@@ -79,8 +79,8 @@ impl Inner {
         let lanes = &self.lanes;
         let mut state = lanes.state.lock();
         state.waiting.push_back(group);
-        // A lane of which nothing is lost before one that must settle first.
-        let sound = state.idle.iter().position(|lane| !lanes.all[*lane].lost.load(Ordering::SeqCst));
+        // A lane of which nothing is lost before one that must settle first; the last that was used, which has its marker.
+        let sound = state.idle.iter().rposition(|lane| !lanes.all[*lane].lost.load(Ordering::SeqCst));
         if let Some(at) = sound.or_else(|| state.idle.len().checked_sub(1)) {
             let lane = state.idle.remove(at);
             tokio::spawn(Arc::clone(self).drive(lane));

@@ -112,6 +112,15 @@ impl Etcd {
     /// # Errors
     /// [`MetaError::Unavailable`].
     pub async fn compact(&self) -> Result<Option<i64>, MetaError> {
+        self.compact_keeping(KEEP_FOR).await
+    }
+
+    /// The same, with another time for which revisions are kept. Below a minute a commit whose answer is lost meanwhile may
+    /// stay unknown.
+    ///
+    /// # Errors
+    /// [`MetaError::Unavailable`].
+    pub async fn compact_keeping(&self, keep: Duration) -> Result<Option<i64>, MetaError> {
         let inner = &self.inner;
         let now = Instant::now();
         let (from, to) = inner.space.lanes();
@@ -122,7 +131,7 @@ impl Etcd {
         let (due, stale) = {
             let mut upkeep = inner.upkeep.lock();
             let markers = answer.kvs.iter().map(|marker| (marker.key.clone(), marker.mod_revision));
-            (upkeep.due(now, revision), upkeep.stale(now, markers))
+            (upkeep.due(now, revision, keep), upkeep.stale(now, markers))
         };
         for (marker, revision) in stale {
             inner.remove_marker(marker, revision).await?;
@@ -172,12 +181,12 @@ impl Inner {
 }
 
 impl Remembered {
-    /// The newest revision that was there ten minutes ago. What is older is forgotten.
-    fn due(&mut self, now: Instant, revision: i64) -> Option<i64> {
+    /// The newest revision that was there so long ago. What is older is forgotten.
+    fn due(&mut self, now: Instant, revision: i64, keep: Duration) -> Option<i64> {
         self.revisions.push_back((now, revision));
         let mut due = None;
         while let Some((since, revision)) = self.revisions.front().copied() {
-            if now.duration_since(since) < KEEP_FOR {
+            if now.duration_since(since) < keep {
                 break;
             }
             due = Some(revision);
@@ -317,7 +326,7 @@ mod tests {
         for (minute, revision, due) in
             [(0, 10, None), (5, 20, None), (9, 25, None), (10, 30, Some(10)), (21, 40, Some(30)), (22, 41, None)]
         {
-            assert_eq!(upkeep.due(at(minute), revision), due, "minute {minute}");
+            assert_eq!(upkeep.due(at(minute), revision, KEEP_FOR), due, "minute {minute}");
         }
     }
 

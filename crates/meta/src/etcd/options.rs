@@ -1,6 +1,7 @@
 //! `etcd://[user@]host[:port],.../prefix` and its options, checked. No secret is in what is printed.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use etcd::{ClientOptions, Endpoint, TlsFiles};
@@ -50,10 +51,10 @@ impl EtcdOptions {
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
         let prefix = if prefix.is_empty() { "holdfast" } else { prefix };
-        if prefix.len() > PREFIX_MAX
-            || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-        {
-            mistakes.push(format!("the prefix has at most {PREFIX_MAX} of a-z, A-Z, 0-9, '-', '_', '.' and '/'"));
+        // No slash in it: the rows of one cluster must not lie among those of another.
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if prefix.len() > PREFIX_MAX || !prefix.bytes().all(fine) {
+            mistakes.push(format!("the prefix has at most {PREFIX_MAX} of a-z, A-Z, 0-9, '-', '_' and '.'"));
         }
         let (user, hosts) = match authority.rsplit_once('@') {
             Some((user, hosts)) => (Some(user), hosts),
@@ -83,7 +84,12 @@ impl EtcdOptions {
         let wanted = truth("tls", &mut mistakes);
         let allowed = truth("allow_http", &mut mistakes).unwrap_or(false);
         let client = match (file("cert"), file("key")) {
-            (Some(cert), Some(key)) => Some((cert, key)),
+            (Some(cert), Some(key)) => {
+                if mode(&key).is_some_and(|mode| mode & 0o007 != 0) {
+                    mistakes.push(format!("key {}: everybody may read it; chmod 600", key.display()));
+                }
+                Some((cert, key))
+            }
             (None, None) => None,
             _ => {
                 mistakes.push("cert and key go together".into());
@@ -182,7 +188,16 @@ fn is_own(host: &str) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Who may read a file; nothing where it is not there, which is told by what reads it.
+fn mode(path: &std::path::Path) -> Option<u32> {
+    std::fs::metadata(path).map(|file| file.permissions().mode() & 0o777).ok()
+}
+
 fn password(path: &std::path::Path, mistakes: &mut Vec<String>) -> Option<Zeroizing<String>> {
+    if let Some(mode) = mode(path).filter(|mode| mode & 0o077 != 0) {
+        mistakes.push(format!("password_file {}: others may read it (mode {mode:o}); chmod 600", path.display()));
+        return None;
+    }
     let text = match std::fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
         Err(error) => {
@@ -214,7 +229,7 @@ mod tests {
         let table = [
             ("etcd://127.0.0.1", "etcd://127.0.0.1:2379/holdfast"),
             ("etcd://localhost:99/", "etcd://localhost:99/holdfast"),
-            ("etcd://127.0.0.1:2,127.0.0.1:1/a/b/", "etcd://127.0.0.1:1,127.0.0.1:2/a/b"),
+            ("etcd://127.0.0.1:2,127.0.0.1:1/a.b/", "etcd://127.0.0.1:1,127.0.0.1:2/a.b"),
             ("etcd://[::1]:7,[::1]", "etcd://[::1]:2379,[::1]:7/holdfast"),
         ];
         for (url, place) in table {
@@ -230,6 +245,9 @@ mod tests {
         let parsed = parse("etcd://ann@localhost", &[("password_file", path)]);
         assert_eq!(parsed.client.user.as_ref().unwrap().1.as_str(), "hunter2");
         assert!(!format!("{parsed:?}").contains("hunter2"));
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = EtcdOptions::parse("etcd://ann@localhost", &options(&[("password_file", path)])).unwrap_err();
+        assert!(error.to_string().contains("mode 640"), "{error}");
     }
 
     #[test]
@@ -266,6 +284,8 @@ mod tests {
             ("etcd://localhost", vec![("password_file", "/x")], "is for a user"),
             ("etcd://localhost", vec![("ca", "/x"), ("tls", "false")], "tls is false"),
             ("http://localhost", vec![], "begins with etcd://"),
+            ("etcd://localhost/a/r", vec![], "the prefix has at most"),
+            ("etcd://localhost", vec![("cert", "/x"), ("key", "/proc/version")], "everybody may read it"),
         ] {
             let error = EtcdOptions::parse(url, &options(&pairs)).unwrap_err().to_string();
             assert!(error.contains(word), "{word} in: {error}");

@@ -1,6 +1,7 @@
 //! Members of etcd as children of a test, on free ports, in a folder that goes with them.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -87,9 +88,17 @@ impl Cluster {
                 cluster.until("users", || cluster.etcdctl(words)).await;
             }
             cluster.auth = true;
-            std::fs::write(cluster.dir.path().join("password"), format!("{PASSWORD}\n")).expect("a file");
+            cluster.secret("password", PASSWORD);
         }
         cluster
+    }
+
+    /// A file that nobody else may read.
+    pub fn secret(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, format!("{text}\n")).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+        path.display().to_string()
     }
 
     fn spawn(&mut self, index: usize) {
@@ -157,10 +166,6 @@ impl Cluster {
 
     pub fn port(&self, index: usize) -> u16 {
         self.members[index].port
-    }
-
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// How to reach these ports as members of this cluster.
