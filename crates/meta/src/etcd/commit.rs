@@ -101,8 +101,14 @@ impl Inner {
                 }
                 parts
             };
+            // What was answered as unknown before these came must have happened or never happen, before any of them does: who makes up for
+            // something that failed must not be overtaken by it. No lane is held while others are waited for.
+            let settled = self.settle_lost(Instant::now() + ANSWER_WITHIN).await;
             let mut held = lane.lane.lock().await;
-            self.commit_parts(&mut held, &mut groups, &parts).await;
+            match settled {
+                Ok(()) => self.commit_parts(&mut held, &mut groups, &parts).await,
+                Err(error) => refuse_parts(&mut groups, &parts, &error),
+            }
             lane.lost.store(held.is_lost(), Ordering::SeqCst);
             drop(held);
             for group in groups.extract_if(.., |group| group.batches.is_empty()) {
@@ -173,6 +179,15 @@ impl Inner {
             settled?;
         }
         Ok(())
+    }
+}
+
+/// Answers the first `parts[i]` batches of each group, and with them what comes later in it, when nothing of them was tried.
+fn refuse_parts(groups: &mut [Group], parts: &[usize], error: &CallError) {
+    for group in groups.iter_mut().zip(parts).filter_map(|(group, count)| (*count > 0).then_some(group)) {
+        for (place, _) in group.batches.drain(..) {
+            group.answers[place] = Some(Err(CommitError::Unavailable(error.to_string())));
+        }
     }
 }
 
