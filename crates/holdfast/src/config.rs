@@ -48,6 +48,7 @@ struct Raw {
     k8s_kms_socket: Option<PathBuf>,
     k8s_kms_key: Option<String>,
     gateway: Option<String>,
+    meta_journal: Option<bool>,
     region: Option<String>,
     domains: Option<Vec<String>>,
     website_domains: Option<Vec<String>>,
@@ -102,6 +103,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     /// Kubernetes' socket, and the key for it.
     pub(crate) k8s: Option<(PathBuf, String)>,
+    /// Whether what is committed is told at the sites.
+    pub(crate) journal: bool,
     /// What this process is called among those that serve the same metadata.
     pub(crate) gateway: String,
     pub(crate) region: String,
@@ -162,6 +165,14 @@ pub(crate) fn check_file(path: &Path) -> Result<Config, Mistakes> {
         log_format: crate::cli::LogFormat::Text,
     };
     check(read(path)?, &args)
+}
+
+/// The sites that a file names, or those that are there without one.
+pub(crate) fn sites_of(path: Option<&Path>, data_dir: &Path) -> Result<[SiteConfig; COLUMNS], Mistakes> {
+    let raw = path.map(read).transpose()?.unwrap_or_default();
+    let mut mistakes = Vec::new();
+    let found = sites(raw.site, data_dir, &mut mistakes);
+    found.filter(|_| mistakes.is_empty()).ok_or(Mistakes(mistakes))
 }
 
 /// What a file says of the data directory and the metadata; the rest of it is not looked at.
@@ -252,6 +263,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         kms_listen,
         tls,
         k8s,
+        journal: raw.meta_journal.unwrap_or(true),
         gateway,
         region,
         domains,

@@ -167,6 +167,7 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
         keepers: Arc::new(seals::Customers),
         epochs: Some(config.sites.each_ref().map(|site| site.epochs.clone())),
         gateway: config.gateway.clone(),
+        journal: config.journal,
         gc_grace_ms: config.collect_after_ms,
         rekey_bytes_per_s: config.rekey_bytes_per_s,
         lifecycle_day: config.lifecycle_day,

@@ -67,6 +67,7 @@ const BUCKET_KEYS_MAX: usize = 10_000;
 const TEMPORARY_SECRET_BYTES: usize = 30;
 
 /// What the audit log's signing key and its name are derived for.
+const JOURNAL_CONTEXT: &[u8] = b"journal/1";
 const AUDIT_CONTEXT: &[u8] = b"audit/1";
 const AUDIT_NAME_CONTEXT: &[u8] = b"audit-name/1";
 /// Bytes that tell one audit log from all others.
@@ -269,6 +270,15 @@ impl Keyring {
             None => Ok(self.root.derive_secret(AUDIT_CONTEXT)?),
             Some(gateway) => Ok(self.root.derive_secret(&[AUDIT_CONTEXT, b"/", gateway.as_bytes()].concat())?),
         }
+    }
+
+    /// What seals the journal and checkpoints of the metadata at the sites: it follows from the root key, as they are wanted when
+    /// nothing else is left.
+    ///
+    /// # Errors
+    /// [`KeyError::Wrong`] never in practice.
+    pub fn journal_key(&self) -> Result<Dek, KeyError> {
+        Ok(Dek::from_bytes(*self.root.derive_secret(JOURNAL_CONTEXT)?))
     }
 
     /// The audit log's name: another one for each root key, and the same wherever that key is. No secret.

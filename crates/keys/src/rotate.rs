@@ -239,7 +239,7 @@ mod tests {
             self.inner.range(range).await
         }
 
-        async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), CommitError>> {
+        async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
             let mut done = Vec::new();
             for batch in batches {
                 let alive =

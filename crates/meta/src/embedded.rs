@@ -146,7 +146,7 @@ impl Engine for Embedded {
         })
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
         let count = batches.len();
         let (answer, answers) = oneshot::channel();
         let sent = self.groups.as_ref().is_some_and(|groups| groups.send(Group { batches, answer }).is_ok());

@@ -7,8 +7,8 @@ use bytes::Bytes;
 /// A row's key. Ordered bytewise. At most [`base::limits::META_KEY_MAX`] bytes.
 pub type Key = Bytes;
 
-/// An opaque row version: changes at every write of the row, never repeats for one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A row version: grows at every write of the row, so it never repeats for one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u128);
 
 /// A row as it stands.
@@ -154,13 +154,14 @@ pub trait Engine: Send + Sync + 'static {
     /// Commits durably, or says why not.
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         let mut answers = self.commit_group(vec![batch]).await;
-        answers.pop().unwrap_or(Err(CommitError::Unavailable("no answer".into())))
+        answers.pop().unwrap_or(Err(CommitError::Unavailable("no answer".into()))).map(drop)
     }
 
     /// Commits several batches, each on its own conditions, as if one after the other in the
     /// order given: when a later one is durable, so is every earlier one that succeeded.
-    /// Answers in the same order. An engine makes this one flush where it can.
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), CommitError>>;
+    /// Answers in the same order, each with the version that the rows which it wrote have: of two commits that wrote the same row, the later
+    /// one's is the larger. An engine makes this one flush where it can.
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>>;
 }
 
 impl Batch {

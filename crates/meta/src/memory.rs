@@ -61,14 +61,14 @@ impl Engine for Memory {
         Ok(Page { rows: page, more: rows.next().is_some() })
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
         let mut state = self.state.lock();
         batches.into_iter().map(|batch| state.commit(batch)).collect()
     }
 }
 
 impl State {
-    fn commit(&mut self, batch: Batch) -> Result<(), CommitError> {
+    fn commit(&mut self, batch: Batch) -> Result<Version, CommitError> {
         batch.check_limits()?;
         let fault = self.fault.clone();
         if let Some(fault) = &fault
@@ -87,7 +87,7 @@ impl State {
                 Write::Delete(key) => self.rows.remove(&key),
             };
         }
-        fault.map_or(Ok(()), Err)
+        fault.map_or(Ok(version), Err)
     }
 
     fn holds(&self, check: &Check) -> bool {

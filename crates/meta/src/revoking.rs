@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::record::key;
-use crate::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Write};
+use crate::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write};
 
 /// An engine whose batches write [`key::head_key`] when they take something away.
 pub struct Revoking(pub Arc<dyn Engine>);
@@ -29,7 +29,7 @@ impl Engine for Revoking {
         self.0.range(range).await
     }
 
-    async fn commit_group(&self, mut batches: Vec<Batch>) -> Vec<Result<(), CommitError>> {
+    async fn commit_group(&self, mut batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
         for batch in &mut batches {
             if takes_away(batch) {
                 batch.writes.push(Write::Put(key::head_key(), Bytes::new()));

@@ -20,6 +20,7 @@ mod error;
 mod exposure;
 mod gateway;
 mod group;
+pub mod journal;
 mod list;
 mod list_versions;
 mod multipart;

@@ -148,8 +148,7 @@ impl Store {
         let mut group = vec![known];
         group.extend(prepared.iter().flatten().map(|prepared| prepared.batch.clone()));
         let mut answers = self.0.meta.commit_group(group).await.into_iter();
-        let blob_answer = answers.next().unwrap_or(Ok(()));
-        if let Err(error) = blob_answer {
+        if let Some(Err(error)) = answers.next() {
             // Without the blob's row its parts must not be used: whatever of the group went
             // through is told as a failure of unknown outcome.
             return fail(jobs, &Error::from(error));
@@ -160,7 +159,7 @@ impl Store {
             let result = match prepared {
                 Err(error) => Err(error),
                 Ok(prepared) => match answers.next() {
-                    Some(Ok(())) => Ok(prepared.object),
+                    Some(Ok(_)) => Ok(prepared.object),
                     Some(Err(error)) => match Prepared::explain(error) {
                         Some(error) => Err(error),
                         // Lost to another writer: the bytes are durable, only the batch is redone.

@@ -24,6 +24,7 @@ use crate::authorize::CachedPolicy;
 use crate::buffers::Buffers;
 use crate::credential::CachedUser;
 use crate::gateway::Gateways;
+use crate::journal::{Journal, Journaled};
 use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
 use crate::pin::Pins;
@@ -46,6 +47,8 @@ pub struct Options {
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
     pub events: EventOptions,
+    /// Whether what is committed is told at the sites, so that the metadata can be made anew from them.
+    pub journal: bool,
     /// What this process is called among those that serve the store.
     pub gateway: String,
     /// What release policies are written in.
@@ -72,6 +75,7 @@ impl Options {
             rekey_bytes_per_s: None,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
+            journal: false,
             gateway: "gateway".to_owned(),
             language: Arc::new(NoLanguage),
             epochs: None,
@@ -113,6 +117,8 @@ pub(crate) struct Inner {
     pub(crate) key_policies: Mutex<HashMap<PortionId, Arc<Policy>>>,
     pub(crate) workers: Workers,
     pub(crate) outbox: Arc<Outbox>,
+    /// Where commits are told at the sites.
+    pub(crate) journal: Option<Arc<Journal>>,
     /// Work that outlives the request that began it.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -136,6 +142,21 @@ impl Store {
     ) -> Result<Self, Error> {
         let outbox = Arc::new(Outbox::new(&options.events));
         outbox.restore(meta.as_ref()).await?;
+        let tasks = TaskTracker::new();
+        let journal = match options.journal {
+            false => None,
+            true => {
+                let era = meta.get(&[key::era_key()]).await?.pop().flatten();
+                let era = key::era_of(era.as_ref().map(|row| row.value.as_ref()));
+                let journal =
+                    Journal::new(era, keys.journal_key()?, options.doors.clone(), pool.clone(), tasks.clone());
+                Some(Arc::new(journal))
+            }
+        };
+        let meta = match &journal {
+            Some(journal) => Arc::new(Journaled { engine: meta, journal: journal.clone() }),
+            None => meta,
+        };
         let meta = Arc::new(Revoking(Arc::new(Watched { engine: meta, outbox: outbox.clone() }))) as Arc<dyn Engine>;
         let keys = Arc::new(keys);
         let shares = shares::holders(&pool, &options);
@@ -167,7 +188,8 @@ impl Store {
             policies: Mutex::default(),
             key_policies: Mutex::default(),
             workers: Workers::default(),
-            tasks: TaskTracker::new(),
+            tasks,
+            journal,
             stop: CancellationToken::new(),
             options,
         };

@@ -108,7 +108,7 @@ impl Engine for Slow {
         self.inner.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), meta::CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, meta::CommitError>> {
         let deletes = |write: &Write| matches!(write, Write::Put(row_key, _) if row_key.starts_with(b"X/"));
         if batches.iter().any(|batch| batch.writes.iter().any(deletes)) && self.armed.swap(false, Ordering::Relaxed) {
             self.at.wait().await;

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::PassphraseArgs;
+
 #[derive(Subcommand)]
 pub(crate) enum MetaCommand {
     /// How the members of etcd stand, and what to see to; exit 75 if there is something, 1 without a majority.
@@ -10,6 +12,17 @@ pub(crate) enum MetaCommand {
     Defrag(DefragArgs),
     /// Copy all metadata to an empty engine, and compare; every server of either must be stopped.
     Migrate(MigrateArgs),
+    /// All of the metadata is lost: make it anew, in an empty engine, from what lies at the sites; three of the five are enough.
+    Rebuild(Box<RebuildArgs>),
+}
+
+#[derive(Args)]
+pub(crate) struct RebuildArgs {
+    /// Read everything and say what would be made; write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
 }
 
 #[derive(Args)]

@@ -1,5 +1,7 @@
 //! `holdfast meta`: the members of etcd, and moving the metadata from one engine to another.
 
+mod rebuild;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use meta::record::key;
 use meta::{
     Batch, Check, CommitError, Embedded, EmbeddedOptions, Engine, Etcd, EtcdHealth, EtcdOptions, Key, MetaError, Range,
     Write, after, prefix_end,
@@ -37,6 +40,7 @@ pub(crate) async fn run(admin: &AdminArgs, command: MetaCommand, json: bool) -> 
         MetaCommand::Status => status(&configured(admin).await?, json).await,
         MetaCommand::Defrag(args) => defragment(&configured(admin).await?, &args, json).await,
         MetaCommand::Migrate(args) => migrate(&args, json).await,
+        MetaCommand::Rebuild(args) => rebuild::run(admin, *args, json).await,
     }
 }
 
@@ -231,7 +235,11 @@ async fn migrate(args: &MigrateArgs, json: bool) -> Result<Exit, Failure> {
     let there = sum(target.as_ref(), "comparing", rows).await?.hex();
     let same = digest == there && digest == after;
     if same {
-        commit(target.as_ref(), Batch { checks: vec![], writes: vec![Write::Delete(MIGRATION)] }).await?;
+        // Versions are numbered anew: what is told at the sites from now on is newer than all that was.
+        let era = target.get(&[key::era_key()]).await.map_err(|e| failed(&e))?.pop().flatten();
+        let era = key::era_of(era.as_ref().map(|row| row.value.as_ref())).saturating_add(1);
+        let writes = vec![Write::Delete(MIGRATION), Write::Put(key::era_key(), key::era_value(era))];
+        commit(target.as_ref(), Batch { checks: vec![], writes }).await?;
     }
     print(&told(false, rows, bytes, digest, Some(same)), json, text)?;
     Ok(if same { Exit::Ok } else { Exit::No })

@@ -463,7 +463,7 @@ impl Engine for Dying {
         self.inner.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<meta::Batch>) -> Vec<Result<(), meta::CommitError>> {
+    async fn commit_group(&self, batches: Vec<meta::Batch>) -> Vec<Result<meta::Version, meta::CommitError>> {
         let mut done = Vec::new();
         for batch in batches {
             let lives =

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::file::{MetaFile, Opened, unpanicked};
 use super::{ABOUT, COMMITS, ROWS, Shared, VERSION_LEN, decode};
-use crate::{Batch, Check, CommitError, Write};
+use crate::{Batch, Check, CommitError, Version, Write};
 
 /// Batches in one transaction: bounds its memory and the wait of the first one in it.
 const TRANSACTION_BATCHES_MAX: usize = 512;
@@ -26,7 +26,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// file: 0003-embedded-meta.md has what that costs and what it saves.
 const QUICK_REPAIR: bool = true;
 
-type Answer = Result<(), CommitError>;
+type Answer = Result<Version, CommitError>;
 
 /// Batches of one caller, and where the answers go.
 pub(super) struct Group {
@@ -267,7 +267,7 @@ fn apply(
             }
         }
     }
-    Ok(Ok(()))
+    Ok(Ok(Version(u128::from(commit))))
 }
 
 fn holds(rows: &Table<'_, &'static [u8], &'static [u8]>, check: &Check) -> Result<bool, StorageError> {

@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use super::lane::{Lane, nothing_written};
 use super::plan::{self, Joined};
 use super::{ANSWER_WITHIN, Inner};
-use crate::{Batch, Check, CommitError};
+use crate::{Batch, Check, CommitError, Version};
 
-type Outcome = Result<(), CommitError>;
+type Outcome = Result<Version, CommitError>;
 
 /// Batches in order, and who waits for their answers.
 pub(crate) struct Group {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Inner;
-use super::plan;
-use crate::{Batch, CommitError};
+use super::{plan, space};
+use crate::{Batch, CommitError, Version};
 
 /// After so long without a transaction the marker is read before the next: a process that was stopped for an hour finds that
 /// another one has removed it.
@@ -62,7 +62,7 @@ impl Lane {
         inner: &Inner,
         batches: &[&Batch],
         deadline: Instant,
-    ) -> Vec<Result<(), CommitError>> {
+    ) -> Vec<Result<Version, CommitError>> {
         match self.try_commit(inner, batches, deadline).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); batches.len()],
@@ -74,7 +74,7 @@ impl Lane {
         inner: &Inner,
         batches: &[&Batch],
         deadline: Instant,
-    ) -> Result<Vec<Result<(), CommitError>>, CommitError> {
+    ) -> Result<Vec<Result<Version, CommitError>>, CommitError> {
         self.ready(inner, deadline).await.map_err(nothing_written)?;
         let id = inner.random_id();
         let request = plan::transaction(&inner.space, &self.marker, self.at, &id, batches);
@@ -82,7 +82,7 @@ impl Lane {
             Ok(answer) if answer.succeeded => {
                 self.at = answer.header.as_ref().map_or(0, |header| header.revision);
                 self.trusted = Instant::now();
-                return plan::outcomes(&inner.space, batches, answer)
+                return plan::outcomes(&inner.space, batches, answer, space::version_of(self.at))
                     .ok_or_else(|| CommitError::Unknown("etcd's answer to a transaction has another form".into()));
             }
             Ok(answer) => {
@@ -181,14 +181,14 @@ impl Lane {
         batches: &[&Batch],
         revision: i64,
         deadline: Instant,
-    ) -> Result<Vec<Result<(), CommitError>>, CommitError> {
+    ) -> Result<Vec<Result<Version, CommitError>>, CommitError> {
         let unread =
             |error: CallError| CommitError::Unknown(format!("committed, but with what outcome is not known: {error}"));
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
             let found = inner.evidence(batch, revision - 1, deadline).await.map_err(unread)?;
             outcomes.push(match plan::first_failed(&inner.space, batch, &found) {
-                None => Ok(()),
+                None => Ok(space::version_of(revision)),
                 Some(check) => Err(CommitError::Failed { check }),
             });
         }

@@ -20,7 +20,7 @@ use etcd::message::{Compare, Op, PutRequest, RangeRequest, TxnRequest};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{Batch, CommitError, Engine, Key, MetaError, Page, Range, Row};
+use crate::{Batch, CommitError, Engine, Key, MetaError, Page, Range, Row, Version};
 use commit::Lanes;
 use lane::Lane;
 use space::Space;
@@ -162,7 +162,7 @@ impl Engine for Etcd {
         self.inner.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<(), CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
         self.inner.commit_group(batches).await
     }
 }

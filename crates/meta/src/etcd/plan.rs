@@ -11,7 +11,7 @@ use etcd::message::{
 };
 
 use super::space::{self, Space};
-use crate::{Batch, Check, CommitError, Key, Write};
+use crate::{Batch, Check, CommitError, Key, Version, Write};
 
 /// etcd's `--max-txn-ops` when it is not configured: comparisons, or operations of one branch, of a transaction together with
 /// those of the one it is nested in.
@@ -143,14 +143,15 @@ pub(crate) fn outcomes(
     space: &Space,
     batches: &[&Batch],
     response: TxnResponse,
-) -> Option<Vec<Result<(), CommitError>>> {
+    version: Version,
+) -> Option<Vec<Result<Version, CommitError>>> {
     if response.responses.len() != batches.len() + 1 {
         return None;
     }
     let nested = response.responses.into_iter().skip(1).zip(batches);
     nested
         .map(|(op, batch)| match op.answer {
-            Some(Answered::Txn(txn)) if txn.succeeded => Some(Ok(())),
+            Some(Answered::Txn(txn)) if txn.succeeded => Some(Ok(version)),
             Some(Answered::Txn(txn)) => {
                 let check = first_failed(space, batch, &singles(txn))?;
                 Some(Err(CommitError::Failed { check }))

@@ -62,7 +62,12 @@ pub(crate) fn row(found: &KeyValue) -> Row {
 }
 
 fn version(found: &KeyValue) -> Version {
-    Version(u128::try_from(found.mod_revision).unwrap_or_default())
+    version_of(found.mod_revision)
+}
+
+/// The version of what was written at a revision.
+pub(crate) fn version_of(revision: i64) -> Version {
+    Version(u128::try_from(revision).unwrap_or_default())
 }
 
 /// The revision that a version stands for; `-1`, which no row has, for a version of another engine.

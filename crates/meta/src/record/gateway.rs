@@ -58,3 +58,18 @@ pub fn leader_key() -> Bytes {
 pub fn head_key() -> Bytes {
     Bytes::from_static(b"C/head")
 }
+
+/// `M/era`: eight bytes, big endian: how often the rows came into another engine, which numbers versions anew.
+pub fn era_key() -> Bytes {
+    Bytes::from_static(b"M/era")
+}
+
+/// The era in a row; the first is 0, and has none.
+pub fn era_of(value: Option<&[u8]>) -> u64 {
+    value.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes)
+}
+
+/// The value of [`era_key`].
+pub fn era_value(era: u64) -> Bytes {
+    era.to_be_bytes().to_vec().into()
+}

@@ -31,6 +31,7 @@ pub use rewrap::Rewrapped;
 pub use sweep::Swept;
 
 use crate::gateway::{BEAT_MS, Witness};
+use crate::journal::checkpoint::Last;
 use crate::pin::Held;
 use crate::status::WorkerReport;
 use crate::{Error, Store};
@@ -45,6 +46,8 @@ const LIFECYCLE_EVERY: Duration = Duration::from_secs(3600);
 const REWRAP_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks for plaintext keys that count no more: they are gone after one and a half leases.
 const STALE_KEYS_EVERY: Duration = Duration::from_millis(keys::LEASE_MS / 2);
+/// Between two looks whether a checkpoint of the metadata is due.
+const CHECKPOINT_LOOKS_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks whether this gateway leads now.
 const FOLLOWER_LOOKS_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks at what was taken away from somebody: so soon it is noticed here.
@@ -68,6 +71,7 @@ pub(crate) struct Workers {
     /// Whether a pass of rekeys is under way.
     pub(crate) rekeying: AtomicBool,
     pub(crate) pace: reseal::Pace,
+    pub(crate) checkpointed: Mutex<Last>,
     /// What is to be collected once all others were heard of.
     pub(crate) collecting: Mutex<Option<(HashSet<Held>, Witness)>>,
 }
@@ -116,6 +120,14 @@ impl Store {
             }
             done
         });
+        if let Some(journal) = self.0.journal.clone() {
+            self.0.tasks.spawn(journal.tell(self.0.stop.clone()));
+            self.spawn_led("checkpoint", |store| async move {
+                let done = store.checkpoint_when_due().await;
+                tokio::time::sleep(CHECKPOINT_LOOKS_EVERY).await;
+                done
+            });
+        }
         self.spawn_led("shares", |store| async move { store.tend_and_wait().await });
         self.spawn_led("share-scrub", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;

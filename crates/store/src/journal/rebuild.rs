@@ -1,0 +1,427 @@
+//! Making the rows anew from the sites: the newest whole checkpoint, and what the journal says since.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use base::GatewayId;
+use bytes::Bytes;
+use envelope::Dek;
+use keys::Keyring;
+use meta::record::key;
+use meta::{Batch, Check, Engine, Key, Version, Write};
+use sites::{Site, SiteError};
+
+use super::entry::{
+    CHECKPOINTS, End, Entry, Intent, JOURNAL, StoredRow, end_name, entry_name, open, parse_entry_name,
+    parse_piece_name, piece_name,
+};
+
+/// Names listed at a time.
+const PAGE: usize = 1000;
+/// Rows written in one batch, and bytes of them, about.
+const BATCH_ROWS: usize = 50;
+const BATCH_BYTES: usize = 200 * 1024;
+/// Bytes of one piece or entry, at most: what is larger was not put here by us.
+const PIECE_MAX: u64 = 64 << 20;
+
+/// Why there is nothing to make rows of.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// Fewer than three sites can be read.
+    #[error("{readable} of the five sites can be read, and it takes three: {trouble}")]
+    TooFewSites {
+        /// How many.
+        readable: usize,
+        /// What the others say.
+        trouble: String,
+    },
+    /// There is neither a checkpoint nor a journal from the beginning on that opens.
+    #[error("there is nothing at the sites that opens with this root key")]
+    Nothing,
+    /// Something that must be there is at no site that answers.
+    #[error("{missing} is at none of the sites that answer: bring more of them back")]
+    Missing {
+        /// Its name.
+        missing: String,
+    },
+    /// The engine for the rows.
+    #[error(transparent)]
+    Meta(#[from] meta::MetaError),
+    /// The engine for the rows.
+    #[error(transparent)]
+    Commit(#[from] meta::CommitError),
+    /// There are rows already.
+    #[error("the metadata that would be made anew are not empty")]
+    NotEmpty,
+    /// The root key.
+    #[error(transparent)]
+    Key(#[from] keys::KeyError),
+}
+
+/// What was found, and made of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Rebuilt {
+    /// Sites that were read.
+    pub sites: usize,
+    /// The checkpoint that it began with; `None`: the journal from its beginning on.
+    pub checkpoint: Option<u64>,
+    /// Rows in that.
+    pub checkpoint_rows: u64,
+    /// Entries of the journal.
+    pub entries: u64,
+    /// Batches that were done, as the journal knows.
+    pub batches: u64,
+    /// Batches of which it does not know, whose conditions held: taken as done.
+    pub taken: u64,
+    /// Those whose conditions did not hold: nothing of them is there.
+    pub left: u64,
+    /// Rows made.
+    pub rows: u64,
+}
+
+/// A row as it is made anew.
+#[derive(Debug, Clone)]
+struct Made {
+    value: Option<Bytes>,
+    version: u128,
+    /// Its version is not the engine's, but that of a batch of which the journal knew no end.
+    is_guess: bool,
+}
+
+/// The rows so far. Pure.
+#[derive(Default)]
+struct Rows {
+    rows: BTreeMap<Key, Made>,
+    highest: u128,
+}
+
+impl Rows {
+    /// What was written with a version that is known: the larger one wins.
+    fn write(&mut self, key: Key, value: Option<Bytes>, version: u128) {
+        self.highest = self.highest.max(version);
+        let made = Made { value, version, is_guess: false };
+        match self.rows.get_mut(&key) {
+            Some(known) if known.version >= version => {}
+            Some(known) => *known = made,
+            None => drop(self.rows.insert(key, made)),
+        }
+    }
+
+    fn holds(&self, check: &Check) -> bool {
+        let there = |key: &Key| self.rows.get(key).filter(|made| made.value.is_some());
+        match check {
+            Check::Absent(key) => there(key).is_none(),
+            Check::Present(key) => there(key).is_some(),
+            // A version that is larger than all that are known was read of a row that a batch without an end had written.
+            Check::Is(key, Version(version)) => {
+                there(key).is_some_and(|made| made.version == *version || made.is_guess && *version > self.highest)
+            }
+            Check::Empty(from, to) if from < to => !self.rows.range(from..to).any(|(_, made)| made.value.is_some()),
+            Check::Empty(..) => true,
+        }
+    }
+
+    /// A batch of which the journal knows no end is taken as done if it could be.
+    fn take(&mut self, batch: &Batch, version: u128) -> bool {
+        if !batch.checks.iter().all(|check| self.holds(check)) {
+            return false;
+        }
+        for write in &batch.writes {
+            let (key, value) = match write {
+                Write::Put(key, value) => (key.clone(), Some(value.clone())),
+                Write::Delete(key) => (key.clone(), None),
+            };
+            self.rows.insert(key, Made { value, version, is_guess: true });
+        }
+        true
+    }
+
+    /// Tries batches without an end in the order of their times, again and again while one of them can be done.
+    fn take_all(&mut self, mut open: Vec<Intent>) -> (u64, u64) {
+        open.sort_by_key(|intent| (intent.now_ms, intent.number));
+        let mut open: Vec<Batch> = open.into_iter().map(Intent::batch).collect();
+        let mut guess = u128::MAX / 2;
+        let mut taken = 0;
+        loop {
+            let before = open.len();
+            open.retain(|batch| {
+                guess += 1;
+                !self.take(batch, guess)
+            });
+            taken += (before - open.len()) as u64;
+            if open.len() == before {
+                return (taken, before as u64);
+            }
+        }
+    }
+}
+
+/// What lies at the sites.
+struct Found<'a> {
+    sites: Vec<&'a Arc<dyn Site>>,
+    dek: Dek,
+    checkpoints: BTreeMap<u64, bool>,
+    journals: BTreeMap<GatewayId, Vec<u64>>,
+}
+
+impl Found<'_> {
+    /// What lies under a name, from the first site whose copy opens.
+    async fn read<T: for<'de> serde::Deserialize<'de>>(&self, name: &str) -> Option<T> {
+        for site in &self.sites {
+            let Ok(size) = site.size(name).await else { continue };
+            if size == 0 || size > PIECE_MAX {
+                continue;
+            }
+            let Ok(sealed) = site.get(name, 0..size).await else { continue };
+            match open(&self.dek, name, &sealed) {
+                Ok(record) => return Some(record),
+                Err(error) => tracing::warn!(name, %error, "a site's copy is passed over"),
+            }
+        }
+        None
+    }
+
+    /// The newest checkpoint of which every piece is there.
+    async fn newest(&self, rows: &mut Rows) -> Option<(u64, End)> {
+        for number in self.checkpoints.iter().rev().filter(|(_, is_whole)| **is_whole).map(|(number, _)| *number) {
+            let Some(end) = self.read::<End>(&end_name(number)).await else { continue };
+            let mut made = Rows::default();
+            let mut pieces = 0;
+            while pieces < end.pieces {
+                let Some(piece) = self.read::<Vec<StoredRow>>(&piece_name(number, pieces)).await else { break };
+                piece.into_iter().for_each(|row| made.write(row.key, Some(row.value), row.version));
+                pieces += 1;
+            }
+            if pieces == end.pieces {
+                *rows = made;
+                return Some((number, end));
+            }
+            tracing::warn!(number, "a checkpoint is not whole; the one before it is tried");
+        }
+        None
+    }
+}
+
+/// Reads all of it from the sites. `None` in `sites`: one that cannot be opened.
+///
+/// # Errors
+/// [`RebuildError`].
+pub async fn rebuild(
+    sites: &[Arc<dyn Site>],
+    keyring: &Keyring,
+    engine: Option<&dyn Engine>,
+    mut progress: impl FnMut(&str, u64),
+) -> Result<Rebuilt, RebuildError> {
+    let found = look(sites, keyring).await?;
+    let mut rows = Rows::default();
+    let mut done = Rebuilt { sites: found.sites.len(), ..Rebuilt::default() };
+    let newest = found.newest(&mut rows).await;
+    let mut marks: HashMap<GatewayId, u64> = HashMap::new();
+    if let Some((number, end)) = newest {
+        (done.checkpoint, done.checkpoint_rows) = (Some(number), end.rows);
+        progress("rows of the checkpoint", end.rows);
+        // Entries that were there when the one before it was begun may be gone; those since are read, though many of them are in it.
+        let before = found.checkpoints.keys().rev().find(|other| **other < number);
+        if let Some(before) = before
+            && let Some(end) = found.read::<End>(&end_name(*before)).await
+        {
+            marks.extend(end.journals);
+        }
+    }
+    let mut known: Vec<(u128, Intent)> = Vec::new();
+    let mut open: Vec<Intent> = Vec::new();
+    for (writer, sequences) in &found.journals {
+        let from = marks.get(writer).copied().unwrap_or(0);
+        let mut intents: BTreeMap<u64, Intent> = BTreeMap::new();
+        let mut told: HashSet<u64> = HashSet::new();
+        let Some(last) = sequences.last().copied() else { continue };
+        let first = sequences.iter().copied().find(|sequence| *sequence > from).unwrap_or(last + 1);
+        for sequence in first..=last {
+            let name = entry_name(*writer, sequence);
+            let Some(entry) = found.read::<Entry>(&name).await else {
+                // The last ones may be at fewer than three sites: nobody was answered then.
+                if sequence + IN_FLIGHT > last {
+                    continue;
+                }
+                return Err(RebuildError::Missing { missing: name });
+            };
+            done.entries += 1;
+            progress("entries of the journal", done.entries);
+            intents.extend(entry.intents.into_iter().map(|intent| (intent.number, intent)));
+            for outcome in entry.outcomes {
+                told.insert(outcome.number);
+                match (intents.remove(&outcome.number), outcome.version) {
+                    (Some(intent), Some(version)) => known.push((version, intent)),
+                    // Its intent is in the checkpoint, or nothing happened.
+                    _ => {}
+                }
+            }
+        }
+        // Outcomes may come before intents of a higher sequence were put, never before their own.
+        intents.retain(|number, _| !told.contains(number));
+        open.extend(intents.into_values());
+    }
+    known.sort_by_key(|(version, intent)| (*version, intent.number));
+    done.batches = known.len() as u64;
+    for (version, intent) in known {
+        for write in intent.batch().writes {
+            match write {
+                Write::Put(key, value) => rows.write(key, Some(value), version),
+                Write::Delete(key) => rows.write(key, None, version),
+            }
+        }
+    }
+    if done.checkpoint.is_none() && done.batches == 0 && open.is_empty() {
+        return Err(RebuildError::Nothing);
+    }
+    let era = u64::try_from(rows.highest >> 64).unwrap_or(u64::MAX).saturating_add(1);
+    (done.taken, done.left) = rows.take_all(open);
+    rows.rows.insert(key::era_key(), Made { value: Some(key::era_value(era)), version: 0, is_guess: false });
+    let made: Vec<(Key, Bytes)> = rows
+        .rows
+        .into_iter()
+        .filter_map(|(key, made)| Some((key, made.value?)))
+        .filter(|(key, _)| is_kept(key))
+        .collect();
+    done.rows = made.len() as u64;
+    if let Some(engine) = engine {
+        write(engine, made, &mut progress).await?;
+    }
+    Ok(done)
+}
+
+/// The row that keeps a server from starting on rows that are not whole, as for a migration, and what it says.
+pub const UNFINISHED: Key = Key::from_static(b"\0migration");
+const REBUILD: Bytes = Bytes::from_static(b"rebuild");
+
+/// Entries of one writer that may be on their way at once.
+const IN_FLIGHT: u64 = 64;
+
+/// Gateways and who leads them are of the moment.
+fn is_kept(row_key: &[u8]) -> bool {
+    let (from, to) = key::gateways();
+    !(from.as_ref() <= row_key && row_key < to.as_ref()) && row_key != key::leader_key().as_ref()
+}
+
+async fn look<'a>(sites: &'a [Arc<dyn Site>], keyring: &Keyring) -> Result<Found<'a>, RebuildError> {
+    let mut found = Found {
+        sites: Vec::new(),
+        dek: keyring.journal_key()?,
+        checkpoints: BTreeMap::new(),
+        journals: BTreeMap::new(),
+    };
+    let mut trouble = Vec::new();
+    for site in sites {
+        let listed = async { Ok::<_, SiteError>((list(site, CHECKPOINTS).await?, list(site, JOURNAL).await?)) };
+        match listed.await {
+            Ok((pieces, entries)) => {
+                found.sites.push(site);
+                for (number, is_end) in pieces.iter().filter_map(|name| parse_piece_name(name)) {
+                    *found.checkpoints.entry(number).or_default() |= is_end;
+                }
+                for (writer, sequence) in entries.iter().filter_map(|name| parse_entry_name(name)) {
+                    found.journals.entry(writer).or_default().push(sequence);
+                }
+            }
+            Err(error) => trouble.push(error.to_string()),
+        }
+    }
+    if found.sites.len() < super::COPIES {
+        return Err(RebuildError::TooFewSites { readable: found.sites.len(), trouble: trouble.join("; ") });
+    }
+    for sequences in found.journals.values_mut() {
+        sequences.sort_unstable();
+        sequences.dedup();
+    }
+    Ok(found)
+}
+
+async fn list(site: &Arc<dyn Site>, prefix: &str) -> Result<Vec<String>, SiteError> {
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let page = site.list(prefix, names.last().map(String::as_str), PAGE).await?;
+        let is_last = page.len() < PAGE;
+        names.extend(page.into_iter().map(|entry| entry.name));
+        if is_last {
+            return Ok(names);
+        }
+    }
+}
+
+async fn write(
+    engine: &dyn Engine,
+    rows: Vec<(Key, Bytes)>,
+    progress: &mut impl FnMut(&str, u64),
+) -> Result<(), RebuildError> {
+    let marker = engine.get(&[UNFINISHED]).await?.pop().flatten();
+    let all = meta::Range { from: Key::new(), to: Key::from_static(&[0xff]), limit: 1 };
+    // One that was cut off puts the same rows again.
+    if marker.is_none_or(|marker| marker.value != REBUILD) && !engine.range(all).await?.rows.is_empty() {
+        return Err(RebuildError::NotEmpty);
+    }
+    let begun = Batch { checks: vec![], writes: vec![Write::Put(UNFINISHED, REBUILD)] };
+    engine.commit(begun).await?;
+    let mut batch = Batch::default();
+    let (mut bytes, mut written) = (0, 0);
+    for (key, value) in rows {
+        bytes += key.len() + value.len();
+        batch.writes.push(Write::Put(key, value));
+        written += 1;
+        if batch.writes.len() >= BATCH_ROWS || bytes >= BATCH_BYTES {
+            engine.commit(std::mem::take(&mut batch)).await?;
+            bytes = 0;
+            progress("rows written", written);
+        }
+    }
+    batch.writes.push(Write::Delete(UNFINISHED));
+    Ok(engine.commit(batch).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &'static str) -> Key {
+        Key::from_static(text.as_bytes())
+    }
+
+    fn put(text: &'static str) -> Vec<Write> {
+        vec![Write::Put(key(text), Bytes::from_static(b"new"))]
+    }
+
+    fn intent(number: u64, now_ms: u64, checks: Vec<Check>, writes: Vec<Write>) -> Intent {
+        Intent::of(number, now_ms, &Batch { checks, writes }, 0)
+    }
+
+    #[test]
+    fn of_two_that_wrote_a_row_the_later_one_counts_whichever_is_read_first() {
+        for order in [[3, 5], [5, 3]] {
+            let mut rows = Rows::default();
+            for version in order {
+                rows.write(key("a"), Some(Bytes::from(version.to_string())), version);
+            }
+            rows.write(key("b"), Some(Bytes::from_static(b"b")), 4);
+            rows.write(key("b"), None, 6);
+            assert_eq!(rows.rows[&key("a")].value.as_deref(), Some(&b"5"[..]));
+            assert!(rows.rows[&key("b")].value.is_none(), "a deletion is remembered against older writes");
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_is_taken_as_far_as_its_conditions_hold() {
+        let mut rows = Rows::default();
+        rows.write(key("a"), Some(Bytes::new()), 7);
+        let open = vec![
+            // Builds on what the next one writes; its row's version was larger than any that is known.
+            intent(4, 40, vec![Check::Is(key("b"), Version(9))], put("c")),
+            intent(3, 30, vec![Check::Is(key("a"), Version(7)), Check::Absent(key("b"))], put("b")),
+            // Another one made it first, or it failed: nobody can tell, and it does not hold.
+            intent(5, 50, vec![Check::Absent(key("b"))], put("b")),
+            intent(6, 60, vec![Check::Is(key("a"), Version(6))], put("z")),
+            intent(7, 70, vec![Check::Empty(key("x"), key("y"))], put("x")),
+        ];
+        assert_eq!(rows.take_all(open), (3, 2));
+        assert!(["a", "b", "c", "x"].iter().all(|there| rows.rows[&Key::from(*there)].value.is_some()));
+        assert!(!rows.rows.contains_key(&key("z")));
+    }
+}
