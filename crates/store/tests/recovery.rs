@@ -11,10 +11,10 @@ use base::{AccountId, Doors, ManualClock, SeededRng, SystemRng};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use keys::{Keyring, Who};
-use meta::record::{DenialReason, key};
+use meta::record::{BucketState, DenialReason, Versioning, key};
 use meta::{Engine, Key, Memory, Range};
 use sites::{Pool, PoolOptions, Site, SiteSpec};
-use store::api::{DeleteRequest, NewObject, ReadRange, Versioning, WriteCondition};
+use store::api::{DeleteRequest, NewObject, ReadRange, WriteCondition};
 use store::journal::rebuild::{RebuildError, Rebuilt, rebuild};
 use store::{Error, Options, Store};
 use whole::Whole;
@@ -107,7 +107,11 @@ async fn live(world: &World, from: usize) {
     store.create_user(&format!("ann-{from}"), None).await.unwrap();
     let name = format!("bucket-{from}");
     store.create_bucket(&name, "root", false).await.unwrap();
-    store.set_versioning("b", Versioning::Enabled).await.unwrap();
+    let enable = |state: &mut BucketState| {
+        state.versioning = Versioning::Enabled;
+        Ok(())
+    };
+    store.change_bucket_state("b", enable).await.unwrap();
     put(store, "versions", "one").await;
     put(store, "versions", "two").await;
     let who = Who { name: Some("eve".to_owned()), id: format!("HFID-{from}"), groups: vec![], is_root: false };
