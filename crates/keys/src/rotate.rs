@@ -126,7 +126,7 @@ async fn commit(engine: &dyn Engine, mut changes: Vec<(Check, Write)>) -> Result
         batches.push(Batch { checks, writes });
         changes = rest;
     }
-    engine.commit_group(batches).await.into_iter().collect()
+    engine.commit_group(batches).await.into_iter().map(|answer| answer.map(drop)).collect()
 }
 
 fn need(
@@ -239,7 +239,7 @@ mod tests {
             self.inner.range(range).await
         }
 
-        async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+        async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
             let mut done = Vec::new();
             for batch in batches {
                 let alive =

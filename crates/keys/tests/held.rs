@@ -647,7 +647,7 @@ impl Engine for Dying {
         self.inner.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
         let mut done = Vec::new();
         for batch in batches {
             let dies = self.dies();

@@ -265,7 +265,7 @@ impl Engine for Watched {
         self.engine.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
         // An empty list costs nothing, and most are.
         let events: Vec<Vec<Key>> =
             batches.iter().map(|batch| batch.writes.iter().filter_map(event_put).collect()).collect();

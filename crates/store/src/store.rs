@@ -195,6 +195,13 @@ impl Store {
         };
         let store = Self(Arc::new(inner), Arc::new(Origin::itself(Cause::Request)), AccountId::DEFAULT);
         store.check_markers().await?;
+        match store.begin_journal().await {
+            // Serving comes first; the worker makes it when there are sites for it.
+            Err(error @ Error::TooFewSites { .. }) => {
+                tracing::error!(%error, "with the metadata lost, what is written from now on could not be made anew from the sites");
+            }
+            done => done?,
+        }
         store.join().await?;
         store.keep_place().await?;
         store.0.pool.probe_all().await;

@@ -92,7 +92,7 @@ impl Engine for Between {
         self.inner.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
         let deleted = |batch: &Batch| -> Vec<Key> {
             let deletes = batch.writes.iter().filter_map(|write| match write {
                 Write::Delete(key) => Some(key.clone()),

@@ -57,7 +57,7 @@ impl Engine for Reach {
         self.rows.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
         match self.check() {
             Ok(()) => self.rows.commit_group(batches).await,
             Err(error) => batches.iter().map(|_| Err(CommitError::Unavailable(error.to_string()))).collect(),

@@ -28,7 +28,7 @@ impl Engine for Beaten {
         self.inner.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
         let faster = self.before.lock().take();
         if let Some(write) = faster {
             self.inner.commit(Batch { checks: vec![], writes: vec![write] }).await.expect("a commit");

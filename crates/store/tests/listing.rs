@@ -30,7 +30,7 @@ impl Engine for Counted {
         Ok(page)
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
         self.inner.commit_group(batches).await
     }
 }

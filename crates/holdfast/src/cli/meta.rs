@@ -21,6 +21,9 @@ pub(crate) struct RebuildArgs {
     /// Read everything and say what would be made; write nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Go on without changes that are at none of the sites that answer.
+    #[arg(long)]
+    pub(crate) leave_missing: bool,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseArgs,
 }

@@ -157,7 +157,7 @@ impl Portions {
         let batches = changes.into_iter().map(|(check, write)| Batch { checks: vec![check], writes: vec![write] });
         for answer in self.meta.commit_group(batches.collect()).await {
             match answer {
-                Ok(()) => found.moved += 1,
+                Ok(_) => found.moved += 1,
                 Err(CommitError::Failed { .. }) => found.left += 1,
                 Err(error) => return Err(error.into()),
             }

@@ -468,7 +468,11 @@ impl Engine for Dying {
         for batch in batches {
             let lives =
                 self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-            done.push(if lives { self.inner.commit(batch).await } else { Err(meta::CommitError::Full) });
+            done.push(if lives {
+                self.inner.commit_group(vec![batch]).await.remove(0)
+            } else {
+                Err(meta::CommitError::Full)
+            });
         }
         done
     }

@@ -173,7 +173,7 @@ async fn a_damaged_file_is_an_error_and_not_a_crash() {
         // One group, or this would be two thousand flushes.
         if number % 500 == 0 {
             let batches = (number..number + 500).map(|n| put(format!("k{n:04}"), vec![3; 300])).collect();
-            engine.commit_group(batches).await.into_iter().for_each(|answer| answer.expect("commit"));
+            engine.commit_group(batches).await.into_iter().for_each(|answer| _ = answer.expect("commit"));
         }
     }
     drop(engine);
@@ -204,7 +204,7 @@ async fn on_failing_disk(folder: &TempDir) -> (Embedded, Arc<Faults>) {
     let faults = Arc::clone(&file.faults);
     let engine = Embedded::open_file(file).expect("open");
     let batches = (0..100).map(|n| put(format!("old{n:03}"), vec![1; 300])).collect();
-    engine.commit_group(batches).await.into_iter().for_each(|answer| answer.expect("commit"));
+    engine.commit_group(batches).await.into_iter().for_each(|answer| _ = answer.expect("commit"));
     (engine, faults)
 }
 

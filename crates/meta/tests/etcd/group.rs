@@ -106,7 +106,7 @@ async fn a_walk(engine: &meta::Etcd) {
             checks: vec![],
             writes: some.iter().map(|i| put(format!("walk/bucket/obj-{i:08}"), "v")).collect(),
         });
-        engine.commit_group(group.collect()).await.into_iter().for_each(|answer| answer.expect("a commit"));
+        engine.commit_group(group.collect()).await.into_iter().for_each(|answer| _ = answer.expect("a commit"));
     }
     for walk in 1..=2 {
         let before = engine.counted();

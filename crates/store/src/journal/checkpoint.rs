@@ -57,6 +57,20 @@ impl Store {
         self.checkpoint().await.map(drop)
     }
 
+    /// Makes a checkpoint if there is none of the engine that the rows are in now: what the journal says has to begin with something.
+    ///
+    /// # Errors
+    /// As [`Self::checkpoint`].
+    pub(crate) async fn begin_journal(&self) -> Result<(), Error> {
+        let Some(journal) = &self.0.journal else { return Ok(()) };
+        for (number, _) in self.found_checkpoints().await.into_iter().rev().filter(|(_, is_whole)| *is_whole) {
+            if self.end_of(journal, number).await.is_some_and(|end| end.era == journal.era()) {
+                return Ok(());
+            }
+        }
+        self.checkpoint().await.map(drop)
+    }
+
     /// Makes a checkpoint of the metadata at the sites, and removes what the one before it made needless.
     ///
     /// # Errors
@@ -66,7 +80,7 @@ impl Store {
         let began_ms = self.0.options.doors.clock.passed_ms();
         journal.bytes.store(0, Ordering::Relaxed);
         let found = self.found_checkpoints().await;
-        let number = found.keys().next_back().map_or(1, |last| last + 1);
+        let number = next_number(found.keys().next_back().copied(), journal.doors.rng.as_ref());
         let journals = self.found_journals().await;
         let mut done = Checkpointed::default();
         let mut pieces = 0;
@@ -80,8 +94,8 @@ impl Store {
             for (key, row) in &page.rows {
                 size += key.len() + row.value.len() + 20;
                 rows.push(StoredRow {
-                    key: key.clone(),
-                    value: row.value.clone(),
+                    key: key.to_vec(),
+                    value: row.value.to_vec(),
                     version: of_era(journal.era(), row.version),
                 });
                 done.rows += 1;
@@ -103,7 +117,9 @@ impl Store {
             done.bytes += self.put_piece(journal, &piece_name(number, pieces), &rows).await?;
             pieces += 1;
         }
-        let end = End { pieces, rows: done.rows, began_ms: self.now_ms(), journals: journals.into_iter().collect() };
+        let era = journal.era();
+        let end =
+            End { era, pieces, rows: done.rows, began_ms: self.now_ms(), journals: journals.into_iter().collect() };
         done.bytes += self.put_piece(journal, &end_name(number), &end).await?;
         *self.0.workers.checkpointed.lock() = Last { began_ms: Some(began_ms), bytes: done.bytes };
         done.trimmed = self.trim(journal, number, &found).await?;
@@ -201,6 +217,13 @@ impl Store {
         }
         found
     }
+}
+
+/// A number after all that there are. Two processes that make one at the same time must not make the same.
+fn next_number(last: Option<u64>, rng: &dyn base::Rng) -> u64 {
+    let mut chance = [0; 2];
+    rng.fill(&mut chance);
+    (last.unwrap_or(0) >> 16).saturating_add(1) << 16 | u64::from(u16::from_be_bytes(chance))
 }
 
 /// All rows of records.

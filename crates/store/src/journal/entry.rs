@@ -27,6 +27,8 @@ pub(crate) struct Unopened;
 /// What one writer does and did, in the order of its numbers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Entry {
+    /// Of the engine that the rows were in.
+    pub(crate) era: u64,
     /// What became of intents before.
     pub(crate) outcomes: Vec<Outcome>,
     /// What is about to be committed.
@@ -42,7 +44,7 @@ pub(crate) struct Intent {
     /// is known.
     pub(crate) now_ms: u64,
     checks: Vec<StoredCheck>,
-    writes: Vec<(Vec<u8>, Option<Bytes>)>,
+    writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// What became of an intent.
@@ -64,14 +66,16 @@ enum StoredCheck {
 /// A row in a checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredRow {
-    pub(crate) key: Bytes,
-    pub(crate) value: Bytes,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     pub(crate) version: u128,
 }
 
 /// The last piece of a checkpoint: with it the others are all there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
+    /// Of the engine that the rows were in. Entries of earlier eras are in it.
+    pub(crate) era: u64,
     pub(crate) pieces: u64,
     pub(crate) rows: u64,
     /// Milliseconds since the Unix epoch when it was begun.
@@ -90,7 +94,7 @@ impl Intent {
             Check::Empty(from, to) => StoredCheck::Empty(from.to_vec(), to.to_vec()),
         });
         let writes = batch.writes.iter().map(|write| match write {
-            Write::Put(key, value) => (key.to_vec(), Some(value.clone())),
+            Write::Put(key, value) => (key.to_vec(), Some(value.to_vec())),
             Write::Delete(key) => (key.to_vec(), None),
         });
         Self { number, now_ms, checks: checks.collect(), writes: writes.collect() }
@@ -105,7 +109,7 @@ impl Intent {
             StoredCheck::Empty(from, to) => Check::Empty(from.into(), to.into()),
         });
         let writes = self.writes.into_iter().map(|(key, value)| match value {
-            Some(value) => Write::Put(Key::from(key), value),
+            Some(value) => Write::Put(Key::from(key), value.into()),
             None => Write::Delete(Key::from(key)),
         });
         Batch { checks: checks.collect(), writes: writes.collect() }
@@ -202,7 +206,11 @@ mod tests {
                 Write::Delete(Key::from_static(b"x")),
             ],
         };
-        Entry { outcomes: vec![Outcome { number: 1, version: Some(3) }], intents: vec![Intent::of(2, 5, &batch, 0)] }
+        Entry {
+            era: 3,
+            outcomes: vec![Outcome { number: 1, version: Some(3) }],
+            intents: vec![Intent::of(2, 5, &batch, 0)],
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Journal {
         state.number += batches.len() as u64;
         let intents =
             (first..).zip(batches).map(|(number, batch)| Intent::of(number, now_ms, batch, self.era)).collect();
-        (state.sequence, Entry { outcomes: std::mem::take(&mut state.outcomes), intents })
+        (state.sequence, Entry { era: self.era, outcomes: std::mem::take(&mut state.outcomes), intents })
     }
 
     pub(crate) fn era(&self) -> u64 {

@@ -39,7 +39,7 @@ pub enum RebuildError {
     #[error("there is nothing at the sites that opens with this root key")]
     Nothing,
     /// Something that must be there is at no site that answers.
-    #[error("{missing} is at none of the sites that answer: bring more of them back")]
+    #[error("{missing} is at none of the sites that answer, and what it says was done: bring more of them back")]
     Missing {
         /// Its name.
         missing: String,
@@ -75,6 +75,8 @@ pub struct Rebuilt {
     pub taken: u64,
     /// Those whose conditions did not hold: nothing of them is there.
     pub left: u64,
+    /// Changes that were made, and are at none of the sites that answered; none unless they are left.
+    pub missing: u64,
     /// Rows made.
     pub rows: u64,
 }
@@ -116,7 +118,9 @@ impl Rows {
             Check::Is(key, Version(version)) => {
                 there(key).is_some_and(|made| made.version == *version || made.is_guess && *version > self.highest)
             }
-            Check::Empty(from, to) if from < to => !self.rows.range(from..to).any(|(_, made)| made.value.is_some()),
+            Check::Empty(from, to) if from < to => {
+                !self.rows.range::<Key, _>(from..to).any(|(_, made)| made.value.is_some())
+            }
             Check::Empty(..) => true,
         }
     }
@@ -189,7 +193,7 @@ impl Found<'_> {
             let mut pieces = 0;
             while pieces < end.pieces {
                 let Some(piece) = self.read::<Vec<StoredRow>>(&piece_name(number, pieces)).await else { break };
-                piece.into_iter().for_each(|row| made.write(row.key, Some(row.value), row.version));
+                piece.into_iter().for_each(|row| made.write(row.key.into(), Some(row.value.into()), row.version));
                 pieces += 1;
             }
             if pieces == end.pieces {
@@ -202,7 +206,8 @@ impl Found<'_> {
     }
 }
 
-/// Reads all of it from the sites. `None` in `sites`: one that cannot be opened.
+/// Reads all of it from the sites, and writes the rows to `engine`, which must be empty; without one it is a dry run. `leave_missing`: goes
+/// on without changes that are at no site that answers.
 ///
 /// # Errors
 /// [`RebuildError`].
@@ -210,6 +215,7 @@ pub async fn rebuild(
     sites: &[Arc<dyn Site>],
     keyring: &Keyring,
     engine: Option<&dyn Engine>,
+    leave_missing: bool,
     mut progress: impl FnMut(&str, u64),
 ) -> Result<Rebuilt, RebuildError> {
     let found = look(sites, keyring).await?;
@@ -217,47 +223,66 @@ pub async fn rebuild(
     let mut done = Rebuilt { sites: found.sites.len(), ..Rebuilt::default() };
     let newest = found.newest(&mut rows).await;
     let mut marks: HashMap<GatewayId, u64> = HashMap::new();
+    let mut era = 0;
     if let Some((number, end)) = newest {
+        era = end.era;
         (done.checkpoint, done.checkpoint_rows) = (Some(number), end.rows);
         progress("rows of the checkpoint", end.rows);
         // Entries that were there when the one before it was begun may be gone; those since are read, though many of them are in it.
         let before = found.checkpoints.keys().rev().find(|other| **other < number);
         if let Some(before) = before
-            && let Some(end) = found.read::<End>(&end_name(*before)).await
+            && let Some(before) = found.read::<End>(&end_name(*before)).await
+            && before.era == end.era
         {
-            marks.extend(end.journals);
+            marks.extend(before.journals);
         }
     }
+    let mut newest_era = era;
     let mut known: Vec<(u128, Intent)> = Vec::new();
     let mut open: Vec<Intent> = Vec::new();
     for (writer, sequences) in &found.journals {
         let from = marks.get(writer).copied().unwrap_or(0);
         let mut intents: BTreeMap<u64, Intent> = BTreeMap::new();
         let mut told: HashSet<u64> = HashSet::new();
+        let mut outcomes = Vec::new();
+        let (mut first_number, mut absent) = (u64::MAX, None);
         let Some(last) = sequences.last().copied() else { continue };
         let first = sequences.iter().copied().find(|sequence| *sequence > from).unwrap_or(last + 1);
         for sequence in first..=last {
             let name = entry_name(*writer, sequence);
+            // One that was on its way is at no site, or at few: nobody was answered. If it was done, a later one says so.
             let Some(entry) = found.read::<Entry>(&name).await else {
-                // The last ones may be at fewer than three sites: nobody was answered then.
-                if sequence + IN_FLIGHT > last {
-                    continue;
-                }
-                return Err(RebuildError::Missing { missing: name });
+                absent.get_or_insert(name);
+                continue;
             };
+            if entry.era < era {
+                continue;
+            }
+            newest_era = newest_era.max(entry.era);
             done.entries += 1;
             progress("entries of the journal", done.entries);
-            intents.extend(entry.intents.into_iter().map(|intent| (intent.number, intent)));
-            for outcome in entry.outcomes {
-                told.insert(outcome.number);
-                match (intents.remove(&outcome.number), outcome.version) {
-                    (Some(intent), Some(version)) => known.push((version, intent)),
-                    // Its intent is in the checkpoint, or nothing happened.
-                    _ => {}
+            for intent in entry.intents {
+                first_number = first_number.min(intent.number);
+                intents.insert(intent.number, intent);
+            }
+            outcomes.extend(entry.outcomes);
+        }
+        // Outcomes come after their intents, but entries of one writer are on their way at the same time.
+        for outcome in outcomes {
+            told.insert(outcome.number);
+            match (intents.remove(&outcome.number), outcome.version) {
+                (Some(intent), Some(version)) => known.push((version, intent)),
+                (None, Some(_)) if outcome.number >= first_number => {
+                    let missing = absent.clone().unwrap_or_else(|| format!("{JOURNAL}{writer}"));
+                    if !leave_missing {
+                        return Err(RebuildError::Missing { missing });
+                    }
+                    done.missing += 1;
                 }
+                // It is in the checkpoint, or nothing happened.
+                _ => {}
             }
         }
-        // Outcomes may come before intents of a higher sequence were put, never before their own.
         intents.retain(|number, _| !told.contains(number));
         open.extend(intents.into_values());
     }
@@ -274,7 +299,7 @@ pub async fn rebuild(
     if done.checkpoint.is_none() && done.batches == 0 && open.is_empty() {
         return Err(RebuildError::Nothing);
     }
-    let era = u64::try_from(rows.highest >> 64).unwrap_or(u64::MAX).saturating_add(1);
+    let era = newest_era.saturating_add(1);
     (done.taken, done.left) = rows.take_all(open);
     rows.rows.insert(key::era_key(), Made { value: Some(key::era_value(era)), version: 0, is_guess: false });
     let made: Vec<(Key, Bytes)> = rows
@@ -293,9 +318,6 @@ pub async fn rebuild(
 /// The row that keeps a server from starting on rows that are not whole, as for a migration, and what it says.
 pub const UNFINISHED: Key = Key::from_static(b"\0migration");
 const REBUILD: Bytes = Bytes::from_static(b"rebuild");
-
-/// Entries of one writer that may be on their way at once.
-const IN_FLIGHT: u64 = 64;
 
 /// Gateways and who leads them are of the moment.
 fn is_kept(row_key: &[u8]) -> bool {

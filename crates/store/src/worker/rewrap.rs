@@ -552,7 +552,7 @@ impl Store {
         let mut moved = 0;
         for (portion, answer) in portions.into_iter().zip(self.0.meta.commit_group(batches).await) {
             match answer {
-                Ok(()) => {
+                Ok(_) => {
                     pass.moved(portion);
                     moved += 1;
                 }

@@ -79,7 +79,7 @@ impl Engine for Counting {
         self.inner.range(range).await
     }
 
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
         let first = self.hook.lock().as_mut().and_then(|hook| hook(&batches));
         if let Some(first) = first
             && let Err(error) = first.await

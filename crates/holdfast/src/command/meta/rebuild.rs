@@ -32,7 +32,7 @@ pub(crate) async fn run(admin: &AdminArgs, args: RebuildArgs, json: bool) -> Res
         false => Some(metadata::open(&here.place, &here.folder, META_CACHE).await?),
     };
     let bar = bar("reading the sites");
-    let done = rebuild(&sites, &Keyring::of(&root), engine.as_deref(), |what, count| {
+    let done = rebuild(&sites, &Keyring::of(&root), engine.as_deref(), args.leave_missing, |what, count| {
         bar.set_message(what.to_owned());
         bar.set_position(count);
     })
@@ -79,6 +79,9 @@ fn text(done: &Rebuilt, is_dry: bool) -> String {
             "{} changes were under way when the metadata was lost: {taken} are taken as done, {left} as never done\n",
             taken + left
         ));
+    }
+    if done.missing > 0 {
+        text.push_str(&format!("{} changes that were made are lost\n", done.missing));
     }
     text.push_str(&if is_dry {
         format!("{rows} rows to be made; nothing was written\n")
