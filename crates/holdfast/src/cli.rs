@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub(crate) mod audit;
+pub(crate) mod deploy;
 pub(crate) mod meta;
 pub(crate) mod release;
 pub(crate) mod site;
@@ -82,6 +83,9 @@ pub(crate) enum Command {
     /// The metadata: its etcd, and moving it from one engine to another.
     #[command(subcommand)]
     Meta(meta::MetaCommand),
+    /// Five machines from one description: their files, and the commands of day one.
+    #[command(subcommand)]
+    Deploy(deploy::DeployCommand),
     /// Check a configuration file, or print an example.
     #[command(subcommand)]
     Config(ConfigCommand),

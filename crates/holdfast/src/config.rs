@@ -36,6 +36,7 @@ const CA_CERTIFICATE_FILE: &str = "ca_certificate_file";
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    gateway: Option<String>,
     data_dir: Option<PathBuf>,
     meta: Option<String>,
     #[serde(default)]
@@ -91,6 +92,8 @@ struct RawTpm {
 
 /// The configuration as it counts.
 pub(crate) struct Config {
+    /// What this process is called among the gateways of a store.
+    pub(crate) gateway: Option<String>,
     pub(crate) data_dir: PathBuf,
     /// Which engine keeps the metadata.
     pub(crate) meta: Place,
@@ -190,6 +193,9 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     let meta = Place::parse(raw.meta.as_deref(), &raw.meta_options).map_err(|wrong| mistakes.extend(wrong)).ok();
     let tls = tls(&mut mistakes, &args.tls, raw.tls_cert, raw.tls_key);
     let k8s = k8s(&mut mistakes, &args.k8s, raw.k8s_kms_socket, raw.k8s_kms_key);
+    if raw.gateway.as_ref().is_some_and(|name| !is_name(name)) {
+        mistakes.push("gateway: a name has 1 to 32 characters of a-z 0-9 -".to_owned());
+    }
     let region = raw.region.unwrap_or_else(|| "us-east-1".to_owned());
     if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         mistakes.push(format!("region: {region:?} is not a region name like us-east-1"));
@@ -238,6 +244,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         return Err(Mistakes(mistakes));
     }
     Ok(Config {
+        gateway: raw.gateway,
         data_dir,
         meta,
         listen,
@@ -364,8 +371,7 @@ fn sites(raw: Vec<RawSite>, data_dir: &Path, mistakes: &mut Vec<String>) -> Opti
     }
     let mut checked: Vec<SiteConfig> = Vec::new();
     for mut site in raw {
-        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if site.name.is_empty() || site.name.len() > 32 || !site.name.chars().all(fine) {
+        if !is_name(&site.name) {
             mistakes.push(format!("site {:?}: a name has 1 to 32 characters of a-z 0-9 -", site.name));
         }
         let again = |text: &str, what: &str| format!("site {}: its {what} {text:?} is used twice", site.name);
@@ -384,6 +390,11 @@ fn sites(raw: Vec<RawSite>, data_dir: &Path, mistakes: &mut Vec<String>) -> Opti
         checked.push(SiteConfig { name: site.name, url: site.url, options: site.options, epochs });
     }
     checked.try_into().ok()
+}
+
+fn is_name(name: &str) -> bool {
+    let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty() && name.len() <= 32 && name.chars().all(fine)
 }
 
 /// Opens and drops a site that is not a folder, to find what is wrong with its options. Folders
@@ -533,6 +544,7 @@ mod tests {
         let table = [
             ("[notify.a]\nkind = \"nats\"\nurl = \"nats://h\"\ntopic = \"x\"".to_owned(), "unknown field"),
             ("datadir = \"x\"".to_owned(), "unknown field"),
+            ("gateway = \"Über\"".to_owned(), "gateway: a name has"),
             ("root_passphrase_file = \"/nonexistent\"".to_owned(), "passphrase file /nonexistent"),
             ("[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"".to_owned(), "missing field `key`"),
             ("[root_tpm]\npcrs = \"sha256:99\"".to_owned(), "names no registers of a TPM"),

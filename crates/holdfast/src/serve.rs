@@ -153,7 +153,7 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
     metadata::whole(meta.as_ref()).await?;
     let keyring = Keyring::of(&follow(&config.data_dir, &key_file, opened, meta.as_ref()).await?);
     let audit = AuditLog::open(config.data_dir.join("audit"), &keyring).await?;
-    let options = Options {
+    let mut options = Options {
         language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
         keepers: Arc::new(seals::Customers),
@@ -165,6 +165,9 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
         events: EventOptions { region: config.region.clone(), targets: config.targets.clone() },
         ..Options::new(doors.clone())
     };
+    if let Some(name) = &config.gateway {
+        options.gateway.clone_from(name);
+    }
     let keys = (root.access_key.clone(), root.secret_key.clone());
     let store = Store::open(meta, pool, keyring, keys, options)
         .await
