@@ -3,6 +3,7 @@
 use super::Description;
 use super::description::Blob;
 use super::etcd::endpoints;
+use super::site::tls_paths;
 
 /// `ca/README`.
 pub(crate) fn of_authorities(description: &Description) -> String {
@@ -119,7 +120,10 @@ On {first_host}:
     as() {{ runuser -u {user} -- env $(grep -v '^#' {config}/env) \"$@\"; }}    # on the other machines, too
     as holdfast status
 
-*Check*: `whole`. {data}/root.key is there now: **nothing opens without it**.
+*Check*: `whole`. {data}/root.key is there now: **nothing opens without it**. Make a first bucket, so that the other machines can try their root key on
+something (keys: {first_name}/holdfast/credentials):
+
+    AWS_CA_BUNDLE={ca} aws --endpoint-url https://{s3_host} s3 mb s3://first
 
 ## 6. Give the root key to the other four
 
@@ -151,6 +155,8 @@ Then, on all five:
         peer = ports.peer,
         blob = ports.blob,
         s3 = ports.s3,
+        ca = tls_paths(description, first).ca.display(),
+        s3_host = first.gateway.with_port(ports.s3),
         kms = ports.kms,
         etcd_health = std::net::SocketAddr::new(first.admin, ports.etcd_metrics),
         first_host = first.gateway.bare(),
