@@ -27,6 +27,9 @@ pub(crate) struct PlanArgs {
     /// Only tell what would change.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Also write a compose.yaml, with the five machines as containers of one host, for trying out.
+    #[arg(long)]
+    pub(crate) compose: bool,
     /// Overwrite what was edited by hand; never secrets.
     #[arg(long)]
     pub(crate) force: bool,

@@ -46,6 +46,7 @@ fn planned(args: &PlanArgs, renew: Option<Renew>, json: bool) -> Result<Exit, Fa
     let description = Description::parse(&text).map_err(|mistakes| mistaken(&mistakes))?;
     let folder = Folder(args.out.clone());
     let plan = plan(&description, &folder, &SystemRng, OffsetDateTime::now_utc(), renew)
+        .and_then(|plan| if args.compose { plan.with_compose(&description) } else { Ok(plan) })
         .map_err(|Mistakes(mistakes)| Failure::new(mistakes.join("\n  ")))?;
     let changes = folder.compare(&plan, args.force)?;
     if !args.dry_run {

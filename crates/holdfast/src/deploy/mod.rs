@@ -2,6 +2,7 @@
 //! already give a list of files. [`write`] compares that with the folder and writes.
 
 mod authority;
+mod compose;
 mod description;
 mod etcd;
 mod install;
@@ -116,6 +117,17 @@ impl File {
 
     fn to(self, path: &Path, owner: Owner) -> Self {
         Self { to: Some((path.to_owned(), owner)), ..self }
+    }
+}
+
+impl Plan {
+    /// The same, with a `compose.yaml`.
+    ///
+    /// # Errors
+    /// What of the description cannot be containers.
+    pub(crate) fn with_compose(mut self, description: &Description) -> Result<Self, Mistakes> {
+        self.files.push(File::config("compose.yaml", compose::yaml(description)?));
+        Ok(self)
     }
 }
 

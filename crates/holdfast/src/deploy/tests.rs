@@ -362,3 +362,21 @@ fn scripts_are_scripts() {
         "one place for etcd's root"
     );
 }
+
+#[test]
+fn containers_are_for_machines_with_names_and_folders() {
+    let text = EXAMPLE.replace("10.0.3.1", "dc3.example.com");
+    let text = text.split("# Somebody's bucket").next().unwrap().to_owned();
+    let text = text + "[[site]]\nname = \"dc5\"\nhost = \"dc5.example.com\"\nblob = \"folder:/srv/five\"\n";
+    let description =
+        |text: &str| Description::parse(text).unwrap_or_else(|Mistakes(mistakes)| panic!("{mistakes:#?}"));
+    let yaml = compose::yaml(&description(&text)).unwrap_or_else(|e| panic!("{e:?}"));
+    for site in ["dc1", "dc2", "dc3", "dc4", "dc5"] {
+        for role in ["etcd", "site", "gateway"] {
+            assert!(yaml.contains(&format!("  {site}-{role}:\n    <<: *machine\n")), "{yaml}");
+        }
+        assert!(yaml.contains(&format!("aliases: [{site}.example.com]")), "{yaml}");
+    }
+    let Err(Mistakes(mistakes)) = compose::yaml(&description(EXAMPLE)) else { panic!("accepted") };
+    assert!(mistakes.len() == 2 && mistakes[0].contains("10.0.3.1") && mistakes[1].contains("dc5 is a bucket"));
+}
