@@ -1,10 +1,12 @@
 //! What can be typed.
 
 pub(crate) mod audit;
+pub(crate) mod deploy;
 pub(crate) mod gateway;
 pub(crate) mod meta;
 pub(crate) mod release;
 pub(crate) mod site;
+pub(crate) mod worker;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,10 +75,10 @@ pub(crate) enum Command {
     Gateway(gateway::GatewayCommand),
     /// Background workers.
     #[command(subcommand)]
-    Worker(WorkerCommand),
+    Worker(worker::WorkerCommand),
     /// Where event notifications go.
     #[command(subcommand)]
-    Notify(NotifyCommand),
+    Notify(worker::NotifyCommand),
     /// The keys that everything is under.
     #[command(subcommand)]
     Key(KeysCommand),
@@ -86,6 +88,9 @@ pub(crate) enum Command {
     /// The metadata: its etcd, and moving it from one engine to another.
     #[command(subcommand)]
     Meta(meta::MetaCommand),
+    /// Five machines from one description: their files, and the commands of day one.
+    #[command(subcommand)]
+    Deploy(deploy::DeployCommand),
     /// Check a configuration file, or print an example.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -593,20 +598,6 @@ pub(crate) struct ScrubArgs {
     /// Stop the running scrub.
     #[arg(long)]
     pub(crate) stop: bool,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum WorkerCommand {
-    /// State, queue, last error.
-    List,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum NotifyCommand {
-    /// Targets: what waits, what was delivered and dropped, the last error.
-    List,
-    /// Send a test event to a target and say what happened.
-    Test { name: String },
 }
 
 #[derive(Subcommand)]

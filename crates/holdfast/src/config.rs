@@ -210,7 +210,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     }
     let gateway = raw.gateway.unwrap_or_else(hostname);
     if !keys::is_site_name(&gateway) {
-        mistakes.push(format!("gateway: {gateway:?} is not a name of at most 63 characters of a-z, 0-9 and -"));
+        mistakes.push("gateway: a name has 1 to 32 characters of a-z 0-9 -".to_owned());
     }
     let domains = domains_of(&mut mistakes, "domains", raw.domains, "localhost");
     let website_domains = domains_of(&mut mistakes, "website_domains", raw.website_domains, "web.localhost");
@@ -393,8 +393,7 @@ fn sites(raw: Vec<RawSite>, data_dir: &Path, mistakes: &mut Vec<String>) -> Opti
     }
     let mut checked: Vec<SiteConfig> = Vec::new();
     for mut site in raw {
-        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if site.name.is_empty() || site.name.len() > 32 || !site.name.chars().all(fine) {
+        if !is_name(&site.name) {
             mistakes.push(format!("site {:?}: a name has 1 to 32 characters of a-z 0-9 -", site.name));
         }
         let again = |text: &str, what: &str| format!("site {}: its {what} {text:?} is used twice", site.name);
@@ -413,6 +412,11 @@ fn sites(raw: Vec<RawSite>, data_dir: &Path, mistakes: &mut Vec<String>) -> Opti
         checked.push(SiteConfig { name: site.name, url: site.url, options: site.options, epochs });
     }
     checked.try_into().ok()
+}
+
+fn is_name(name: &str) -> bool {
+    let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty() && name.len() <= 32 && name.chars().all(fine)
 }
 
 /// Opens and drops a site that is not a folder, to find what is wrong with its options. Folders
@@ -562,6 +566,7 @@ mod tests {
         let table = [
             ("[notify.a]\nkind = \"nats\"\nurl = \"nats://h\"\ntopic = \"x\"".to_owned(), "unknown field"),
             ("datadir = \"x\"".to_owned(), "unknown field"),
+            ("gateway = \"Über\"".to_owned(), "gateway: a name has"),
             ("root_passphrase_file = \"/nonexistent\"".to_owned(), "passphrase file /nonexistent"),
             ("[root_pkcs11]\nmodule = \"m\"\ntoken = \"t\"".to_owned(), "missing field `key`"),
             ("[root_tpm]\npcrs = \"sha256:99\"".to_owned(), "names no registers of a TPM"),

@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod config;
 mod credentials;
+mod deploy;
 mod exit;
 mod harden;
 mod metadata;
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::SealHelper => Ok(Exit::Ok),
         Command::Serve(args) => runtime.block_on(serve::serve(args)),
         Command::Config(args) => command::config::run(args, json),
+        Command::Deploy(args) => command::deploy::run(&args, json),
         Command::Audit(args) => command::audit::run(&cli.admin, args, json),
         Command::Completions { shell } => command::completions::run(shell),
         Command::Key(KeysCommand::Exposure { tenant, exposure }) => {

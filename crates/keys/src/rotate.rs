@@ -126,7 +126,7 @@ async fn commit(engine: &dyn Engine, mut changes: Vec<(Check, Write)>) -> Result
         batches.push(Batch { checks, writes });
         changes = rest;
     }
-    engine.commit_group(batches).await.into_iter().map(|answer| answer.map(drop)).collect()
+    engine.commit_group(batches).await.into_iter().try_for_each(|answer| answer.map(drop))
 }
 
 fn need(
@@ -244,7 +244,11 @@ mod tests {
             for batch in batches {
                 let alive =
                     self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-                done.push(if alive { self.inner.commit(batch).await } else { Err(CommitError::Full) });
+                done.push(if alive {
+                    self.inner.commit_group(vec![batch]).await.remove(0)
+                } else {
+                    Err(CommitError::Full)
+                });
             }
             done
         }

@@ -655,7 +655,7 @@ impl Engine for Dying {
                 done.push(Err(CommitError::Full));
                 continue;
             }
-            let answer = self.inner.commit(batch).await;
+            let answer = self.inner.commit_group(vec![batch]).await.remove(0);
             done.push(if dies { Err(CommitError::Full) } else { answer });
         }
         done

@@ -316,10 +316,15 @@ async fn versions(engine: &dyn Engine) {
         space.write(vec![space.put("a", "same"), space.put("bystander", "")]).await;
         seen.push(space.row("a").await.expect("a row").version);
         let twice = || Batch { checks: vec![], writes: vec![space.put("a", "same")] };
-        for answer in engine.commit_group(vec![twice(), twice()]).await {
-            answer.expect("a batch without checks commits");
-        }
-        seen.push(space.row("a").await.expect("a row").version);
+        let answers = engine.commit_group(vec![twice(), twice()]).await;
+        let told: Vec<_> = answers.into_iter().map(|answer| answer.expect("a batch without checks commits")).collect();
+        let stands = space.row("a").await.expect("a row").version;
+        assert!(
+            seen.last() < Some(&told[0]) && told[0] < told[1],
+            "versions grow with every write: {seen:?}, {told:?}"
+        );
+        assert_eq!(told[1], stands, "a commit answers the version that its rows have");
+        seen.push(stands);
         if round % 2 == 0 {
             space.write(vec![space.delete("a")]).await;
         }

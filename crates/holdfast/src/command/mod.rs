@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod deploy;
 pub(crate) mod gateway;
 pub(crate) mod group;
 pub(crate) mod key_site;

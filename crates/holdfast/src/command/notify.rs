@@ -2,7 +2,8 @@
 
 use store::{TargetReport, TestReport};
 
-use crate::cli::{AdminArgs, NotifyCommand};
+use crate::cli::AdminArgs;
+use crate::cli::worker::NotifyCommand;
 use crate::command::{NOTHING, client, now_ms, print, segment};
 use crate::exit::{Exit, Failure};
 use crate::render;

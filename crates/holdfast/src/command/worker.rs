@@ -2,7 +2,8 @@
 
 use store::WorkerReport;
 
-use crate::cli::{AdminArgs, WorkerCommand};
+use crate::cli::AdminArgs;
+use crate::cli::worker::WorkerCommand;
 use crate::command::{NOTHING, client, print};
 use crate::exit::{Exit, Failure};
 use crate::render;
