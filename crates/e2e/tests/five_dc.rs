@@ -2,7 +2,8 @@
 //!
 //! `HOLDFAST_FIVE_DC=long`: single faults too, more requests, latency. `HOLDFAST_FIVE_DC_OPS`: requests during each fault.
 //! `HOLDFAST_FIVE_DC_ONLY`: the scenarios with this in their names. `HOLDFAST_FIVE_DC_DELAY_MS`: how long a packet takes.
-//! `HOLDFAST_SEED`: what a failure names.
+//! `HOLDFAST_FIVE_DC_HOLD_S`: how long each fault lasts at least.
+//! `HOLDFAST_FIVE_DC_LOGS`: a folder for what the processes said. `HOLDFAST_SEED`: what a failure names.
 
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ struct Run {
     /// Requests during each fault.
     requests: usize,
     delay_ms: u64,
+    /// Seconds that each fault lasts at least: past half a minute a gateway that is not heard of is out.
+    hold_s: u64,
     only: String,
 }
 
@@ -74,20 +77,22 @@ impl Run {
         Self {
             seed: number("HOLDFAST_SEED").unwrap_or_else(|| u64::from(u32::from_be_bytes(fresh))),
             long,
-            requests: number("HOLDFAST_FIVE_DC_OPS").unwrap_or(if long { 2000 } else { 200 }) as usize,
+            requests: number("HOLDFAST_FIVE_DC_OPS").unwrap_or(if long { 2000 } else { 150 }) as usize,
             delay_ms: number("HOLDFAST_FIVE_DC_DELAY_MS").unwrap_or(if long { 10 } else { 1 }),
+            hold_s: number("HOLDFAST_FIVE_DC_HOLD_S").unwrap_or(if long { 40 } else { 3 }),
             only: given("HOLDFAST_FIVE_DC_ONLY").unwrap_or_default(),
         }
     }
 
     fn again(&self) -> String {
         format!(
-            "HOLDFAST_SEED={} HOLDFAST_FIVE_DC={} HOLDFAST_FIVE_DC_OPS={} HOLDFAST_FIVE_DC_DELAY_MS={} HOLDFAST_FIVE_DC_ONLY={:?} \
+            "HOLDFAST_SEED={} HOLDFAST_FIVE_DC={} HOLDFAST_FIVE_DC_OPS={} HOLDFAST_FIVE_DC_DELAY_MS={} HOLDFAST_FIVE_DC_HOLD_S={} HOLDFAST_FIVE_DC_ONLY={:?} \
              cargo xtask e2e whatever_befalls_two",
             self.seed,
             if self.long { "long" } else { "short" },
             self.requests,
             self.delay_ms,
+            self.hold_s,
             self.only
         )
     }
@@ -114,31 +119,39 @@ fn possible(cluster: &Cluster, scenario: &Scenario) -> bool {
 fn play(cluster: &mut Cluster, run: &Run, index: usize, scenario: &Scenario) -> Result<String, String> {
     let second = Duration::from_secs(1);
     let gateways = Dc::all().map(|dc| cluster.s3(dc)).collect();
-    let load = Load::start(gateways, format!("s{index}"), run.seed.wrapping_add(index as u64), 8);
+    // The long form waits long enough to tell what hangs from what is late.
+    let within = second * if run.long { 12 } else { 5 };
+    let load = Load::start(gateways, format!("s{index}"), run.seed.wrapping_add(index as u64), 8, within);
     load.wait_for(run.requests / 2, second);
     let before = load.now();
     for fault in &scenario.faults {
         cluster.inject(fault);
     }
     let during = load.now();
-    load.wait_for(run.requests, 3 * second);
+    load.wait_for(run.requests, Duration::from_secs(run.hold_s));
     let after = load.now();
     for fault in &scenario.faults {
         cluster.heal(fault);
     }
+    let healed = load.now();
     load.wait_for(run.requests / 4, Duration::ZERO);
     let whole = cluster.wait_whole();
     let dead = cluster.dead();
-    let healthy = load.span(0, before);
+    let spared = |gateway| {
+        let own = |fault: &Fault| fault.dc() == Dc(gateway) && !fault.spares_gateways();
+        !scenario.faults.iter().any(own)
+    };
+    let healthy = load.span(0, before, spared);
     // The first second is for noticing.
-    let hurt = load.span(during + 1_000_000_000, after);
-    let all = load.span(0, u64::MAX);
-    let failures = load.failures();
+    let hurt = load.span(during + 1_000_000_000, after, spared);
+    let all = load.span(0, u64::MAX, spared);
+    let (failures, late) = (load.failures(spared), load.late(spared));
     let verdict = load.finish();
     let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
     let line = format!(
         "{:<22} {:?}: {} requests, {} retries, {} failed; reads p50 {:.0} ms ({:.1} x healthy), p99 {:.0} ms ({:.1} x); writes p50 {:.0} ms \
-         ({:.1} x), p99 {:.0} ms ({:.1} x); whole after {:.1} s",
+         ({:.1} x), p99 {:.0} ms ({:.1} x); fault {:.1} s, healed in \
+         {:.1} s, whole after {:.1} s more",
         scenario.name,
         scenario.faults.iter().map(|fault| fault.dc().to_string()).collect::<Vec<_>>(),
         all.requests,
@@ -152,11 +165,16 @@ fn play(cluster: &mut Cluster, run: &Run, index: usize, scenario: &Scenario) -> 
         ratio(hurt.write_ms[0], healthy.write_ms[0]),
         hurt.write_ms[1],
         ratio(hurt.write_ms[1], healthy.write_ms[1]),
+        (after - during) as f64 / 1e9,
+        (healed - after) as f64 / 1e9,
         whole.as_secs_f64(),
     );
     let told = |verdict: &dyn std::fmt::Display| format!("{line}; {verdict}\n{failures}");
     if !dead.is_empty() {
         return Err(told(&format!("{dead:?} ended by themselves")));
+    }
+    if run.long && late > 0 {
+        return Err(told(&format!("{late} requests hung at gateways that nothing had befallen")));
     }
     match verdict {
         Ok(verdict) => Ok(told(&format!(

@@ -353,6 +353,9 @@ impl Pool {
                 // Nothing in flight and not complete: every site was tried.
                 Some(None) => {
                     let live = writable().iter().filter(|w| **w).count();
+                    // Also of the sites that were not asked: where none is in reach, nobody has said that space is short.
+                    let mut states = self.members.iter().map(|member| member.health.read().state());
+                    only_full &= states.all(|state| state.writable() || state == SiteState::Full);
                     return Err(PlaceError {
                         placed: plan.placed(),
                         full: only_full && live < DATA_COLUMNS,

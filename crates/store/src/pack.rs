@@ -152,7 +152,7 @@ impl Store {
         if let Err(error) = blob_answer {
             // Without the blob's row its parts must not be used: whatever of the group went
             // through is told as a failure of unknown outcome.
-            return fail(jobs, &Error::from(error));
+            return fail(jobs, &Prepared::explain(error, fence).unwrap_or(Error::Contended));
         }
         for ((job, place), prepared) in jobs.into_iter().zip(&plan.parts).zip(prepared) {
             let Job { part, goal, memory, answer, .. } = job;
@@ -161,7 +161,7 @@ impl Store {
                 Err(error) => Err(error),
                 Ok(prepared) => match answers.next() {
                     Some(Ok(())) => Ok(prepared.object),
-                    Some(Err(error)) => match Prepared::explain(error) {
+                    Some(Err(error)) => match Prepared::explain(error, fence) {
                         Some(error) => Err(error),
                         // Lost to another writer: the bytes are durable, only the batch is redone.
                         None => {
@@ -218,6 +218,8 @@ fn fail(jobs: Vec<Job>, error: &Error) {
                 Error::TooFewSites { live: *live, needed: *needed, detail: detail.clone() }
             }
             Error::Commit(error) => Error::Commit(error.clone()),
+            Error::Expelled => Error::Expelled,
+            Error::Contended => Error::Contended,
             other => Error::Unreadable(other.to_string()),
         };
         let _ = job.answer.send(Err(same));

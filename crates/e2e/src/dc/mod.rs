@@ -36,6 +36,8 @@ const DISKS: [(&str, &str); 2] = [("site", "256m"), ("etcd", "400m")];
 const FOLDER: &str = "holdfast-five-dc-";
 /// Time for a process to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// What takes longer to be whole again is told.
+const SLOW_TO_MEND: Duration = Duration::from_secs(12);
 /// Where Debian's libfaketime is, below the folder of the architecture.
 const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
@@ -344,8 +346,14 @@ impl Cluster {
     pub fn wait_whole(&mut self) -> Duration {
         let begun = Instant::now();
         for dc in Dc::all() {
+            let asked = Instant::now();
+            let mut told = false;
             loop {
                 let status = self.status(dc);
+                if !told && asked.elapsed() > SLOW_TO_MEND {
+                    told = true;
+                    say(&format!("five_dc: {dc} is slow to be whole: {status:?}"));
+                }
                 if status.as_ref().is_ok_and(|status| status["state"] == "whole") {
                     break;
                 }
@@ -371,6 +379,12 @@ impl Drop for Cluster {
         }
         for parts in &mut self.parts {
             *parts = Parts::default();
+        }
+        if let Ok(kept) = std::env::var("HOLDFAST_FIVE_DC_LOGS") {
+            for (dc, part) in Dc::all().flat_map(|dc| ["etcd", "site", "gateway"].map(|part| (dc, part))) {
+                let log = self.folder(dc).join(format!("{part}-log.err"));
+                let _ = std::fs::copy(log, Path::new(&kept).join(format!("{dc}-{part}.log")));
+            }
         }
         unmount(self.dir.path());
     }

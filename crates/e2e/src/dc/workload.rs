@@ -19,12 +19,10 @@ pub const BUCKET: &str = "five";
 const KEYS: usize = 6;
 /// Requests of a key, about: a history has to be searched.
 const KEY_REQUESTS: usize = 36;
-/// Time for one attempt. What takes longer is tried at another gateway, and its outcome is unknown.
-const ATTEMPT_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a request with all its attempts. Past it the client has failed.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
-/// A gateway that did not do it is not asked for so long, while there are others.
-const AVOIDED_FOR: Duration = Duration::from_secs(3);
+/// A gateway that did not do it is not asked for so long by any client, while there are others: as a balancer before them would see to.
+const AVOIDED_FOR: Duration = Duration::from_secs(10);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Sizes of objects: one is taken by chance.
@@ -48,15 +46,17 @@ fn value(body: &[u8]) -> Result<u64, String> {
 #[derive(Debug, Clone)]
 struct Done {
     /// Nanoseconds from the beginning.
-    pub start: u64,
+    start: u64,
+    /// That of the last attempt.
+    gateway: usize,
     /// The attempt that succeeded: its nanoseconds.
-    pub last: u64,
+    last: u64,
     /// Whether it was a read.
-    pub read: bool,
+    read: bool,
     /// Attempts.
-    pub attempts: usize,
+    attempts: usize,
     /// Why it failed in the end.
-    pub failed: Option<String>,
+    failed: Option<String>,
 }
 
 #[derive(Default)]
@@ -68,6 +68,8 @@ struct Seen {
     wrong: Vec<String>,
     /// Attempts that were not answered in time, by gateway.
     late: [usize; 5],
+    /// The same, one by one.
+    late_ones: Vec<(usize, String)>,
     /// How often, by its beginning, an attempt failed.
     failures: HashMap<String, usize>,
     /// By ETag: the value.
@@ -87,6 +89,8 @@ struct Shared {
     stop: AtomicBool,
     count: AtomicUsize,
     values: AtomicU64,
+    /// By gateway: until when it is not asked.
+    avoided: Mutex<[Option<Instant>; 5]>,
     seen: Mutex<Seen>,
 }
 
@@ -112,17 +116,19 @@ pub struct Span {
 }
 
 impl Load {
-    /// Starts so many clients, on keys that begin with `name`. The bucket must be there.
-    pub fn start(gateways: Vec<String>, name: String, seed: u64, clients: u64) -> Self {
+    /// Starts so many clients, on keys that begin with `name`. The bucket must be there. An attempt that takes longer than `within` is
+    /// tried at another gateway, and its outcome is unknown.
+    pub fn start(gateways: Vec<String>, name: String, seed: u64, clients: u64, within: Duration) -> Self {
         let shared = Arc::new(Shared {
             gateways,
             name,
-            client: Client::new(ATTEMPT_WITHIN),
+            client: Client::new(within),
             begun: Instant::now(),
             seed,
             stop: AtomicBool::new(false),
             count: AtomicUsize::new(0),
             values: AtomicU64::new(1),
+            avoided: Mutex::default(),
             seen: Mutex::default(),
         });
         let all = shared.clone();
@@ -163,15 +169,15 @@ impl Load {
         }
     }
 
-    /// What was done from one moment to another, both in nanoseconds.
-    pub fn span(&self, from: u64, to: u64) -> Span {
+    /// What was done from one moment to another, both in nanoseconds; of times, those at gateways of `spared`.
+    pub fn span(&self, from: u64, to: u64, spared: impl Fn(usize) -> bool) -> Span {
         let seen = self.shared.seen.lock();
         let (mut span, mut reads, mut writes) = (Span::default(), Vec::new(), Vec::new());
         for done in seen.requests.iter().filter(|done| (from..to).contains(&done.start)) {
             span.requests += 1;
             span.retries += done.attempts.saturating_sub(1);
             span.failed += usize::from(done.failed.is_some());
-            if done.failed.is_none() {
+            if done.failed.is_none() && spared(done.gateway) {
                 let of = if done.read { &mut reads } else { &mut writes };
                 of.push(done.last);
             }
@@ -184,13 +190,20 @@ impl Load {
         span
     }
 
-    /// How attempts failed so far.
-    pub fn failures(&self) -> String {
+    /// Attempts so far that were not answered in time at gateways of `spared`.
+    pub fn late(&self, spared: impl Fn(usize) -> bool) -> usize {
+        self.shared.seen.lock().late_ones.iter().filter(|(gateway, _)| spared(*gateway)).count()
+    }
+
+    /// How attempts failed so far; those that were late at gateways of `spared` one by one.
+    pub fn failures(&self, spared: impl Fn(usize) -> bool) -> String {
         let seen = self.shared.seen.lock();
+        let late = seen.late_ones.iter().filter(|(gateway, _)| spared(*gateway));
+        let late: String = late.map(|(_, what)| format!("    {what}\n")).collect();
         let mut failures: Vec<_> =
             seen.failures.iter().map(|(what, count)| format!("    {count} x {what}\n")).collect();
         failures.sort_unstable();
-        format!("    not answered in time, by gateway: {:?}\n{}", seen.late, failures.concat())
+        format!("    not answered in time, by gateway: {:?}\n{late}{}", seen.late, failures.concat())
     }
 
     /// Ends the clients, reads every key through every gateway, and checks all that was seen.
@@ -254,11 +267,10 @@ impl Shared {
 
     async fn run(self: Arc<Self>, client: u64) {
         let chance = Chance(SeededRng::new(self.seed.wrapping_mul(1_000_003).wrapping_add(client)));
-        let mut avoided = vec![None; self.gateways.len()];
         while !self.stop.load(Ordering::Relaxed) {
             let key = self.key(chance.below(KEYS));
             let op = self.choose(&chance, &key);
-            self.request(&key, op, &chance, &mut avoided).await;
+            self.request(&key, op, &chance).await;
             self.count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -289,32 +301,29 @@ impl Shared {
     }
 
     /// Tries until a gateway has answered.
-    async fn request(&self, key: &str, op: Op, chance: &Chance, avoided: &mut [Option<Instant>]) {
+    async fn request(&self, key: &str, op: Op, chance: &Chance) {
         let start = self.now();
         let begun = Instant::now();
         let mut attempts = 0;
-        let (last, failed) = loop {
-            let gateway = pick(chance, avoided);
+        let (gateway, last, failed) = loop {
+            let gateway = pick(chance, &*self.avoided.lock());
             attempts += 1;
             let sent = self.now();
             let answer = self.attempt(key, op, gateway).await;
             let ended = self.now();
             match answer {
-                Ok(()) => {
-                    avoided[gateway] = None;
-                    break (ended - sent, None);
-                }
+                Ok(()) => break (gateway, ended - sent, None),
                 Err(why) => {
-                    avoided[gateway] = Some(Instant::now() + AVOIDED_FOR);
+                    self.avoided.lock()[gateway] = Some(Instant::now() + AVOIDED_FOR);
                     if begun.elapsed() > REQUEST_WITHIN {
-                        break (ended - sent, Some(format!("{op:?} of {key}: {why}")));
+                        break (gateway, ended - sent, Some(format!("{op:?} of {key}: {why}")));
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         };
         let read = matches!(op, Op::Get(_));
-        self.seen.lock().requests.push(Done { start, last, read, attempts, failed });
+        self.seen.lock().requests.push(Done { start, gateway, last, read, attempts, failed });
     }
 
     /// Asks one gateway once.
@@ -347,6 +356,10 @@ impl Shared {
             }
             Reply::Unknown(why) => {
                 seen.failed(gateway, &why);
+                if why.contains("TimedOut") {
+                    let what = format!("dc{} late at {} ms: {op:?} of {key}", gateway + 1, start / 1_000_000);
+                    seen.late_ones.push((gateway, what));
+                }
                 (Some(Record { start, end: None, op, gateway }), Err(why))
             }
             Reply::Answer { status, etag, body } => match read_answer(op, status, &body) {
@@ -401,8 +414,10 @@ impl Seen {
         if why.contains("TimedOut") {
             self.late[gateway] += 1;
         }
-        // Without ids, which make each one another.
-        let what: String = why.chars().filter(|c| !c.is_ascii_digit()).take(160).collect();
+        // Without what makes each one another: ids of requests, names of keys.
+        let what = why.split("<RequestId>").next().unwrap_or_default();
+        let what = what.split_once("source:").map_or(what, |(_, source)| source);
+        let what: String = what.chars().take(160).collect();
         *self.failures.entry(format!("dc{}: {what}", gateway + 1)).or_default() += 1;
     }
 }
