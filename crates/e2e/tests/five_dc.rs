@@ -77,7 +77,7 @@ impl Run {
         Self {
             seed: number("HOLDFAST_SEED").unwrap_or_else(|| u64::from(u32::from_be_bytes(fresh))),
             long,
-            requests: number("HOLDFAST_FIVE_DC_OPS").unwrap_or(if long { 2000 } else { 150 }) as usize,
+            requests: number("HOLDFAST_FIVE_DC_OPS").unwrap_or(if long { 2000 } else { 100 }) as usize,
             delay_ms: number("HOLDFAST_FIVE_DC_DELAY_MS").unwrap_or(if long { 10 } else { 1 }),
             hold_s: number("HOLDFAST_FIVE_DC_HOLD_S").unwrap_or(if long { 40 } else { 3 }),
             only: given("HOLDFAST_FIVE_DC_ONLY").unwrap_or_default(),
