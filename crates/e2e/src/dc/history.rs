@@ -106,15 +106,18 @@ pub fn told(records: &[Record]) -> String {
 mod tests {
     use super::*;
 
-    fn history(records: &[(u64, u64, Op)]) -> Vec<Record> {
-        let record = |&(start, end, op)| Record { start, end: (end != 0).then_some(end), op, gateway: 0 };
+    /// Start, end (0: unknown), and what.
+    type Row = (u64, u64, Op);
+
+    fn history(records: &[Row]) -> Vec<Record> {
+        let record = |&(start, end, op): &Row| Record { start, end: (end != 0).then_some(end), op, gateway: 0 };
         records.iter().map(record).collect()
     }
 
     #[test]
     fn good_and_bad_histories() {
         use Op::{Delete, Get, Put, PutIfAbsent, PutIfMatch};
-        let table: [(&str, bool, &[(u64, u64, Op)]); 16] = [
+        let table: [(&str, bool, &[Row]); 16] = [
             ("nothing", true, &[]),
             ("one after the other", true, &[(1, 2, Put(1)), (3, 4, Get(Some(1))), (5, 6, Delete), (7, 8, Get(None))]),
             ("a stale read", false, &[(1, 2, Put(1)), (3, 4, Put(2)), (5, 6, Get(Some(1)))]),
