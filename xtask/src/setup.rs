@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 20] = [
+const PROGRAMS: [(&str, &str); 22] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -26,6 +26,8 @@ const PROGRAMS: [(&str, &str); 20] = [
     ("swtpm", "swtpm"),
     ("etcd", "etcd-server"),
     ("etcdctl", "etcd-client"),
+    ("ip", "iproute2"),
+    ("faketime", "faketime"),
     ("tpm2_create", "tpm2-tools"),
 ];
 /// DuckDB loads an extension of its own version only, and only one that its makers signed.

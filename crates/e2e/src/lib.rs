@@ -4,6 +4,7 @@
 //! `HOLDFAST_E2E_TOOLS` (a Python environment with boto3 and the aws CLI) and `HOLDFAST_E2E_STRANGERS` (the
 //! program of `strangers/`).
 
+pub mod dc;
 mod halfway;
 mod site;
 

@@ -358,6 +358,9 @@ impl Pool {
                 // Nothing in flight and not complete: every site was tried.
                 Some(None) => {
                     let live = writable().iter().filter(|w| **w).count();
+                    // Also of the sites that were not asked: where none is in reach, nobody has said that space is short.
+                    let mut states = self.members.iter().map(|member| member.health.read().state());
+                    only_full &= states.all(|state| state.writable() || state == SiteState::Full);
                     return Err(PlaceError {
                         placed: plan.placed(),
                         full: only_full && live < DATA_COLUMNS,
@@ -386,10 +389,11 @@ impl Pool {
                 // first to finish win.
                 None => {
                     straggler_at = None;
+                    // All that are late first: else one of two would be handed on to the other.
+                    for slot in plan.open_columns().into_iter().flat_map(|column| plan.in_flight(column)) {
+                        self.note_failure(slot, &SiteError::Slow);
+                    }
                     for column in plan.open_columns() {
-                        for slot in plan.in_flight(column) {
-                            self.note_failure(slot, &SiteError::Slow);
-                        }
                         if let Some(next) = plan.choose(column, &writable()) {
                             running.push(start(column, next));
                         }
@@ -627,6 +631,36 @@ mod tests {
         let begun = Instant::now();
         put_five(&pool).await.unwrap();
         assert_eq!(begun.elapsed(), Duration::ZERO, "the second write does not wait for it again");
+    }
+
+    /// Neither is handed what the other one has not done.
+    #[tokio::test(start_paused = true)]
+    async fn any_two_stuck_sites_cost_the_patience_for_one() {
+        for (a, b) in (0..5u8).flat_map(|a| (0..a).map(move |b| (a, b))) {
+            let pool = pool(std::array::from_fn(|slot| -> Arc<dyn Site> {
+                if [a, b].map(usize::from).contains(&slot) { Arc::new(Stuck) } else { Arc::new(Memory::new()) }
+            }));
+            let begun = Instant::now();
+            let slots = put_five(&pool).await.unwrap();
+            assert!(!slots.contains(&a) && !slots.contains(&b), "{slots:?}");
+            assert!(begun.elapsed() <= pool.options.straggler_min + Duration::from_millis(10), "{a} {b}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn out_of_reach_is_not_full() {
+        let down = || Arc::new(Refuses(SiteError::Down("no route".into()))) as Arc<dyn Site>;
+        let full = || Arc::new(Refuses(SiteError::Full("no space left".into()))) as Arc<dyn Site>;
+        let cases =
+            [([down(), down(), down(), down(), down()], false), ([full(), full(), full(), down(), down()], false)];
+        for (sites, expected) in cases.into_iter().chain([([full(), full(), full(), full(), full()], true)]) {
+            let pool = pool(sites);
+            // The second time none is asked.
+            for _ in 0..2 {
+                let error = put_five(&pool).await.unwrap_err();
+                assert_eq!(error.full, expected, "{error:?}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

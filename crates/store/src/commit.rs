@@ -102,9 +102,10 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Whether losing was a matter of timing (`None`: try again) or final.
-    pub(crate) fn explain(error: CommitError) -> Option<Error> {
+    /// Whether losing was a matter of timing (`None`: try again) or final. The checks of `fence` are the batch's first.
+    pub(crate) fn explain(error: CommitError, fence: &[Check]) -> Option<Error> {
         match error {
+            CommitError::Failed { check } if check < fence.len() => Some(Error::Expelled),
             CommitError::Failed { .. } => None,
             other => Some(other.into()),
         }
@@ -263,7 +264,7 @@ impl Store {
             match self.0.meta.commit(prepared.batch).await {
                 Ok(()) => return Ok(prepared.object),
                 Err(error) => {
-                    if let Some(error) = Prepared::explain(error) {
+                    if let Some(error) = Prepared::explain(error, new.map_or(&[], |new| new.fence)) {
                         return Err(error);
                     }
                 }

@@ -121,6 +121,9 @@ pub enum Error {
         /// The last site's own words.
         detail: String,
     },
+    /// The other gateways took this one for dead while it wrote (the fence, see `gateway`): nothing was done.
+    #[error("this gateway was taken for dead while it wrote, and goes on as another one; try again")]
+    Expelled,
     /// Every site that could take a shard is full.
     #[error("no space left at enough sites: {0}")]
     Full(String),
@@ -253,7 +256,9 @@ impl Classify for Error {
             | Self::Body(_) => ErrorKind::Invalid,
             Self::InvalidToken | Self::ExpiredToken | Self::KeyGone => ErrorKind::Denied,
             Self::Policy(e) => e.kind(),
-            Self::TooFewSites { .. } | Self::Unreadable(_) | Self::ClockOff { .. } => ErrorKind::Unavailable,
+            Self::TooFewSites { .. } | Self::Unreadable(_) | Self::ClockOff { .. } | Self::Expelled => {
+                ErrorKind::Unavailable
+            }
             Self::CustomerKeyWrong => ErrorKind::Denied,
             Self::Full(_) => ErrorKind::Full,
             Self::Corrupt(_) => ErrorKind::Corrupt,

@@ -151,7 +151,7 @@ impl Store {
         if let Some(Err(error)) = answers.next() {
             // Without the blob's row its parts must not be used: whatever of the group went
             // through is told as a failure of unknown outcome.
-            return fail(jobs, &Error::from(error));
+            return fail(jobs, &Prepared::explain(error, fence).unwrap_or(Error::Contended));
         }
         for ((job, place), prepared) in jobs.into_iter().zip(&plan.parts).zip(prepared) {
             let Job { part, goal, memory, answer, .. } = job;
@@ -160,7 +160,7 @@ impl Store {
                 Err(error) => Err(error),
                 Ok(prepared) => match answers.next() {
                     Some(Ok(_)) => Ok(prepared.object),
-                    Some(Err(error)) => match Prepared::explain(error) {
+                    Some(Err(error)) => match Prepared::explain(error, fence) {
                         Some(error) => Err(error),
                         // Lost to another writer: the bytes are durable, only the batch is redone.
                         None => {
@@ -217,6 +217,8 @@ fn fail(jobs: Vec<Job>, error: &Error) {
                 Error::TooFewSites { live: *live, needed: *needed, detail: detail.clone() }
             }
             Error::Commit(error) => Error::Commit(error.clone()),
+            Error::Expelled => Error::Expelled,
+            Error::Contended => Error::Contended,
             other => Error::Unreadable(other.to_string()),
         };
         let _ = job.answer.send(Err(same));

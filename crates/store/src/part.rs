@@ -126,12 +126,12 @@ impl Store {
                 blob.keep();
                 return Err(error.into());
             }
-            Some(Err(error)) => return Err(error.into()),
+            Some(Err(error)) => return Err(Prepared::explain(error, &fence).unwrap_or(Error::Contended)),
             // The row knows the shards now: collection, not the guard, takes care of them.
             _ => blob.keep(),
         }
         let result = match answers.next() {
-            Some(Err(error)) => match Prepared::explain(error) {
+            Some(Err(error)) => match Prepared::explain(error, &fence) {
                 Some(error) => Err(error),
                 None => self.commit_goal(goal, Some(new)).await,
             },
