@@ -30,6 +30,7 @@ mod part;
 mod pin;
 mod principal;
 mod put;
+mod reach;
 mod read;
 mod sealed;
 mod session;

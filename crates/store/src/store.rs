@@ -29,6 +29,7 @@ use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
 use crate::pin::Pins;
 use crate::principal::{Identity, Principal};
+use crate::reach::Reach;
 use crate::shares;
 use crate::worker::Workers;
 
@@ -157,7 +158,8 @@ impl Store {
             Some(journal) => Arc::new(Journaled { engine: meta, journal: journal.clone() }),
             None => meta,
         };
-        let meta = Arc::new(Revoking(Arc::new(Watched { engine: meta, outbox: outbox.clone() }))) as Arc<dyn Engine>;
+        let meta = Arc::new(Revoking(Arc::new(Watched { engine: Reach::over(meta), outbox: outbox.clone() })));
+        let meta: Arc<dyn Engine> = meta;
         let keys = Arc::new(keys);
         let shares = shares::holders(&pool, &options);
         let holders = shares.each_ref().map(|holder| holder.clone() as Arc<dyn ShareHolder>);

@@ -5,7 +5,7 @@
 mod whole;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use base::limits::COLUMNS;
@@ -33,11 +33,17 @@ const LARGE: usize = 3 << 20;
 struct Reach {
     rows: Arc<Memory>,
     cut: Arc<AtomicBool>,
+    /// Calls that met the cut.
+    asked: Arc<AtomicUsize>,
 }
 
 impl Reach {
     fn check(&self) -> Result<(), MetaError> {
-        if self.cut.load(Ordering::SeqCst) { Err(MetaError::Unavailable("cut off".to_owned())) } else { Ok(()) }
+        if !self.cut.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Err(MetaError::Unavailable("cut off".to_owned()))
     }
 }
 
@@ -69,6 +75,7 @@ struct Gateway {
     store: Store,
     clock: Arc<ManualClock>,
     cut: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
 }
 
 struct World {
@@ -102,13 +109,14 @@ impl World {
             site: self.sites[slot].clone(),
         });
         let pool = Arc::new(Pool::new(specs, clock.clone(), PoolOptions::default()));
-        let reach = Arc::new(Reach { rows: self.rows.clone(), cut: cut.clone() });
+        let asked = Arc::new(AtomicUsize::new(0));
+        let reach = Arc::new(Reach { rows: self.rows.clone(), cut: cut.clone(), asked: asked.clone() });
         let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
         let options = Options { background: false, gateway: format!("gw{index}"), ..Options::new(doors) };
         let root = ("root".to_owned(), "rootroot".to_owned());
         let ring = Keyring::ephemeral(&SeededRng::new(1));
         let store = Store::open(reach, pool, ring, root, options).await.unwrap();
-        self.gateways.push(Gateway { store, clock, cut });
+        self.gateways.push(Gateway { store, clock, cut, asked });
     }
 
     fn advance(&self, ms: u64) {
@@ -367,6 +375,7 @@ async fn who_is_revoked_through_one_is_revoked_at_all() {
     let keys = c.portions().to_open(AccountId::DEFAULT, any_key(&a).await).await;
     assert!(keys.is_err(), "no key comes out of its memory");
     world.gateways[2].cut.store(false, Ordering::SeqCst);
+    c.portions().renew_site_lease().await.unwrap();
     assert!(is_denied(get(&anns(&c), "k").await));
 }
 
@@ -388,6 +397,25 @@ async fn a_portion_that_one_disables_is_shut_at_all() {
     b.portions().renew_site_lease().await.unwrap();
     assert!(get(&b, "k").await.is_err());
     a.portions().switch(AccountId::DEFAULT, name.portion, keys::Switch::Enable).await.unwrap();
+    b.portions().renew_site_lease().await.unwrap();
+    assert_eq!(get(&b, "k").await.unwrap(), b"body");
+}
+
+/// Clients of a gateway that cannot reach the metadata are told at once, and not after the engine's patience.
+#[tokio::test]
+async fn who_cannot_reach_the_metadata_says_so_at_once() {
+    let world = World::new(2).await;
+    let [a, b] = [0, 1].map(|index| world.gateways[index].store.clone());
+    put(&a, "k", b"body".to_vec()).await.unwrap();
+    world.gateways[1].cut.store(true, Ordering::SeqCst);
+    assert!(b.portions().renew_site_lease().await.is_err());
+    let asked = world.gateways[1].asked.load(Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(get(&b, "k").await.is_err());
+        assert!(put(&b, "k", b"other".to_vec()).await.is_err());
+    }
+    assert_eq!(world.gateways[1].asked.load(Ordering::SeqCst), asked, "nobody waits for what does not answer");
+    world.gateways[1].cut.store(false, Ordering::SeqCst);
     b.portions().renew_site_lease().await.unwrap();
     assert_eq!(get(&b, "k").await.unwrap(), b"body");
 }
