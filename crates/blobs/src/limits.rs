@@ -12,7 +12,7 @@ pub const MEMORY_MIN: u64 = 4 * OBJECT_MAX;
 /// How long a request waits for room. Gateways wait 20 seconds for a put and ten for a read.
 pub const ROOM_TIMEOUT: Duration = Duration::from_secs(8);
 /// All of a body must arrive within this, so that nobody holds room by sending a byte now and then.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections at once, where nothing else is asked for.
 pub const CONNECTIONS: usize = 1024;
 /// All request headers and the target together, bytes.

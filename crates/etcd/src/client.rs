@@ -30,7 +30,9 @@ use crate::{CallError, SetupError, TlsFiles, tls};
 /// A member that does not take a connection by then is down or out of reach.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// A connection without answers is asked for a sign of life this often, and has as long to give one.
-const ALIVE_EVERY: Duration = Duration::from_secs(2);
+///
+/// etcd's own gRPC server hangs up on who asks more often than each five seconds, or without a call under way.
+const ALIVE_EVERY: Duration = Duration::from_secs(6);
 /// When all members were asked and none has answered, the next is asked again this often: what a leader took before it died is
 /// lost without a word.
 const AGAIN_EVERY: Duration = Duration::from_millis(500);
@@ -284,6 +286,9 @@ impl Client {
             match reaction(&status) {
                 Reaction::Elsewhere if asked < self.members.len() => next_at = Instant::now(),
                 Reaction::Elsewhere => next_at = next_at.min(Instant::now() + ALL_FAILED_PAUSE),
+                // One member may have forgotten the token, or be behind the others: they may still know it.
+                Reaction::Authenticate if asked < self.members.len() => next_at = Instant::now(),
+                Reaction::Authenticate if !waiting.is_empty() => {}
                 reaction => {
                     self.overtaken(&waiting);
                     *sent |= !waiting.is_empty();
@@ -476,8 +481,8 @@ fn channel(config: Option<rustls::ClientConfig>) -> Result<Channel, SetupError> 
         .http2_only(true)
         .timer(TokioTimer::new())
         .http2_keep_alive_interval(ALIVE_EVERY)
-        .http2_keep_alive_timeout(ALIVE_EVERY)
-        .http2_keep_alive_while_idle(true)
+        .http2_keep_alive_timeout(ALIVE_EVERY / 3)
+        .http2_keep_alive_while_idle(false)
         .build(connector))
 }
 

@@ -89,6 +89,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
 
     let ended = tokio::select! {
         () = told_to_stop() => None,
+        () = store.outdated() => Some("the root key or the metadata changed while this gateway was out of reach: start it again".to_owned()),
         done = &mut s3_server => Some(format!("the S3 endpoint stopped: {done:?}")),
         done = &mut kms_server => Some(format!("the KMS endpoint stopped: {done:?}")),
         done = &mut k8s_server => Some(format!("the KMS plugin of Kubernetes stopped: {done:?}")),

@@ -11,6 +11,7 @@
 //! Where the engine is not shared there is one gateway, which leads, and none of this costs anything.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use base::GatewayId;
 use base::limits::COLUMNS;
@@ -258,6 +259,14 @@ impl Store {
                      on as another one"
                 );
                 metrics::counter!("holdfast_gateway_expelled_total").increment(1);
+                let era = self.row(key::era_key()).await?;
+                if key::era_of(era.as_ref().map(|row| row.value.as_ref())) != self.0.era {
+                    tracing::error!(
+                        "the metadata came into another engine, or under another root key, while this gateway was out: it ends"
+                    );
+                    self.0.outdated.cancel();
+                    return Err(Error::Expelled);
+                }
                 self.join().await
             }
             Err(error) => Err(error.into()),
@@ -301,7 +310,12 @@ impl Store {
         let now = self.now_ms();
         let mut state = self.0.gateways.state.lock();
         let was_off = state.clock_off_ms.is_some();
+        let before: HashSet<GatewayId> = state.others.keys().copied().collect();
         let dead = state.saw(rows, passed, now);
+        if let (Some(journal), true) = (&self.0.journal, before.iter().any(|id| !state.others.contains_key(id))) {
+            // What it meant to do in its last moment nobody tells any more: the next checkpoint does.
+            journal.bytes.store(u64::MAX / 2, Ordering::Relaxed);
+        }
         metrics::gauge!("holdfast_gateways").set(state.others.len() as f64 + 1.0);
         metrics::gauge!("holdfast_clock_off_seconds").set(state.clock_off_ms.unwrap_or_default() as f64 / 1000.0);
         if let (Some(off_ms), false) = (state.clock_off_ms, was_off) {

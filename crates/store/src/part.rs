@@ -75,6 +75,8 @@ impl Store {
         }
         let writer = BlobWriter::new(self, len);
         let blob = writer.write(sealer, size, body, &released).await?;
+        // The sites may have taken long.
+        self.renew(&released).await?;
         let goal = goal(Some(sealed(header)), body.finish()?)?;
         // In a task of its own: a client that goes away during the commit must not take back the
         // shards of a row that metadata may hold already.

@@ -277,12 +277,18 @@ impl PartReader {
         if spans.end - spans.start == 1 {
             return Ok(futures::stream::once(async move { Ok(first) }).boxed());
         }
+        let leaving = part.clone();
         let rest = futures::stream::iter(spans.start + 1..spans.end)
             .map(move |span| {
                 let (part, range) = (part.clone(), range.clone());
                 async move { part.span(span, &range).await }
             })
-            .buffered(SPANS_AHEAD);
+            .buffered(SPANS_AHEAD)
+            // What was opened ahead may have waited for its client since.
+            .and_then(move |span| {
+                let part = leaving.clone();
+                async move { part.store.renew(&part.released).await.map(|()| span) }
+            });
         Ok(futures::stream::once(async move { Ok(first) }).chain(rest).boxed())
     }
 }
@@ -310,6 +316,8 @@ impl OpenPart {
             },
             Err(error) => return Err(error),
         };
+        // Reading may have taken long.
+        self.store.renew(&self.released).await?;
         let skip = (from - chunks.start * CHUNK as u64) as usize;
         Ok(plain.slice(skip..skip + (to - from) as usize))
     }

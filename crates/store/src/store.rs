@@ -118,6 +118,10 @@ pub(crate) struct Inner {
     pub(crate) key_policies: Mutex<HashMap<PortionId, Arc<Policy>>>,
     pub(crate) workers: Workers,
     pub(crate) outbox: Arc<Outbox>,
+    /// Of the engine that the rows are in, as it was at the start.
+    pub(crate) era: u64,
+    /// What was true at the start is not any more: another root key, or another engine.
+    pub(crate) outdated: CancellationToken,
     /// Where commits are told at the sites.
     pub(crate) journal: Option<Arc<Journal>>,
     /// Work that outlives the request that began it.
@@ -144,11 +148,11 @@ impl Store {
         let outbox = Arc::new(Outbox::new(&options.events));
         outbox.restore(meta.as_ref()).await?;
         let tasks = TaskTracker::new();
+        let era = meta.get(&[key::era_key()]).await?.pop().flatten();
+        let era = key::era_of(era.as_ref().map(|row| row.value.as_ref()));
         let journal = match options.journal {
             false => None,
             true => {
-                let era = meta.get(&[key::era_key()]).await?.pop().flatten();
-                let era = key::era_of(era.as_ref().map(|row| row.value.as_ref()));
                 let journal =
                     Journal::new(era, keys.journal_key()?, options.doors.clone(), pool.clone(), tasks.clone());
                 Some(Arc::new(journal))
@@ -192,6 +196,8 @@ impl Store {
             workers: Workers::default(),
             tasks,
             journal,
+            era,
+            outdated: CancellationToken::new(),
             stop: CancellationToken::new(),
             options,
         };
@@ -221,6 +227,14 @@ impl Store {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.leave().await;
+        if let Some(journal) = &self.0.journal {
+            journal.tell_now().await;
+        }
+    }
+
+    /// Resolves when this process must not go on: the root key was rotated, or the metadata were made anew, while it was taken for dead.
+    pub async fn outdated(&self) {
+        self.0.outdated.cancelled().await;
     }
 
     /// Looks at every site now, instead of waiting for the next probe.

@@ -109,6 +109,8 @@ pub(crate) async fn run(here: &Installation, file: &RootFile, args: &RotateArgs,
     let sites = hand_over(engine.as_ref(), &old, &new, false).await?;
     let [signed, signs] = [&old, &new].map(|root| audit_log::keyring_of(folder, root));
     let logs = audit_log::hand_over(folder, &signed?, &signs?).await?;
+    // A gateway that slept through this ends instead of going on under the old key; and what is told at the sites begins anew under this one.
+    begin_era(engine.as_ref()).await?;
     next.replace(file)?;
     print(&told(&rotated, false, resumed, sites, logs), json, text)?;
     Ok(Exit::Ok)
@@ -142,6 +144,15 @@ async fn none_serves(engine: &dyn Engine) -> Result<(), Failure> {
         engine.commit(batch).await.map_err(|error| failed(&error))?;
     }
     Ok(())
+}
+
+async fn begin_era(engine: &dyn Engine) -> Result<(), Failure> {
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
+    let row = engine.get(&[key::era_key()]).await.map_err(|error| failed(&error))?.pop().flatten();
+    let era = key::era_of(row.as_ref().map(|row| row.value.as_ref())).saturating_add(1);
+    let check = Check::unchanged(key::era_key(), row.map(|row| row.version));
+    let writes = vec![Write::Put(key::era_key(), key::era_value(era))];
+    engine.commit(Batch { checks: vec![check], writes }).await.map_err(|error| failed(&error))
 }
 
 /// Whether a key may be the one that a rotation under way goes away from, where that has moved all rows that were tried: the key that

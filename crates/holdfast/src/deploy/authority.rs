@@ -1,9 +1,10 @@
 //! Authorities and certificates for `deploy`: made once, kept, and made again before they end. What a certificate is for stands above it
 //! in its file, in words that PEM readers pass over, so that nobody has to parse X.509 to see whether it still fits.
 
+use base::{Rng, SystemRng};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
 use time::{Date, Duration, OffsetDateTime};
 use zeroize::Zeroizing;
@@ -161,6 +162,11 @@ fn params_of_leaf(
     let common = (leaf.usage != Use::Client).then_some(leaf.role);
     params.distinguished_name = distinguished(cluster, common);
     params.is_ca = IsCa::ExplicitNoCa;
+    // Of two certificates for one key as well: else they would share issuer and number (RFC 5280, 4.1.2.2).
+    let mut serial = [0; 16];
+    SystemRng.fill(&mut serial);
+    serial[0] &= 0x7f;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = match leaf.usage {
         Use::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],

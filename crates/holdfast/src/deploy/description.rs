@@ -11,8 +11,19 @@ use super::Mistakes;
 
 /// The most that etcd's authors advise for a member's file, MiB.
 const QUOTA_MIB_MAX: u64 = 8192;
-/// Options of a site's bucket that are secrets: they belong in files.
-const SECRET_OPTIONS: [&str; 4] = ["secret_access_key", "access_key", "token", "service_account_key"];
+/// What options of a site's bucket that are no secrets end in, and names of files; any other may be one, and belongs in a file.
+const OPEN_OPTIONS: [&str; 10] = [
+    "_file",
+    "endpoint",
+    "region",
+    "access_key_id",
+    "allow_http",
+    "virtual_hosted_style_request",
+    "unsigned_payload",
+    "account_name",
+    "use_emulator",
+    "skip_signature",
+];
 /// Names of folders beside the sites' own.
 const TAKEN: [&str; 2] = ["ca", "compose"];
 
@@ -306,10 +317,8 @@ fn check(raw: Raw) -> Result<Description, Mistakes> {
     wrong(!cluster_fine, format!("etcd.cluster: {:?} is neither new nor existing", etcd.cluster));
     let prefix_fine = !etcd.prefix.is_empty()
         && etcd.prefix.len() <= 256
-        && !etcd.prefix.starts_with('/')
-        && !etcd.prefix.ends_with('/')
-        && etcd.prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b));
-    wrong(!prefix_fine, format!("etcd.prefix: {:?} has not 1 to 256 of a-z A-Z 0-9 - _ . /", etcd.prefix));
+        && etcd.prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    wrong(!prefix_fine, format!("etcd.prefix: {:?} has not 1 to 256 of a-z A-Z 0-9 - _ .", etcd.prefix));
     for (key, path) in [
         ("program", &raw.program),
         ("config_dir", &raw.config_dir),
@@ -502,9 +511,10 @@ fn blob(raw: &RawSite, mistakes: &mut Vec<String>) -> Option<Blob> {
         return None;
     }
     for option in raw.options.keys() {
-        if SECRET_OPTIONS.iter().any(|secret| option.ends_with(secret)) {
-            mistakes
-                .push(format!("site {name}: options: {option} is a secret; give {option}_file, or credentials_file"));
+        if !OPEN_OPTIONS.iter().any(|open| option.ends_with(open)) {
+            mistakes.push(format!(
+                "site {name}: options: {option} is a secret, or not known not to be one; give {option}_file, or credentials_file"
+            ));
         }
     }
     Some(Blob::Bucket { url: raw.blob.clone(), options: raw.options.clone() })

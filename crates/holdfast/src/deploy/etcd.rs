@@ -127,8 +127,8 @@ password=$(cat \"$here/ca/etcd-root.password\")
 export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={endpoints}
 export ETCDCTL_CACERT={ca} ETCDCTL_CERT={cert} ETCDCTL_KEY={key}
 
-# As root it works only where authentication is on already.
-if ETCDCTL_USER=\"root:$password\" etcdctl user get root >/dev/null 2>&1; then
+# Without a user it is refused only where authentication is on; with root's password it works in both cases.
+if ! etcdctl user list >/dev/null 2>&1 && ETCDCTL_USER=\"root:$password\" etcdctl user list >/dev/null 2>&1; then
     echo 'authentication is on already'
     exit 0
 fi

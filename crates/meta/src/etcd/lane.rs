@@ -96,7 +96,7 @@ impl Lane {
                     _ => Err(vanished()),
                 };
             }
-            Err(error @ (CallError::TooLarge(_) | CallError::Unreachable { sent: false, .. })) => {
+            Err(error @ CallError::Unreachable { sent: false, .. }) => {
                 return Err(nothing_written(error));
             }
             Err(error) => error,

@@ -64,6 +64,11 @@ pub fn era_key() -> Bytes {
     Bytes::from_static(b"M/era")
 }
 
+/// `M/floor`: nothing; written when a checkpoint begins, to learn the version of that moment.
+pub fn floor_key() -> Bytes {
+    Bytes::from_static(b"M/floor")
+}
+
 /// The era in a row; the first is 0, and has none.
 pub fn era_of(value: Option<&[u8]>) -> u64 {
     value.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes)

@@ -49,6 +49,7 @@
 //! | `f/<gateway id>` | [`GatewayRecord`]: a process that serves the store | while it lives |
 //! | `M/leader` | the id of the gateway that does what one does for all | for ever |
 //! | `M/era` | how often the rows came into another engine | for ever |
+//! | `M/floor` | nothing: written when a checkpoint begins | for ever |
 //! | `C/head` | nothing: changes with everything that takes something away | for ever |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
@@ -116,7 +117,9 @@ pub mod key {
     };
     pub use super::departed::{departed, departed_key, departed_of, of_tenant};
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
-    pub use super::gateway::{era_key, era_of, era_value, gateway_key, gateway_of, gateways, head_key, leader_key};
+    pub use super::gateway::{
+        era_key, era_of, era_value, floor_key, gateway_key, gateway_of, gateways, head_key, leader_key,
+    };
     pub use super::grant::{
         key_grant_count_key, key_grant_key, key_grant_of, key_grants, key_grants_of, retirable_key, retirable_of,
         retirables,

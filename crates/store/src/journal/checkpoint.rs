@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base::GatewayId;
 use base::limits::COLUMNS;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use meta::Key;
+use meta::record::key;
 use sites::SiteError;
 
 use super::entry::{
@@ -21,6 +26,10 @@ const PIECE: usize = 4 << 20;
 const EVERY_MS: u64 = 3_600_000;
 /// And when the journal has grown by as much as the last one has bytes, but not for less than this.
 const GROWN: u64 = 64 << 20;
+/// So long after it said so a process has committed what it meant to, or never will: three times the engine's patience.
+const SETTLED_AFTER: Duration = Duration::from_secs(15);
+/// Names deleted at once at a site.
+const DELETES: usize = 32;
 /// Names listed at a time.
 const PAGE: usize = 1000;
 
@@ -54,7 +63,7 @@ impl Store {
         if !is_due {
             return Ok(());
         }
-        self.checkpoint().await.map(drop)
+        self.checkpoint(SETTLED_AFTER).await.map(drop)
     }
 
     /// Makes a checkpoint if there is none of the engine that the rows are in now: what the journal says has to begin with something.
@@ -68,20 +77,25 @@ impl Store {
                 return Ok(());
             }
         }
-        self.checkpoint().await.map(drop)
+        // Of another engine, so nobody else commits to this one yet, or of another root key, and then none was told of under this one.
+        self.checkpoint(Duration::ZERO).await.map(drop)
     }
 
-    /// Makes a checkpoint of the metadata at the sites, and removes what the one before it made needless.
+    /// Makes a checkpoint of the metadata at the sites, and removes what the one before it made needless. What any process had
+    /// said that it would commit when this began is settled, one way or the other, `settled_after`.
     ///
     /// # Errors
-    /// [`Error::TooFewSites`] where fewer than three take it, or a metadata error.
-    pub async fn checkpoint(&self) -> Result<Checkpointed, Error> {
+    /// [`Error::TooFewSites`] where fewer than three take it, [`Error::Contended`] where another gateway leads meanwhile, or a metadata
+    /// error.
+    pub async fn checkpoint(&self, settled_after: Duration) -> Result<Checkpointed, Error> {
         let Some(journal) = &self.0.journal else { return Ok(Checkpointed::default()) };
-        let began_ms = self.0.options.doors.clock.passed_ms();
+        let (began_ms, passed_ms) = (self.now_ms(), self.0.options.doors.clock.passed_ms());
         journal.bytes.store(0, Ordering::Relaxed);
         let found = self.found_checkpoints().await;
         let number = next_number(found.keys().next_back().copied(), journal.doors.rng.as_ref());
         let journals = self.found_journals().await;
+        tokio::time::sleep(settled_after).await;
+        let floor = self.floor(journal).await?;
         let mut done = Checkpointed::default();
         let mut pieces = 0;
         let mut rows: Vec<StoredRow> = Vec::new();
@@ -118,16 +132,26 @@ impl Store {
             pieces += 1;
         }
         let era = journal.era();
-        let end =
-            End { era, pieces, rows: done.rows, began_ms: self.now_ms(), journals: journals.into_iter().collect() };
+        let journals = journals.into_iter().collect();
+        let end = End { era, floor, pieces, rows: done.rows, began_ms, journals };
+        if !self.leads() {
+            return Err(Error::Contended);
+        }
         done.bytes += self.put_piece(journal, &end_name(number), &end).await?;
-        *self.0.workers.checkpointed.lock() = Last { began_ms: Some(began_ms), bytes: done.bytes };
+        *self.0.workers.checkpointed.lock() = Last { began_ms: Some(passed_ms), bytes: done.bytes };
         done.trimmed = self.trim(journal, number, &found).await?;
         metrics::gauge!("holdfast_checkpoint_rows").set(done.rows as f64);
         metrics::gauge!("holdfast_checkpoint_bytes").set(done.bytes as f64);
         metrics::gauge!("holdfast_checkpoint_at_seconds").set(self.now_ms() as f64 / 1000.0);
         tracing::info!(rows = done.rows, bytes = done.bytes, number, "a checkpoint of the metadata is at the sites");
         Ok(done)
+    }
+
+    /// A version that everything has or exceeds that is committed from now on, and nothing that was committed before.
+    async fn floor(&self, journal: &Journal) -> Result<u128, Error> {
+        let batch = meta::Batch { checks: vec![], writes: vec![meta::Write::Put(key::floor_key(), Bytes::new())] };
+        let answer = self.0.meta.commit_group(vec![batch]).await.pop();
+        Ok(of_era(journal.era(), answer.ok_or(Error::Contended)??))
     }
 
     async fn put_piece<T: serde::Serialize>(
@@ -160,23 +184,35 @@ impl Store {
         }
         let Some((before, end)) = before else { return Ok(0) };
         let marks: BTreeMap<GatewayId, u64> = end.journals.into_iter().collect();
+        let needless = |name: &str| match parse_entry_name(name) {
+            Some((writer, sequence)) => marks.get(&writer).is_some_and(|mark| sequence <= *mark),
+            None => parse_piece_name(name).is_some_and(|(number, _)| number < before),
+        };
+        let sites = (0..COLUMNS as u8).map(|slot| self.trim_site(slot, &needless));
+        let trimmed: u64 = futures::future::join_all(sites).await.into_iter().sum();
+        Ok(trimmed)
+    }
+
+    async fn trim_site(&self, slot: u8, needless: &(dyn Fn(&str) -> bool + Sync)) -> u64 {
         let mut trimmed = 0;
-        for slot in 0..COLUMNS as u8 {
-            let needless = |name: &str| match parse_entry_name(name) {
-                Some((writer, sequence)) => marks.get(&writer).is_some_and(|mark| sequence <= *mark),
-                None => parse_piece_name(name).is_some_and(|(number, _)| number < before),
-            };
-            for prefix in [JOURNAL, CHECKPOINTS] {
-                let names = list_all(self, slot, prefix).await.unwrap_or_default();
-                for name in names.iter().filter(|name| needless(name)) {
-                    if self.0.pool.delete(slot, name).await.is_err() {
-                        break;
-                    }
-                    trimmed += 1;
+        for prefix in [JOURNAL, CHECKPOINTS] {
+            let names = list_all(self, slot, prefix).await.unwrap_or_default();
+            let mut needless = names.into_iter().filter(|name| needless(name));
+            let mut running = FuturesUnordered::new();
+            loop {
+                while running.len() < DELETES
+                    && let Some(name) = needless.next()
+                {
+                    running.push(async move { self.0.pool.delete(slot, &name).await });
+                }
+                match running.next().await {
+                    Some(Ok(())) => trimmed += 1,
+                    // A site that went away keeps what it has until the next time.
+                    Some(Err(_)) | None => break,
                 }
             }
         }
-        Ok(trimmed)
+        trimmed
     }
 
     async fn end_of(&self, journal: &Journal, number: u64) -> Option<End> {

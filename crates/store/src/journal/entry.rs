@@ -76,11 +76,15 @@ pub(crate) struct StoredRow {
 pub(crate) struct End {
     /// Of the engine that the rows were in. Entries of earlier eras are in it.
     pub(crate) era: u64,
+    /// The version of a row that was written before the first row was read: what has that version or a smaller one is in it, whatever
+    /// else is found of it.
+    pub(crate) floor: u128,
     pub(crate) pieces: u64,
     pub(crate) rows: u64,
     /// Milliseconds since the Unix epoch when it was begun.
     pub(crate) began_ms: u64,
-    /// The highest number of each writer's entries that there was when it began. What they did is in it, or was before it by the next.
+    /// The highest number of each writer's entries that there was long enough before that: what they meant to do is done, and in it, or
+    /// never will be.
     pub(crate) journals: Vec<(GatewayId, u64)>,
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod entry;
 pub mod rebuild;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,16 +19,22 @@ use bytes::Bytes;
 use envelope::Dek;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use meta::{Batch, CommitError, Engine, Key, MetaError, Page, Range, Row, Version};
+use meta::record::key;
+use meta::{Batch, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write};
 use parking_lot::Mutex;
 use sites::Pool;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use entry::{Entry, Intent, Outcome, entry_name, of_era, seal};
 
 /// Sites that must have an entry before what is in it is answered: any three that are left have it.
 pub(crate) const COPIES: usize = 3;
+/// Bytes of entries that are kept to be put again.
+const SHORT_MAX: usize = 32 << 20;
+/// And after so long they are.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Outcomes that no entry has told yet are told by one of their own after this.
 const TELL_AFTER: Duration = Duration::from_millis(50);
 
@@ -57,6 +64,9 @@ struct State {
     sequence: u64,
     number: u64,
     outcomes: Vec<Outcome>,
+    /// Entries that fewer sites have than should: their names and bytes.
+    short: VecDeque<(String, Bytes)>,
+    short_bytes: usize,
 }
 
 impl Journal {
@@ -91,33 +101,67 @@ impl Journal {
         self.era
     }
 
-    /// Puts an entry to all sites; returns when so many have it, or none is left to have it. The others get it meanwhile.
+    /// Puts an entry to all sites; returns when so many have it, or none is left to have it. The others get it meanwhile. One that too
+    /// few have is put again later.
     async fn put(self: &Arc<Self>, sequence: u64, entry: &Entry) {
         let name = entry_name(self.writer, sequence);
         let Ok(sealed) = seal(&self.dek, &name, entry, self.doors.rng.as_ref()) else { return };
         self.bytes.fetch_add(sealed.len() as u64, Ordering::Relaxed);
-        let copies = put_everywhere(&self.pool, &self.tasks, &name, &[sealed]).await;
-        if copies < COPIES {
-            metrics::counter!("holdfast_journal_short_total").increment(1);
-            tracing::warn!(
-                copies,
-                "what was committed is told at fewer than three sites: with the metadata lost it could be lost, too"
-            );
+        let copies = put_everywhere(&self.pool, &self.tasks, &name, std::slice::from_ref(&sealed)).await;
+        if copies >= COPIES {
+            return;
+        }
+        metrics::counter!("holdfast_journal_short_total").increment(1);
+        tracing::warn!(
+            copies,
+            "what was committed is told at fewer than three sites so far: with the metadata lost it could be lost, too"
+        );
+        let mut state = self.state.lock();
+        state.short_bytes += sealed.len();
+        state.short.push_back((name, sealed));
+        while state.short_bytes > SHORT_MAX
+            && let Some((_, dropped)) = state.short.pop_front()
+        {
+            state.short_bytes -= dropped.len();
+            // What it said is in the next checkpoint, which is due now.
+            self.bytes.store(u64::MAX / 2, Ordering::Relaxed);
+        }
+        drop(state);
+        self.untold.notify_one();
+    }
+
+    /// Puts entries again that too few sites have.
+    async fn put_short(self: &Arc<Self>) {
+        loop {
+            let Some((name, sealed)) = self.state.lock().short.front().cloned() else { return };
+            if put_everywhere(&self.pool, &self.tasks, &name, std::slice::from_ref(&sealed)).await < COPIES {
+                return;
+            }
+            let mut state = self.state.lock();
+            // It may have been dropped meanwhile.
+            if state.short.front().is_some_and(|(front, _)| *front == name) {
+                state.short.pop_front();
+                state.short_bytes -= sealed.len();
+            }
         }
     }
 
     /// Tells what became of intents, unless entries that come anyhow do. Until shutdown.
-    pub(crate) async fn tell(self: Arc<Self>, stop: tokio_util::sync::CancellationToken) {
+    pub(crate) async fn tell(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            let is_short = !self.state.lock().short.is_empty();
             tokio::select! {
                 () = self.untold.notified() => {}
-                () = stop.cancelled() => return self.tell_now().await,
+                () = tokio::time::sleep(AGAIN_AFTER), if is_short => {}
+                () = stop.cancelled() => return,
             }
             tokio::time::sleep(TELL_AFTER).await;
+            self.put_short().await;
             self.tell_now().await;
         }
     }
 
+    /// Tells what became of intents now.
     pub(crate) async fn tell_now(self: &Arc<Self>) {
         if self.state.lock().outcomes.is_empty() {
             return;
@@ -125,6 +169,27 @@ impl Journal {
         let (sequence, entry) = self.begin(&[]);
         self.put(sequence, &entry).await;
     }
+
+    /// What became of the intents from `first` on.
+    fn ended(&self, first: u64, answers: &[Result<Version, CommitError>]) {
+        let outcomes = (first..).zip(answers).filter_map(|(number, answer)| match answer {
+            Ok(version) => Some(Outcome { number, version: Some(of_era(self.era, *version)) }),
+            // Nobody knows: whoever makes the rows anew finds out by its checks.
+            Err(CommitError::Unknown(_)) => None,
+            Err(_) => Some(Outcome { number, version: None }),
+        });
+        self.state.lock().outcomes.extend(outcomes);
+        self.untold.notify_one();
+    }
+}
+
+/// Whether all that a group writes is of the moment: which processes live, and who leads them.
+fn is_of_the_moment(batches: &[Batch]) -> bool {
+    let is = |write: &Write| {
+        let (Write::Put(row_key, _) | Write::Delete(row_key)) = write;
+        row_key.starts_with(b"f/") || *row_key == key::leader_key()
+    };
+    batches.iter().all(|batch| batch.writes.iter().all(is))
 }
 
 /// Puts a name to all sites that take writes, and returns when [`COPIES`] have it, or all have answered: how many have it.
@@ -160,21 +225,23 @@ impl Engine for Journaled {
     }
 
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
-        if batches.is_empty() {
-            return Vec::new();
+        if batches.is_empty() || is_of_the_moment(&batches) {
+            return self.engine.commit_group(batches).await;
         }
-        let (sequence, entry) = self.journal.begin(&batches);
-        let first = entry.intents.first().map_or(0, |intent| intent.number);
-        let (answers, ()) = tokio::join!(self.engine.commit_group(batches), self.journal.put(sequence, &entry));
-        let era = self.journal.era;
-        let outcomes = (first..).zip(&answers).filter_map(|(number, answer)| match answer {
-            Ok(version) => Some(Outcome { number, version: Some(of_era(era, *version)) }),
-            // Nobody knows: whoever makes the rows anew finds out by its checks.
-            Err(CommitError::Unknown(_)) => None,
-            Err(_) => Some(Outcome { number, version: None }),
+        let (engine, journal) = (self.engine.clone(), self.journal.clone());
+        let count = batches.len();
+        // In a task of its own: who asked may go away, and what became of it must be told all the same.
+        let committed = self.journal.tasks.spawn(async move {
+            let (sequence, entry) = journal.begin(&batches);
+            let first = entry.intents.first().map_or(0, |intent| intent.number);
+            let commit = async {
+                let answers = engine.commit_group(batches).await;
+                journal.ended(first, &answers);
+                answers
+            };
+            tokio::join!(commit, journal.put(sequence, &entry)).0
         });
-        self.journal.state.lock().outcomes.extend(outcomes);
-        self.journal.untold.notify_one();
-        answers
+        let lost = || Err(CommitError::Unknown("the task that commits ended".to_owned()));
+        committed.await.unwrap_or_else(|_| (0..count).map(|_| lost()).collect())
     }
 }

@@ -12,7 +12,7 @@ use meta::{Batch, Check, Engine, Key, Version, Write};
 use sites::{Site, SiteError};
 
 use super::entry::{
-    CHECKPOINTS, End, Entry, Intent, JOURNAL, StoredRow, end_name, entry_name, open, parse_entry_name,
+    CHECKPOINTS, End, Entry, Intent, JOURNAL, Outcome, StoredRow, end_name, entry_name, open, parse_entry_name,
     parse_piece_name, piece_name,
 };
 
@@ -86,22 +86,20 @@ pub struct Rebuilt {
 struct Made {
     value: Option<Bytes>,
     version: u128,
-    /// Its version is not the engine's, but that of a batch of which the journal knew no end.
-    is_guess: bool,
+    /// Where it was written by a batch of which the journal knew no end: the version before that, which the real one exceeds.
+    guessed_after: Option<u128>,
 }
 
 /// The rows so far. Pure.
 #[derive(Default)]
 struct Rows {
     rows: BTreeMap<Key, Made>,
-    highest: u128,
 }
 
 impl Rows {
     /// What was written with a version that is known: the larger one wins.
     fn write(&mut self, key: Key, value: Option<Bytes>, version: u128) {
-        self.highest = self.highest.max(version);
-        let made = Made { value, version, is_guess: false };
+        let made = Made { value, version, guessed_after: None };
         match self.rows.get_mut(&key) {
             Some(known) if known.version >= version => {}
             Some(known) => *known = made,
@@ -114,10 +112,10 @@ impl Rows {
         match check {
             Check::Absent(key) => there(key).is_none(),
             Check::Present(key) => there(key).is_some(),
-            // A version that is larger than all that are known was read of a row that a batch without an end had written.
-            Check::Is(key, Version(version)) => {
-                there(key).is_some_and(|made| made.version == *version || made.is_guess && *version > self.highest)
-            }
+            // A version that is larger than the last one known was read of the row as a batch without an end had written it.
+            Check::Is(key, Version(version)) => there(key).is_some_and(|made| {
+                made.version == *version || made.guessed_after.is_some_and(|before| *version > before)
+            }),
             Check::Empty(from, to) if from < to => {
                 !self.rows.range::<Key, _>(from..to).any(|(_, made)| made.value.is_some())
             }
@@ -127,7 +125,9 @@ impl Rows {
 
     /// A batch of which the journal knows no end is taken as done if it could be.
     fn take(&mut self, batch: &Batch, version: u128) -> bool {
-        if !batch.checks.iter().all(|check| self.holds(check)) {
+        // That its writer lived then: it may have been taken for dead since.
+        let of_rows = batch.checks.iter().filter(|check| !matches!(check, Check::Present(key) if !is_kept(key)));
+        if !of_rows.into_iter().all(|check| self.holds(check)) {
             return false;
         }
         for write in &batch.writes {
@@ -135,7 +135,8 @@ impl Rows {
                 Write::Put(key, value) => (key.clone(), Some(value.clone())),
                 Write::Delete(key) => (key.clone(), None),
             };
-            self.rows.insert(key, Made { value, version, is_guess: true });
+            let before = self.rows.get(&key).map_or(0, |made| made.guessed_after.unwrap_or(made.version));
+            self.rows.insert(key, Made { value, version, guessed_after: Some(before) });
         }
         true
     }
@@ -157,6 +158,69 @@ impl Rows {
                 return (taken, before as u64);
             }
         }
+    }
+}
+
+/// What the checkpoint says of the journal.
+#[derive(Default)]
+struct Base {
+    era: u64,
+    floor: u128,
+    began_ms: u64,
+    marks: HashMap<GatewayId, u64>,
+}
+
+/// Clocks of gateways may be so far apart before they notice themselves, and more.
+const CLOCKS_APART_MS: u64 = 600_000;
+
+/// What one writer told. Pure.
+#[derive(Default)]
+struct Told {
+    /// With the sequence of its entry, by its number.
+    intents: BTreeMap<u64, (u64, Intent)>,
+    outcomes: Vec<Outcome>,
+}
+
+/// What became of it, beside what is in the checkpoint.
+#[derive(Default)]
+struct Ended {
+    /// Done, with their versions.
+    known: Vec<(u128, Intent)>,
+    /// Nobody said.
+    open: Vec<Intent>,
+    /// Done, and what they were is not to be had.
+    missing: u64,
+}
+
+impl Told {
+    fn add(&mut self, sequence: u64, entry: Entry) {
+        self.intents.extend(entry.intents.into_iter().map(|intent| (intent.number, (sequence, intent))));
+        self.outcomes.extend(entry.outcomes);
+    }
+
+    /// `mark`: up to which entry everything was settled when the checkpoint was made, if it knew of the writer.
+    fn end(mut self, base: &Base, mark: Option<u64>) -> Ended {
+        let mut ended = Ended::default();
+        let mut told = HashSet::new();
+        let mut lived = false;
+        for Outcome { number, version } in self.outcomes {
+            // An entry that too few sites had may be told of twice.
+            if !told.insert(number) {
+                continue;
+            }
+            let intent = self.intents.remove(&number);
+            let Some(version) = version.filter(|version| *version > base.floor) else { continue };
+            lived = true;
+            match intent {
+                Some((_, intent)) => ended.known.push((version, intent)),
+                None => ended.missing += 1,
+            }
+        }
+        // An old process, whose entries came back with a site that was away: what it did is long in the rows, or was undone.
+        let is_old = |intent: &Intent| !lived && intent.now_ms.saturating_add(CLOCKS_APART_MS) < base.began_ms;
+        let open = self.intents.into_values().filter(|(sequence, _)| mark.is_none_or(|mark| *sequence > mark));
+        ended.open = open.map(|(_, intent)| intent).filter(|intent| !is_old(intent)).collect();
+        ended
     }
 }
 
@@ -222,69 +286,40 @@ pub async fn rebuild(
     let mut rows = Rows::default();
     let mut done = Rebuilt { sites: found.sites.len(), ..Rebuilt::default() };
     let newest = found.newest(&mut rows).await;
-    let mut marks: HashMap<GatewayId, u64> = HashMap::new();
-    let mut era = 0;
+    let base = newest.as_ref().map(|(_, end)| Base {
+        era: end.era,
+        floor: end.floor,
+        began_ms: end.began_ms,
+        marks: end.journals.iter().copied().collect(),
+    });
+    let base = base.unwrap_or_default();
     if let Some((number, end)) = newest {
-        era = end.era;
         (done.checkpoint, done.checkpoint_rows) = (Some(number), end.rows);
         progress("rows of the checkpoint", end.rows);
-        // Entries that were there when the one before it was begun may be gone; those since are read, though many of them are in it.
-        let before = found.checkpoints.keys().rev().find(|other| **other < number);
-        if let Some(before) = before
-            && let Some(before) = found.read::<End>(&end_name(*before)).await
-            && before.era == end.era
-        {
-            marks.extend(before.journals);
-        }
     }
-    let mut newest_era = era;
+    let mut newest_era = base.era;
     let mut known: Vec<(u128, Intent)> = Vec::new();
     let mut open: Vec<Intent> = Vec::new();
     for (writer, sequences) in &found.journals {
-        let from = marks.get(writer).copied().unwrap_or(0);
-        let mut intents: BTreeMap<u64, Intent> = BTreeMap::new();
-        let mut told: HashSet<u64> = HashSet::new();
-        let mut outcomes = Vec::new();
-        let (mut first_number, mut absent) = (u64::MAX, None);
-        let Some(last) = sequences.last().copied() else { continue };
-        let first = sequences.iter().copied().find(|sequence| *sequence > from).unwrap_or(last + 1);
-        for sequence in first..=last {
-            let name = entry_name(*writer, sequence);
-            // One that was on its way is at no site, or at few: nobody was answered. If it was done, a later one says so.
-            let Some(entry) = found.read::<Entry>(&name).await else {
-                absent.get_or_insert(name);
-                continue;
-            };
-            if entry.era < era {
+        let mut told = Told::default();
+        for sequence in sequences {
+            // One that opens nowhere is missed if a later one says that it was done.
+            let Some(entry) = found.read::<Entry>(&entry_name(*writer, *sequence)).await else { continue };
+            if entry.era < base.era {
                 continue;
             }
             newest_era = newest_era.max(entry.era);
             done.entries += 1;
             progress("entries of the journal", done.entries);
-            for intent in entry.intents {
-                first_number = first_number.min(intent.number);
-                intents.insert(intent.number, intent);
-            }
-            outcomes.extend(entry.outcomes);
+            told.add(*sequence, entry);
         }
-        // Outcomes come after their intents, but entries of one writer are on their way at the same time.
-        for outcome in outcomes {
-            told.insert(outcome.number);
-            match (intents.remove(&outcome.number), outcome.version) {
-                (Some(intent), Some(version)) => known.push((version, intent)),
-                (None, Some(_)) if outcome.number >= first_number => {
-                    let missing = absent.clone().unwrap_or_else(|| format!("{JOURNAL}{writer}"));
-                    if !leave_missing {
-                        return Err(RebuildError::Missing { missing });
-                    }
-                    done.missing += 1;
-                }
-                // It is in the checkpoint, or nothing happened.
-                _ => {}
-            }
+        let ended = told.end(&base, base.marks.get(writer).copied());
+        if ended.missing > 0 && !leave_missing {
+            return Err(RebuildError::Missing { missing: format!("{JOURNAL}{writer}, {} changes", ended.missing) });
         }
-        intents.retain(|number, _| !told.contains(number));
-        open.extend(intents.into_values());
+        done.missing += ended.missing;
+        known.extend(ended.known);
+        open.extend(ended.open);
     }
     known.sort_by_key(|(version, intent)| (*version, intent.number));
     done.batches = known.len() as u64;
@@ -301,7 +336,7 @@ pub async fn rebuild(
     }
     let era = newest_era.saturating_add(1);
     (done.taken, done.left) = rows.take_all(open);
-    rows.rows.insert(key::era_key(), Made { value: Some(key::era_value(era)), version: 0, is_guess: false });
+    rows.rows.insert(key::era_key(), Made { value: Some(key::era_value(era)), version: 0, guessed_after: None });
     let made: Vec<(Key, Bytes)> = rows
         .rows
         .into_iter()
@@ -322,7 +357,9 @@ const REBUILD: Bytes = Bytes::from_static(b"rebuild");
 /// Gateways and who leads them are of the moment.
 fn is_kept(row_key: &[u8]) -> bool {
     let (from, to) = key::gateways();
-    !(from.as_ref() <= row_key && row_key < to.as_ref()) && row_key != key::leader_key().as_ref()
+    !(from.as_ref() <= row_key && row_key < to.as_ref())
+        && row_key != key::leader_key().as_ref()
+        && row_key != key::floor_key()
 }
 
 async fn look<'a>(sites: &'a [Arc<dyn Site>], keyring: &Keyring) -> Result<Found<'a>, RebuildError> {
@@ -433,17 +470,68 @@ mod tests {
     fn what_has_no_end_is_taken_as_far_as_its_conditions_hold() {
         let mut rows = Rows::default();
         rows.write(key("a"), Some(Bytes::new()), 7);
+        rows.write(key("elsewhere"), Some(Bytes::new()), 12);
         let open = vec![
-            // Builds on what the next one writes; its row's version was larger than any that is known.
+            // Builds on what the next one writes; its row's version was larger than the last one known.
             intent(4, 40, vec![Check::Is(key("b"), Version(9))], put("c")),
             intent(3, 30, vec![Check::Is(key("a"), Version(7)), Check::Absent(key("b"))], put("b")),
             // Another one made it first, or it failed: nobody can tell, and it does not hold.
             intent(5, 50, vec![Check::Absent(key("b"))], put("b")),
             intent(6, 60, vec![Check::Is(key("a"), Version(6))], put("z")),
             intent(7, 70, vec![Check::Empty(key("x"), key("y"))], put("x")),
+            // Its writer is out by now.
+            intent(8, 80, vec![Check::Present(key::gateway_key(base::GatewayId::from_bytes([1; 16])))], put("w")),
         ];
-        assert_eq!(rows.take_all(open), (3, 2));
-        assert!(["a", "b", "c", "x"].iter().all(|there| rows.rows[&Key::from(*there)].value.is_some()));
+        assert_eq!(rows.take_all(open), (4, 2));
+        assert!(["a", "b", "c", "w", "x"].iter().all(|there| rows.rows[&Key::from(*there)].value.is_some()));
         assert!(!rows.rows.contains_key(&key("z")));
+    }
+
+    /// Numbers, the sequence of the entry, and when.
+    fn told(intents: &[(u64, u64, u64)], outcomes: &[(u64, Option<u128>)]) -> Told {
+        let intents = intents
+            .iter()
+            .map(|(number, sequence, now_ms)| (*number, (*sequence, intent(*number, *now_ms, vec![], put("k")))));
+        let outcomes = outcomes.iter().map(|(number, version)| Outcome { number: *number, version: *version });
+        Told { intents: intents.collect(), outcomes: outcomes.collect() }
+    }
+
+    #[test]
+    fn what_is_in_the_checkpoint_is_not_done_again() {
+        let base = Base { era: 0, floor: 100, began_ms: 10_000_000, marks: HashMap::new() };
+        let numbers = |ended: &Ended| {
+            let known: Vec<u64> = ended.known.iter().map(|(_, intent)| intent.number).collect();
+            let open: Vec<u64> = ended.open.iter().map(|intent| intent.number).collect();
+            (known, open, ended.missing)
+        };
+        let now = base.began_ms;
+        for (what, told, mark, expected) in [
+            (
+                "old and new",
+                told(&[(1, 1, now), (2, 2, now)], &[(1, Some(90)), (2, Some(110))]),
+                None,
+                (vec![2], vec![], 0),
+            ),
+            ("refused", told(&[(1, 1, now)], &[(1, None)]), None, (vec![], vec![], 0)),
+            ("told twice", told(&[(1, 1, now)], &[(1, Some(110)), (1, Some(110))]), None, (vec![1], vec![], 0)),
+            ("an entry is gone, and was in the checkpoint", told(&[], &[(1, Some(90))]), None, (vec![], vec![], 0)),
+            ("an entry is gone", told(&[(2, 2, now)], &[(1, Some(101)), (2, Some(102))]), None, (vec![2], vec![], 1)),
+            ("nobody said", told(&[(1, 1, now), (2, 2, now)], &[(1, Some(110))]), None, (vec![1], vec![2], 0)),
+            (
+                "settled when the checkpoint was made",
+                told(&[(1, 1, now), (2, 2, now)], &[]),
+                Some(1),
+                (vec![], vec![2], 0),
+            ),
+            ("of a process that is long gone", told(&[(1, 1, 0)], &[]), None, (vec![], vec![], 0)),
+            (
+                "its clock is slow, and it lived",
+                told(&[(1, 1, 0), (2, 2, 0)], &[(1, Some(110))]),
+                None,
+                (vec![1], vec![2], 0),
+            ),
+        ] {
+            assert_eq!(numbers(&told.end(&base, mark)), expected, "{what}");
+        }
     }
 }
