@@ -15,7 +15,7 @@ use store::TargetOptions;
 
 use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs, TpmArgs};
 use crate::credentials::{self, Credentials};
-use crate::exit::chain;
+use crate::exit::{Failure, chain};
 use crate::metadata::Place;
 use crate::passphrase;
 use crate::seals::{self, RootSeals};
@@ -138,6 +138,12 @@ pub(crate) struct SiteConfig {
 /// Everything that is wrong with a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mistakes(pub(crate) Vec<String>);
+
+impl From<Mistakes> for Failure {
+    fn from(Mistakes(mistakes): Mistakes) -> Self {
+        Self::usage(format!("the configuration has {} mistake(s):\n  {}", mistakes.len(), mistakes.join("\n  ")))
+    }
+}
 
 /// A commented example.
 pub(crate) const EXAMPLE: &str = include_str!("example.toml");

@@ -9,12 +9,12 @@ use meta::{Embedded, EmbeddedOptions, Engine, Etcd, EtcdOptions, Key, Range, pre
 
 use crate::cli::AdminArgs;
 use crate::command;
-use crate::config::{self, Mistakes};
+use crate::config;
 use crate::exit::{Failure, chain};
 use crate::serve::lock;
 
 /// The row that says where rows come from, while a migration into an engine is not finished.
-pub(crate) const MIGRATION: Key = Key::from_static(b"\0migration");
+pub(crate) const MIGRATION: Key = store::journal::rebuild::UNFINISHED;
 
 /// Which engine keeps the metadata.
 #[derive(Debug, Clone)]
@@ -54,9 +54,7 @@ impl Installation {
     pub(crate) fn of(admin: &AdminArgs) -> Result<Self, Failure> {
         let folder = command::data_dir(admin).to_owned();
         let Some(path) = &admin.config else { return Ok(Self { folder, place: Place::Embedded }) };
-        let (written, place) = config::installation(path).map_err(|Mistakes(mistakes)| {
-            Failure::usage(format!("the configuration has {} mistake(s):\n  {}", mistakes.len(), mistakes.join("\n  ")))
-        })?;
+        let (written, place) = config::installation(path)?;
         let folder = if admin.data_dir.is_some() { folder } else { written.unwrap_or(folder) };
         Ok(Self { folder, place })
     }

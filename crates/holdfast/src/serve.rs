@@ -153,11 +153,14 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
     };
     metadata::whole(meta.as_ref()).await?;
     let root_key = follow(&config.data_dir, &key_file, opened, meta.as_ref()).await?;
-    if meta.is_shared() && opens_any(meta.as_ref(), &root_key).await.map_err(|error| failed(&error))? == Opens::No {
-        return Err(Failure::new(format!("the root key in {} opens nothing of what is in the metadata", config.data_dir.display()))
-            .hint("all gateways share one root key: copy root.key from a gateway that serves, or wrap it to this machine with `holdfast key root wrap`"));
-    }
     if meta.is_shared() {
+        if opens_any(meta.as_ref(), &root_key).await.map_err(|error| failed(&error))? == Opens::No {
+            let folder = config.data_dir.display();
+            return Err(Failure::new(format!("the root key in {folder} opens nothing of what is in the metadata")).hint(
+                "all gateways share one root key: copy root.key from a gateway that serves, or wrap it to this machine with \
+                 `holdfast key root wrap`",
+            ));
+        }
         audit_log::name_gateway(&config.data_dir, &config.gateway)?;
     }
     let keyring = audit_log::keyring_of(&config.data_dir, &root_key)?;
@@ -319,9 +322,8 @@ pub(crate) fn lock(data_dir: &Path) -> Result<std::fs::File, Failure> {
     Ok(file)
 }
 
-fn mistaken(Mistakes(mistakes): Mistakes) -> Failure {
-    Failure::usage(format!("the configuration has {} mistake(s):\n  {}", mistakes.len(), mistakes.join("\n  ")))
-        .hint("`holdfast config example` prints a commented one")
+fn mistaken(mistakes: Mistakes) -> Failure {
+    Failure::from(mistakes).hint("`holdfast config example` prints a commented one")
 }
 
 fn cannot_listen(error: &s3::ServeError, flag: &str) -> Failure {

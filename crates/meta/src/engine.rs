@@ -228,6 +228,16 @@ pub async fn each_row<E: From<MetaError>>(
     }
 }
 
+/// The era of the rows ([`era_key`](crate::record::key::era_key)), and the version of the row that says so; the first is 0, and has none.
+///
+/// # Errors
+/// A read's.
+pub async fn era(engine: &dyn Engine) -> Result<(u64, Option<Version>), MetaError> {
+    let row = engine.get(&[crate::record::key::era_key()]).await?.pop().flatten();
+    let bytes = row.as_ref().and_then(|row| row.value.as_ref().try_into().ok());
+    Ok((bytes.map_or(0, u64::from_be_bytes), row.map(|row| row.version)))
+}
+
 /// The first key after every key that starts with `prefix`.
 pub fn prefix_end(prefix: &[u8]) -> Key {
     let mut end = prefix.to_vec();

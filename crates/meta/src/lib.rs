@@ -14,7 +14,8 @@ mod revoking;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use engine::{
-    Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, prefix_end,
+    Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, era,
+    prefix_end,
 };
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdHealth, EtcdMistakes, EtcdOptions, MemberHealth};

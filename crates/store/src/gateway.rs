@@ -259,8 +259,7 @@ impl Store {
                      on as another one"
                 );
                 metrics::counter!("holdfast_gateway_expelled_total").increment(1);
-                let era = self.row(key::era_key()).await?;
-                if key::era_of(era.as_ref().map(|row| row.value.as_ref())) != self.0.era {
+                if meta::era(self.0.meta.as_ref()).await?.0 != self.0.era {
                     tracing::error!(
                         "the metadata came into another engine, or under another root key, while this gateway was out: it ends"
                     );

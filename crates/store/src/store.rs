@@ -148,8 +148,7 @@ impl Store {
         let outbox = Arc::new(Outbox::new(&options.events));
         outbox.restore(meta.as_ref()).await?;
         let tasks = TaskTracker::new();
-        let era = meta.get(&[key::era_key()]).await?.pop().flatten();
-        let era = key::era_of(era.as_ref().map(|row| row.value.as_ref()));
+        let (era, _) = meta::era(meta.as_ref()).await?;
         let journal = match options.journal {
             false => None,
             true => {

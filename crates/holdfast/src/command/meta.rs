@@ -236,9 +236,9 @@ async fn migrate(args: &MigrateArgs, json: bool) -> Result<Exit, Failure> {
     let same = digest == there && digest == after;
     if same {
         // Versions are numbered anew: what is told at the sites from now on is newer than all that was.
-        let era = target.get(&[key::era_key()]).await.map_err(|e| failed(&e))?.pop().flatten();
-        let era = key::era_of(era.as_ref().map(|row| row.value.as_ref())).saturating_add(1);
-        let writes = vec![Write::Delete(MIGRATION), Write::Put(key::era_key(), key::era_value(era))];
+        let (era, _) = meta::era(target.as_ref()).await.map_err(|e| failed(&e))?;
+        let era = key::era_value(era.saturating_add(1));
+        let writes = vec![Write::Delete(MIGRATION), Write::Put(key::era_key(), era)];
         commit(target.as_ref(), Batch { checks: vec![], writes }).await?;
     }
     print(&told(false, rows, bytes, digest, Some(same)), json, text)?;

@@ -148,11 +148,10 @@ async fn none_serves(engine: &dyn Engine) -> Result<(), Failure> {
 
 async fn begin_era(engine: &dyn Engine) -> Result<(), Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
-    let row = engine.get(&[key::era_key()]).await.map_err(|error| failed(&error))?.pop().flatten();
-    let era = key::era_of(row.as_ref().map(|row| row.value.as_ref())).saturating_add(1);
-    let check = Check::unchanged(key::era_key(), row.map(|row| row.version));
-    let writes = vec![Write::Put(key::era_key(), key::era_value(era))];
-    engine.commit(Batch { checks: vec![check], writes }).await.map_err(|error| failed(&error))
+    let (era, version) = meta::era(engine).await.map_err(|error| failed(&error))?;
+    let mut batch = Batch::default();
+    batch.replace(key::era_key(), version, key::era_value(era.saturating_add(1)));
+    engine.commit(batch).await.map_err(|error| failed(&error))
 }
 
 /// Whether a key may be the one that a rotation under way goes away from, where that has moved all rows that were tried: the key that

@@ -69,11 +69,6 @@ pub fn floor_key() -> Bytes {
     Bytes::from_static(b"M/floor")
 }
 
-/// The era in a row; the first is 0, and has none.
-pub fn era_of(value: Option<&[u8]>) -> u64 {
-    value.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes)
-}
-
 /// The value of [`era_key`].
 pub fn era_value(era: u64) -> Bytes {
     era.to_be_bytes().to_vec().into()

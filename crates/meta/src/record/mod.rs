@@ -117,9 +117,7 @@ pub mod key {
     };
     pub use super::departed::{departed, departed_key, departed_of, of_tenant};
     pub use super::event::{event_key, event_of, events, events_of, queue_key, queue_of, queues};
-    pub use super::gateway::{
-        era_key, era_of, era_value, floor_key, gateway_key, gateway_of, gateways, head_key, leader_key,
-    };
+    pub use super::gateway::{era_key, era_value, floor_key, gateway_key, gateway_of, gateways, head_key, leader_key};
     pub use super::grant::{
         key_grant_count_key, key_grant_key, key_grant_of, key_grants, key_grants_of, retirable_key, retirable_of,
         retirables,

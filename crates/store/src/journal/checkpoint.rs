@@ -17,7 +17,7 @@ use sites::SiteError;
 use super::entry::{
     CHECKPOINTS, End, JOURNAL, StoredRow, end_name, of_era, open, parse_entry_name, parse_piece_name, piece_name, seal,
 };
-use super::{COPIES, Journal, put_everywhere};
+use super::{COPIES, Journal, Names, put_everywhere};
 use crate::{Error, Store};
 
 /// Bytes of rows in a piece, about. A piece is sealed and put whole.
@@ -30,7 +30,7 @@ const GROWN: u64 = 64 << 20;
 const SETTLED_AFTER: Duration = Duration::from_secs(15);
 /// Names deleted at once at a site.
 const DELETES: usize = 32;
-/// Names listed at a time.
+/// Rows read at a time.
 const PAGE: usize = 1000;
 
 /// A checkpoint that was made.
@@ -97,40 +97,7 @@ impl Store {
         tokio::time::sleep(settled_after).await;
         let floor = self.floor(journal).await?;
         let mut done = Checkpointed::default();
-        let mut pieces = 0;
-        let mut rows: Vec<StoredRow> = Vec::new();
-        let mut size = 0;
-        let mut full = Vec::new();
-        // Pieces are put as soon as a page has filled one, so that no more than that is in memory.
-        let (mut from, to) = everything();
-        loop {
-            let page = self.0.meta.range(meta::Range { from, to: to.clone(), limit: PAGE }).await?;
-            for (key, row) in &page.rows {
-                size += key.len() + row.value.len() + 20;
-                rows.push(StoredRow {
-                    key: key.to_vec(),
-                    value: row.value.to_vec(),
-                    version: of_era(journal.era(), row.version),
-                });
-                done.rows += 1;
-                if size >= PIECE {
-                    full.push(std::mem::take(&mut rows));
-                    size = 0;
-                }
-            }
-            for piece in full.drain(..) {
-                done.bytes += self.put_piece(journal, &piece_name(number, pieces), &piece).await?;
-                pieces += 1;
-            }
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = meta::after(last),
-                _ => break,
-            }
-        }
-        if !rows.is_empty() {
-            done.bytes += self.put_piece(journal, &piece_name(number, pieces), &rows).await?;
-            pieces += 1;
-        }
+        let pieces = self.put_rows(journal, number, &mut done).await?;
         let era = journal.era();
         let journals = journals.into_iter().collect();
         let end = End { era, floor, pieces, rows: done.rows, began_ms, journals };
@@ -145,6 +112,36 @@ impl Store {
         metrics::gauge!("holdfast_checkpoint_at_seconds").set(self.now_ms() as f64 / 1000.0);
         tracing::info!(rows = done.rows, bytes = done.bytes, number, "a checkpoint of the metadata is at the sites");
         Ok(done)
+    }
+
+    /// Puts all rows, no more than a page and a piece of them in memory; says in how many pieces.
+    async fn put_rows(&self, journal: &Arc<Journal>, number: u64, done: &mut Checkpointed) -> Result<u64, Error> {
+        let (mut pieces, mut size) = (0, 0);
+        let mut rows: Vec<StoredRow> = Vec::new();
+        let (mut from, to) = everything();
+        loop {
+            let page = self.0.meta.range(meta::Range { from, to: to.clone(), limit: PAGE }).await?;
+            for (key, row) in &page.rows {
+                size += key.len() + row.value.len() + 20;
+                let version = of_era(journal.era(), row.version);
+                rows.push(StoredRow { key: key.to_vec(), value: row.value.to_vec(), version });
+                done.rows += 1;
+                if size >= PIECE {
+                    done.bytes += self.put_piece(journal, &piece_name(number, pieces), &rows).await?;
+                    pieces += 1;
+                    (rows, size) = (Vec::new(), 0);
+                }
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => from = meta::after(last),
+                _ => break,
+            }
+        }
+        if !rows.is_empty() {
+            done.bytes += self.put_piece(journal, &piece_name(number, pieces), &rows).await?;
+            pieces += 1;
+        }
+        Ok(pieces)
     }
 
     /// A version that everything has or exceeds that is committed from now on, and nothing that was committed before.
@@ -268,13 +265,7 @@ pub(crate) fn everything() -> (Key, Key) {
 }
 
 async fn list_all(store: &Store, slot: u8, prefix: &str) -> Result<Vec<String>, SiteError> {
-    let mut names: Vec<String> = Vec::new();
-    loop {
-        let page = store.0.pool.list(slot, prefix, names.last().map(String::as_str), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        names.extend(page.into_iter().map(|entry| entry.name));
-        if is_last {
-            return Ok(names);
-        }
-    }
+    let mut names = Names::default();
+    while names.take(store.0.pool.list(slot, prefix, names.last(), super::PAGE).await?) {}
+    Ok(names.0)
 }

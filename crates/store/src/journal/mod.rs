@@ -31,6 +31,8 @@ use entry::{Entry, Intent, Outcome, entry_name, of_era, seal};
 
 /// Sites that must have an entry before what is in it is answered: any three that are left have it.
 pub(crate) const COPIES: usize = 3;
+/// Names listed at a time.
+const PAGE: usize = 1000;
 /// Bytes of entries that are kept to be put again.
 const SHORT_MAX: usize = 32 << 20;
 /// And after so long they are.
@@ -183,13 +185,27 @@ impl Journal {
     }
 }
 
-/// Whether all that a group writes is of the moment: which processes live, and who leads them.
-fn is_of_the_moment(batches: &[Batch]) -> bool {
-    let is = |write: &Write| {
-        let (Write::Put(row_key, _) | Write::Delete(row_key)) = write;
-        row_key.starts_with(b"f/") || *row_key == key::leader_key()
-    };
-    batches.iter().all(|batch| batch.writes.iter().all(is))
+/// Whether a row is of the moment: which processes live, and who leads them. No journal tells it, and nobody wants it back.
+fn is_of_the_moment(row_key: &[u8]) -> bool {
+    row_key.starts_with(b"f/") || row_key == key::leader_key() || row_key == key::floor_key()
+}
+
+/// Names that a site lists, a page at a time.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    /// The name to go on after.
+    fn last(&self) -> Option<&str> {
+        self.0.last().map(String::as_str)
+    }
+
+    /// Takes what was listed, of at most [`PAGE`]; says whether there is more.
+    fn take(&mut self, page: Vec<sites::Entry>) -> bool {
+        let is_full = page.len() >= PAGE;
+        self.0.extend(page.into_iter().map(|entry| entry.name));
+        is_full
+    }
 }
 
 /// Puts a name to all sites that take writes, and returns when [`COPIES`] have it, or all have answered: how many have it.
@@ -225,7 +241,11 @@ impl Engine for Journaled {
     }
 
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
-        if batches.is_empty() || is_of_the_moment(&batches) {
+        let told = batches.iter().flat_map(|batch| &batch.writes).any(|write| {
+            let (Write::Put(row_key, _) | Write::Delete(row_key)) = write;
+            !is_of_the_moment(row_key)
+        });
+        if !told {
             return self.engine.commit_group(batches).await;
         }
         let (engine, journal) = (self.engine.clone(), self.journal.clone());

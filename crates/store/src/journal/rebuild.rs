@@ -15,9 +15,8 @@ use super::entry::{
     CHECKPOINTS, End, Entry, Intent, JOURNAL, Outcome, StoredRow, end_name, entry_name, open, parse_entry_name,
     parse_piece_name, piece_name,
 };
+use super::{Names, PAGE, is_of_the_moment};
 
-/// Names listed at a time.
-const PAGE: usize = 1000;
 /// Rows written in one batch, and bytes of them, about.
 const BATCH_ROWS: usize = 50;
 const BATCH_BYTES: usize = 200 * 1024;
@@ -126,7 +125,8 @@ impl Rows {
     /// A batch of which the journal knows no end is taken as done if it could be.
     fn take(&mut self, batch: &Batch, version: u128) -> bool {
         // That its writer lived then: it may have been taken for dead since.
-        let of_rows = batch.checks.iter().filter(|check| !matches!(check, Check::Present(key) if !is_kept(key)));
+        let of_rows =
+            batch.checks.iter().filter(|check| !matches!(check, Check::Present(key) if is_of_the_moment(key)));
         if !of_rows.into_iter().all(|check| self.holds(check)) {
             return false;
         }
@@ -341,7 +341,7 @@ pub async fn rebuild(
         .rows
         .into_iter()
         .filter_map(|(key, made)| Some((key, made.value?)))
-        .filter(|(key, _)| is_kept(key))
+        .filter(|(key, _)| !is_of_the_moment(key))
         .collect();
     done.rows = made.len() as u64;
     if let Some(engine) = engine {
@@ -353,14 +353,6 @@ pub async fn rebuild(
 /// The row that keeps a server from starting on rows that are not whole, as for a migration, and what it says.
 pub const UNFINISHED: Key = Key::from_static(b"\0migration");
 const REBUILD: Bytes = Bytes::from_static(b"rebuild");
-
-/// Gateways and who leads them are of the moment.
-fn is_kept(row_key: &[u8]) -> bool {
-    let (from, to) = key::gateways();
-    !(from.as_ref() <= row_key && row_key < to.as_ref())
-        && row_key != key::leader_key().as_ref()
-        && row_key != key::floor_key()
-}
 
 async fn look<'a>(sites: &'a [Arc<dyn Site>], keyring: &Keyring) -> Result<Found<'a>, RebuildError> {
     let mut found = Found {
@@ -396,15 +388,9 @@ async fn look<'a>(sites: &'a [Arc<dyn Site>], keyring: &Keyring) -> Result<Found
 }
 
 async fn list(site: &Arc<dyn Site>, prefix: &str) -> Result<Vec<String>, SiteError> {
-    let mut names: Vec<String> = Vec::new();
-    loop {
-        let page = site.list(prefix, names.last().map(String::as_str), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        names.extend(page.into_iter().map(|entry| entry.name));
-        if is_last {
-            return Ok(names);
-        }
-    }
+    let mut names = Names::default();
+    while names.take(site.list(prefix, names.last(), PAGE).await?) {}
+    Ok(names.0)
 }
 
 async fn write(

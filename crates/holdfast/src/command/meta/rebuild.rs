@@ -11,7 +11,7 @@ use super::META_CACHE;
 use crate::cli::AdminArgs;
 use crate::cli::meta::RebuildArgs;
 use crate::command::{bar, print, root};
-use crate::config::{self, Mistakes, SiteConfig};
+use crate::config::{self, SiteConfig};
 use crate::exit::{Exit, Failure, chain};
 use crate::metadata::{self, Installation};
 use crate::render;
@@ -23,9 +23,7 @@ pub(crate) async fn run(admin: &AdminArgs, args: RebuildArgs, json: bool) -> Res
     let _lock = lock(&here.folder)?;
     let file = RootFile::new(here.folder.join("root.key"));
     let root = seals::opened(&file, &args.passphrase, true)?.ok_or_else(|| root::missing(&file))?;
-    let configured = config::sites_of(admin.config.as_deref(), &here.folder).map_err(|Mistakes(mistakes)| {
-        Failure::usage(format!("the configuration has {} mistake(s):\n  {}", mistakes.len(), mistakes.join("\n  ")))
-    })?;
+    let configured = config::sites_of(admin.config.as_deref(), &here.folder)?;
     let sites = one_clusters(&configured).await?;
     let engine = match args.dry_run {
         true => None,
