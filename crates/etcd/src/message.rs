@@ -39,6 +39,9 @@ pub struct RangeRequest {
     /// The revision to read at; 0: the newest.
     #[prost(int64, tag = "4")]
     pub revision: i64,
+    /// Answered by the member that is asked from what it has, without a word to the others.
+    #[prost(bool, tag = "7")]
+    pub serializable: bool,
     #[prost(bool, tag = "8")]
     pub keys_only: bool,
 }

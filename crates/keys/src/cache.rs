@@ -81,6 +81,8 @@ struct Inner {
     /// The last hour in which a refusal was told.
     told: HashMap<(LeaseKey, &'static str), u64>,
     alarms: HashMap<(AccountId, String, &'static str), u64>,
+    /// When a portion's key was used last on a lease, by the time that never goes back.
+    used: HashMap<(AccountId, PortionId), u64>,
 }
 
 /// A tenant's key, the version of its row, and when that was read.
@@ -548,6 +550,16 @@ impl Caches {
     /// Whether it is the first alarm of its kind about a principal in an hour.
     pub(crate) fn first_alarm(&self, account: AccountId, principal: &str, kind: &'static str, hour_ms: u64) -> bool {
         is_first(&mut self.0.lock().alarms, (account, principal.to_owned(), kind), hour_ms)
+    }
+
+    /// A portion's key is used now, on a lease.
+    pub(crate) fn used(&self, account: AccountId, id: PortionId, passed_ms: u64) {
+        insert(&mut self.0.lock().used, (account, id), passed_ms);
+    }
+
+    /// Whether a portion's key was used on a lease at that time or later.
+    pub(crate) fn was_used(&self, account: AccountId, id: PortionId, since_ms: u64) -> bool {
+        self.0.lock().used.get(&(account, id)).is_some_and(|at_ms| *at_ms >= since_ms)
     }
 
     pub(crate) fn forget_names(&self, account: AccountId) {

@@ -19,6 +19,17 @@ pub enum PortionError {
     /// The alias is taken.
     #[error("alias {0} exists already")]
     AliasExists(String),
+    /// The metadata are out of reach, and its key is not one that opens anything then.
+    #[error(
+        "portion {portion} is not opened while the metadata are out of reach ({why}); another gateway may reach them, and \
+         `holdfast portion describe --cut-off` says how long others go on"
+    )]
+    CutOff {
+        /// The portion.
+        portion: String,
+        /// Why.
+        why: &'static str,
+    },
     /// Its key was disabled.
     #[error("the key of portion {0} is disabled; `holdfast portion enable` lets it open again")]
     Disabled(String),
@@ -191,7 +202,7 @@ impl Classify for PortionError {
             Self::TooManyGrants(_) => ErrorKind::Full,
             Self::Release(_) | Self::NotApprover(_) | Self::HalfRefused { .. } => ErrorKind::Denied,
             Self::Held { .. } | Self::NotHeld(_) => ErrorKind::Conflict,
-            Self::HalfUnreachable { .. } => ErrorKind::Unavailable,
+            Self::HalfUnreachable { .. } | Self::CutOff { .. } => ErrorKind::Unavailable,
             Self::Keeper(KeeperError::Refused(_)) => ErrorKind::Denied,
             Self::Keeper(KeeperError::Unreachable(_)) => ErrorKind::Unavailable,
             Self::Keeper(KeeperError::Failed(_)) => ErrorKind::Invalid,

@@ -153,7 +153,12 @@ impl Portions {
     /// # Errors
     /// [`PortionError::HalfRefused`], [`PortionError::HalfUnreachable`], or a metadata error.
     pub async fn must_be_open(&self, account: AccountId) -> Result<(), PortionError> {
-        self.on_lease().await?;
+        self.tenant_must_be_open(account).await?;
+        self.must_be_on_lease("of no name")
+    }
+
+    async fn tenant_must_be_open(&self, account: AccountId) -> Result<(), PortionError> {
+        self.on_lease_to_open().await?;
         // Most tenants hold all of their keys here, and some have none.
         if self.caches.tenant(account, self.now_ms()).is_some()
             || self.record::<TenantKeyRecord>(key::tenant_key_key(account)).await?.is_none()
@@ -169,11 +174,11 @@ impl Portions {
     /// # Errors
     /// As [`Self::must_be_open`]; [`PortionError::NoSuchPortion`], or the state that forbids it.
     pub async fn must_stay_open(&self, account: AccountId, portion: Option<PortionId>) -> Result<(), PortionError> {
-        self.must_be_open(account).await?;
-        match portion {
-            Some(portion) => open_state(self.known(account, portion).await?.as_ref()),
-            None => Ok(()),
-        }
+        self.tenant_must_be_open(account).await?;
+        let Some(id) = portion else { return self.must_be_on_lease("of no name") };
+        let known = self.known(account, id).await?;
+        open_state(&known)?;
+        self.must_open_cut_off(account, id, &known)
     }
 
     /// Asks for a half that nobody has here, once for all who want it.

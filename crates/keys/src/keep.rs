@@ -176,9 +176,10 @@ impl Portions {
     /// [`PortionError::NoSuchPortion`], [`PortionError::NoSuchVersion`], the state that forbids it, or
     /// a metadata error.
     pub async fn to_open(&self, account: AccountId, name: KeyName) -> Result<Arc<PortionKey>, PortionError> {
-        self.on_lease().await?;
+        self.on_lease_to_open().await?;
         let now = self.now_ms();
         if let Some(key) = self.caches.key(account, name, now) {
+            self.must_open_cut_off(account, name.portion, self.known(account, name.portion).await?.as_ref())?;
             return Ok(key);
         }
         let seen = self.caches.generation(account);
@@ -188,6 +189,7 @@ impl Portions {
         let portion = portion.ok_or_else(|| PortionError::NoSuchPortion(name.portion.to_string()))?;
         let portion = PortionRecord::decode(&portion.value)?;
         open_state(&portion)?;
+        self.must_open_cut_off(account, name.portion, &portion)?;
         let gone = || PortionError::NoSuchVersion { name: portion.name.clone(), version: name.version };
         let stored = PortionKeyRecord::decode(&version.ok_or_else(gone)?.value)?;
         self.key_of(account, name, &portion.name, &stored, now, seen).await

@@ -8,6 +8,7 @@ mod approval;
 mod caller;
 mod denial;
 mod ledger;
+mod owed;
 mod policies;
 mod queue;
 mod simulate;
@@ -22,7 +23,7 @@ use meta::record::{
     DenialReason, DenialRecord, Matter, PortionClass, PortionRecord, Record, ReleasedRecord, SpentRecord, TenantRecord,
     key,
 };
-use meta::{Batch, Check, Row};
+use meta::{Batch, Check, Row, stale};
 use release::{Action, Circumstances, Decision, Outcome, Policies, Portion as Asked, Question, Terms};
 
 use crate::audit::AuditOutcome;
@@ -33,6 +34,7 @@ pub use approval::{Approval, Approver, Ruling};
 pub use caller::{Caller, KUBERNETES, Who};
 pub use denial::Denial;
 pub use ledger::Holder;
+pub(crate) use owed::Owed;
 pub(crate) use policies::{Known, Parsers, Stamp, Unreadable};
 pub(crate) use queue::Queues;
 pub use simulate::{Answer, Ask};
@@ -159,7 +161,10 @@ impl Portions {
         portion: PortionId,
         action: Action,
     ) -> Result<Arc<Lease>, PortionError> {
-        self.on_lease().await?;
+        match action {
+            Action::Open => self.on_lease_to_open().await?,
+            Action::Seal => self.on_lease().await?,
+        };
         let lease_key = LeaseKey { account, stamp: caller.stamp, portion, action };
         let now = self.now_ms();
         if let Some(known) = self.caches.lease(&lease_key, now) {
@@ -271,6 +276,9 @@ impl Portions {
         };
         if budget.portions.is_none() && is_told(&self.record(released_key.clone()).await?, self.now_ms()) {
             return Ok(());
+        }
+        if stale::age_ms().is_some() {
+            return self.enter_cut_off(caller, lease_key, portion, (terms, &budget), decision).await;
         }
         let turn = self.queues.turn(account, caller.id()).await;
         let mut rows = self.meta.get(&[released_key.clone(), spent_key.clone()]).await?.into_iter();

@@ -44,7 +44,7 @@ pub use kms::{EncryptionContext, Opened, key_of};
 pub use lease::{
     Answer, Approval, Approver, Ask, Caller, Denial, Holder, KUBERNETES, Lease, Refusal, Ruling, Standing, Who,
 };
-pub use meta::record::PortionClass;
+pub use meta::record::{CutOff, PortionClass};
 pub use portions::{
     Alias, Constraints, EndGrant, GRANTS_MAX, GRANTS_OF_PRINCIPAL_MAX, Grant, KeyVersion, NewGrant, NewPortion,
     Pending, Portion, Portions, ROTATION_DAYS, ROTATION_DAYS_MAX, SHRED_DAYS_MAX, Switch, Tended, dashed, parse_id,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use base::{AccountId, Doors, PortionId};
 use meta::record::{
-    AliasRecord, Begun, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, Record, key,
+    AliasRecord, Begun, CutOff, Maker, PortionClass, PortionKeyRecord, PortionRecord, PortionState, Record, key,
 };
 use meta::{Batch, Check, CommitError, Engine, Range, Version, Write, each_row};
 use release::{Language, NoLanguage};
@@ -23,7 +23,7 @@ use crate::audit::Auditor;
 use crate::cache::Caches;
 use crate::error::PortionError;
 use crate::held::{Keepers, NoKeepers, Turns};
-use crate::lease::{Parsers, Queues};
+use crate::lease::{Owed, Parsers, Queues};
 use crate::quorum::Quorum;
 use crate::rules::PORTION_NAME_MAX;
 use crate::site_lease::SiteLease;
@@ -75,6 +75,7 @@ pub struct Portions {
     pub(crate) turns: Arc<Turns>,
     /// Of principals whose hour is counted in.
     pub(crate) queues: Arc<Queues>,
+    pub(crate) owed: Arc<Owed>,
 }
 
 /// A portion, as it stands.
@@ -106,6 +107,8 @@ pub struct NewPortion {
     pub class: PortionClass,
     /// Its key's policy, JSON that was found to be one; empty: the default one.
     pub policy: String,
+    /// How long its key opens what is under it where the metadata are out of reach.
+    pub cut_off: CutOff,
 }
 
 /// A version of a portion's key, as it stands.
@@ -180,6 +183,7 @@ impl Portions {
             keepers: Arc::new(NoKeepers),
             turns: Arc::default(),
             queues: Arc::default(),
+            owed: Arc::default(),
         }
     }
 
@@ -253,6 +257,7 @@ impl Portions {
             policy: new.policy,
             rotation_days: ROTATION_DAYS,
             class: new.class,
+            cut_off: new.cut_off,
         };
         match self.commit_first(account, id, &record).await {
             Ok(()) => {
@@ -343,7 +348,7 @@ impl Portions {
         name: &str,
         class: PortionClass,
     ) -> Result<PortionId, PortionError> {
-        self.on_lease().await?;
+        self.on_lease_to_open().await?;
         if let Some(id) = self.caches.named(account, name) {
             return Ok(id);
         }
@@ -403,7 +408,7 @@ impl Portions {
     /// # Errors
     /// [`PortionError::NoSuchPortion`], or a metadata error.
     pub async fn known(&self, account: AccountId, id: PortionId) -> Result<Arc<PortionRecord>, PortionError> {
-        self.on_lease().await?;
+        self.on_lease_to_open().await?;
         let now = self.now_ms();
         if let Some(known) = self.caches.record(account, id, now) {
             return Ok(known);

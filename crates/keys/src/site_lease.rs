@@ -4,9 +4,13 @@
 //! counted from before the read was sent, by a clock that goes on while the machine sleeps, less one in a hundred for clocks that run
 //! slow. It counts only once everything that was remembered under another head is forgotten. So a process that reaches the metadata
 //! follows within the time between two looks, and one that is cut off, or paused, opens nothing more after ten seconds.
+//!
+//! Unless what it opens may be opened longer ([`CutOff`]): read only, for who accepts old answers ([`meta::stale`]), with keys that it was
+//! using when it was cut off, and without what would have to be written down.
 
-use meta::Version;
-use meta::record::key;
+use base::{AccountId, PortionId};
+use meta::record::{CutOff, PortionRecord, key};
+use meta::{Version, stale};
 use parking_lot::Mutex;
 
 use crate::error::PortionError;
@@ -16,6 +20,8 @@ use crate::portions::Portions;
 pub const SITE_LEASE_MS: u64 = 10_000;
 /// What of it counts here: this machine's clock may run 1 % slower than true time.
 const COUNTED_MS: u64 = SITE_LEASE_MS / 100 * 99;
+/// A key that was used so many milliseconds before the metadata were seen last, or later, is in use.
+const IN_USE_MS: u64 = 15 * 60 * 1000;
 
 /// When the head was seen last, and which.
 #[derive(Default)]
@@ -26,6 +32,8 @@ struct State {
     head: Option<Version>,
     /// By [`base::Clock::passed_ms`]; 0: none was ever had.
     until_ms: u64,
+    /// When the look was sent that it is until then by.
+    sent_ms: u64,
     /// Heads that were seen.
     heads: u64,
 }
@@ -50,6 +58,18 @@ impl SiteLease {
             state.head = head;
         }
         state.until_ms = state.until_ms.max(sent_ms.saturating_add(COUNTED_MS));
+        state.sent_ms = state.sent_ms.max(sent_ms);
+    }
+
+    /// What the last lease was, and how long it has been over; `None`: there never was one.
+    fn over(&self, passed_ms: u64) -> Option<(LeaseMark, u64)> {
+        let state = self.0.lock();
+        (state.heads > 0).then(|| (LeaseMark(state.heads), passed_ms.saturating_sub(state.until_ms)))
+    }
+
+    /// How long ago a look was sent that found something.
+    fn age_ms(&self, passed_ms: u64) -> u64 {
+        passed_ms.saturating_sub(self.0.lock().sent_ms)
     }
 }
 
@@ -80,12 +100,96 @@ impl Portions {
         }
         self.renew_site_lease().await?;
         // A read that took longer than a lease gave none.
-        self.lease_mark().ok_or_else(|| {
-            PortionError::Meta(meta::MetaError::Unavailable(
-                "a look at the metadata took longer than a lease".to_owned(),
-            ))
-        })
+        self.lease_mark().ok_or_else(|| unseen("a look at them took longer than a lease"))
     }
+
+    /// The same to open something; for who accepts old answers also by a lease that was. Then each key says how long it may be over:
+    /// see [`Self::must_open_cut_off`].
+    ///
+    /// # Errors
+    /// A metadata error: nothing is to be opened.
+    pub async fn on_lease_to_open(&self) -> Result<LeaseMark, PortionError> {
+        // An answer that is old already was read while the metadata were out of reach: nobody waits for them again.
+        let refused = match (self.lease_mark(), stale::age_ms()) {
+            (Some(mark), _) => return Ok(mark),
+            (None, Some(_)) => unseen("they are out of reach"),
+            (None, None) => match self.on_lease().await {
+                Ok(mark) => return Ok(mark),
+                Err(refused) => refused,
+            },
+        };
+        let passed = self.doors.clock.passed_ms();
+        match self.site_lease.over(passed) {
+            Some((mark, over_ms)) if stale::is_accepted() && over_ms < CutOff::Available.limit_ms() => {
+                stale::note(self.site_lease.age_ms(passed));
+                Ok(mark)
+            }
+            _ => Err(refused),
+        }
+    }
+
+    /// Whether a portion's key may open something now, though there may be no lease.
+    ///
+    /// # Errors
+    /// [`PortionError::CutOff`].
+    pub(crate) fn must_open_cut_off(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        record: &PortionRecord,
+    ) -> Result<(), PortionError> {
+        let now = self.doors.clock.passed_ms();
+        if self.lease_mark().is_some() {
+            self.caches.used(account, id, now);
+            return Ok(());
+        }
+        let over_ms = self.site_lease.over(now).map_or(u64::MAX, |(_, over_ms)| over_ms);
+        let seen_ms = now.saturating_sub(self.site_lease.age_ms(now));
+        let in_use = self.caches.was_used(account, id, seen_ms.saturating_sub(IN_USE_MS));
+        let why = match record.cut_off {
+            _ if !stale::is_accepted() => "only reads go on",
+            limit if over_ms >= limit.limit_ms() => limit.name(),
+            _ if !in_use => "not in use here when that began",
+            _ => return Ok(()),
+        };
+        Err(PortionError::CutOff { portion: record.name.clone(), why })
+    }
+
+    /// Whether what is known of names in a portion may be told now, though there may be no lease: for as long as the portion's key
+    /// may open what is under it. One that was not made yet goes by the default.
+    ///
+    /// # Errors
+    /// [`PortionError::CutOff`], or a metadata error.
+    pub async fn must_tell_cut_off(&self, account: AccountId, name: &str) -> Result<(), PortionError> {
+        if self.on_lease_to_open().await.is_ok() && self.lease_mark().is_some() {
+            return Ok(());
+        }
+        let cut_off = match self.find(account, name).await {
+            Ok(portion) => portion.record.cut_off,
+            Err(PortionError::NoSuchPortion(_)) => CutOff::default(),
+            Err(error) => return Err(error),
+        };
+        let over_ms = self.site_lease.over(self.doors.clock.passed_ms()).map_or(u64::MAX, |(_, over_ms)| over_ms);
+        if stale::is_accepted() && over_ms < cut_off.limit_ms() {
+            return Ok(());
+        }
+        Err(PortionError::CutOff { portion: name.to_owned(), why: cut_off.name() })
+    }
+
+    /// Whether what no portion says anything about may be opened.
+    ///
+    /// # Errors
+    /// [`PortionError::CutOff`] without a lease.
+    pub(crate) fn must_be_on_lease(&self, what: &str) -> Result<(), PortionError> {
+        match self.lease_mark() {
+            Some(_) => Ok(()),
+            None => Err(PortionError::CutOff { portion: what.to_owned(), why: CutOff::Strict.name() }),
+        }
+    }
+}
+
+fn unseen(why: &str) -> PortionError {
+    PortionError::Meta(meta::MetaError::Unavailable(format!("the metadata were not seen for too long: {why}")))
 }
 
 #[cfg(test)]

@@ -40,6 +40,15 @@ pub struct Page {
     pub more: bool,
 }
 
+/// What one copy of the rows has, in one snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Nearby {
+    /// The rows that were asked for, in that order.
+    pub rows: Vec<Option<Row>>,
+    /// The interval that was asked for.
+    pub page: Page,
+}
+
 /// A condition under which a batch commits.
 #[derive(Debug, Clone)]
 pub enum Check {
@@ -150,6 +159,16 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Reads an interval in one snapshot.
     async fn range(&self, range: Range) -> Result<Page, MetaError>;
+
+    /// Reads rows and an interval as the nearest copy has them, in one snapshot, without asking whether that is the newest: what was committed
+    /// lately may be missing. For answers that say so ([`stale`](crate::stale)).
+    ///
+    /// # Errors
+    /// [`MetaError::Unavailable`] also where there is but one copy.
+    async fn nearby(&self, keys: &[Key], range: Option<Range>) -> Result<Nearby, MetaError> {
+        let _ = (keys, range);
+        Err(MetaError::Unavailable("there is no other copy of the metadata".into()))
+    }
 
     /// Commits durably, or says why not.
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {

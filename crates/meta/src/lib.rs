@@ -11,10 +11,11 @@ mod etcd;
 mod memory;
 pub mod record;
 mod revoking;
+pub mod stale;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use engine::{
-    Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write, after, each_row, era,
+    Batch, Check, CommitError, Engine, Key, MetaError, Nearby, Page, Range, Row, Version, Write, after, each_row, era,
     prefix_end,
 };
 #[cfg(feature = "etcd")]

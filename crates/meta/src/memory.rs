@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{Batch, Check, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write};
+use crate::{Batch, Check, CommitError, Engine, Key, MetaError, Nearby, Page, Range, Row, Version, Write};
 
 /// An [`Engine`] that lives in memory and answers within the call: no threads, no waiting, and the
 /// same answers for the same calls, so that a simulation repeats.
@@ -16,7 +16,7 @@ pub struct Memory {
     is_shared: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct State {
     rows: BTreeMap<Key, Row>,
     /// Batches committed so far; the version of every row that the last one wrote.
@@ -35,6 +35,12 @@ impl Memory {
         Self { is_shared: true, ..Self::default() }
     }
 
+    /// Another one with the same rows, which go on by themselves.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { state: Mutex::new(self.state.lock().clone()), is_shared: self.is_shared }
+    }
+
     /// Makes every commit fail with `fault`, or none when it is `None`. A batch that fails with
     /// [`CommitError::Unknown`] is written all the same, which is the harder of the two outcomes
     /// for its caller; after any other fault nothing is. Reads are not affected.
@@ -50,15 +56,17 @@ impl Engine for Memory {
     }
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
-        let state = self.state.lock();
-        Ok(keys.iter().map(|key| state.rows.get(key).cloned()).collect())
+        Ok(self.state.lock().rows_of(keys))
     }
 
     async fn range(&self, range: Range) -> Result<Page, MetaError> {
+        Ok(self.state.lock().page_of(&range))
+    }
+
+    /// All copies are this one.
+    async fn nearby(&self, keys: &[Key], range: Option<Range>) -> Result<Nearby, MetaError> {
         let state = self.state.lock();
-        let mut rows = state.between(&range.from, &range.to);
-        let page = rows.by_ref().take(range.limit).map(|(key, row)| (key.clone(), row.clone())).collect();
-        Ok(Page { rows: page, more: rows.next().is_some() })
+        Ok(Nearby { rows: state.rows_of(keys), page: range.map(|range| state.page_of(&range)).unwrap_or_default() })
     }
 
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
@@ -68,6 +76,16 @@ impl Engine for Memory {
 }
 
 impl State {
+    fn rows_of(&self, keys: &[Key]) -> Vec<Option<Row>> {
+        keys.iter().map(|key| self.rows.get(key).cloned()).collect()
+    }
+
+    fn page_of(&self, range: &Range) -> Page {
+        let mut rows = self.between(&range.from, &range.to);
+        let page = rows.by_ref().take(range.limit).map(|(key, row)| (key.clone(), row.clone())).collect();
+        Page { rows: page, more: rows.next().is_some() }
+    }
+
     fn commit(&mut self, batch: Batch) -> Result<Version, CommitError> {
         batch.check_limits()?;
         let fault = self.fault.clone();

@@ -349,15 +349,21 @@ impl S3Access for Access {
         }
         expected_owner(cx.headers(), authority.store.account())?;
         match operation.level {
-            Level::Service => authority.may_list_buckets()?,
+            Level::Service => {
+                authority.may_list_buckets()?;
+                authority.store.must_tell_old("", "").await.map_err(error::answer)?;
+            }
             Level::Bucket => {
                 let bucket = cx.s3_path().get_bucket_name().ok_or_else(denied)?;
                 authority.check(operation.action, operation.right, bucket, None).await?;
+                let prefix = query(cx.uri(), "prefix").unwrap_or_default();
+                authority.store.must_tell_old(bucket, &prefix).await.map_err(error::answer)?;
             }
             Level::Object => {
                 let (bucket, key) = cx.s3_path().as_object().ok_or_else(denied)?;
                 let version = query(cx.uri(), "versionId");
                 may_do(&authority, operation, cx.headers(), bucket, (key, version.as_deref())).await?;
+                authority.store.must_tell_old(bucket, key).await.map_err(error::answer)?;
             }
             // Each key is judged when the document is read: a stranger's only where a policy may let him in.
             Level::Keys => {

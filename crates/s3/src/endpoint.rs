@@ -15,12 +15,13 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::{CORSConfiguration, WebsiteConfiguration};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, s3_error};
-use store::Store;
+use store::{Store, stale};
 use tokio::sync::Semaphore;
 
 use crate::access::{Access, Peer, Temporary};
 use crate::auth::Auth;
 use crate::chunked::Chunked;
+use crate::degraded::{self, DEGRADED};
 use crate::document::Document;
 use crate::guard::{self, BodyKind, Named};
 use crate::host::{Hosts, Place};
@@ -79,6 +80,15 @@ impl Endpoint {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let age = Arc::new(stale::Answer::default());
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return self.answer_with(request, &age).await;
+        }
+        // What is read may be old, if it says so. What is written never goes by anything old.
+        stale::accepting(age.clone(), self.answer_with(request, &age)).await
+    }
+
+    async fn answer_with(&self, request: Request<Incoming>, age: &stale::Answer) -> Response<Body> {
         let started = Instant::now();
         let notes = self.ids.notes();
         let is_head = request.method() == Method::HEAD;
@@ -115,7 +125,14 @@ impl Endpoint {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(header::CONTENT_TYPE);
         }
-        metrics::answered(notes.operation.get().copied().unwrap_or("other"), status, started.elapsed());
+        if let (Some(age_ms), false) = (age.age_ms(), response.headers().contains_key(DEGRADED))
+            && let Ok(told) = HeaderValue::try_from(degraded::stale(age_ms))
+        {
+            response.headers_mut().insert(DEGRADED, told);
+        }
+        let operation = notes.operation.get().copied().unwrap_or("other");
+        degraded::count(response.headers(), operation);
+        metrics::answered(operation, status, started.elapsed());
         response
     }
 

@@ -16,11 +16,22 @@ use s3s::{S3Error, S3ErrorCode, s3_error};
 use store::api::BodyError;
 
 use crate::body::BodyFault;
+use crate::degraded::{self, DEGRADED};
 use crate::limits::RETRY_AFTER_SECONDS;
 
 /// The answer to a store's error. Total: a new variant of the store's lands in `by_kind` with the
 /// kind that it says it has.
 pub(crate) fn answer(error: store::Error) -> S3Error {
+    let Some(dependency) = error.dependency() else { return answer_to(error) };
+    let mut told = answer_to(error);
+    let mut headers = told.headers().cloned().unwrap_or_default();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    headers.insert(DEGRADED, degraded::refused(dependency));
+    told.set_headers(headers);
+    told
+}
+
+fn answer_to(error: store::Error) -> S3Error {
     use store::Error as E;
     match &error {
         E::NoSuchBucket(_) => with(S3ErrorCode::NoSuchBucket, &error),
@@ -211,7 +222,7 @@ fn of_portion(error: &keys::PortionError) -> Option<S3Error> {
         P::Release(_) | P::HalfRefused { .. } => {
             return Some(S3Error::with_message(S3ErrorCode::AccessDenied, error.to_string()));
         }
-        P::HalfUnreachable { .. } => return Some(later(error.to_string())),
+        P::HalfUnreachable { .. } | P::CutOff { .. } => return Some(later(error.to_string())),
         P::Contended => return Some(slow_down(error.to_string())),
         P::UnreadablePolicies => return Some(later("keys are not released now; try again".to_owned())),
         P::NoSuchPortion(_) => "KMS.NotFoundException",

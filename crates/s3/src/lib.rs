@@ -16,6 +16,7 @@ mod chunked;
 mod config;
 mod context;
 mod cors;
+mod degraded;
 mod document;
 mod encryption;
 mod endpoint;

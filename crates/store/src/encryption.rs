@@ -11,7 +11,7 @@ use keys::{BucketKey, CustomerKey, DekPlace, LEASE_MS, Lease, LeaseMark, Wrap};
 use meta::record::{
     Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, Record, SealedPart, key,
 };
-use meta::{Check, each_row};
+use meta::{Check, each_row, stale};
 use parking_lot::Mutex;
 use release::Action;
 
@@ -132,6 +132,20 @@ impl Store {
         Ok(Under::Portion(self.0.portions.named_as(self.account(), &choice.portion, choice.class).await?))
     }
 
+    /// Whether what is known of a bucket's names may be told, where it was read from metadata that may be old: as long as what is written
+    /// there may be opened. `key`: the object's, or what a listing begins with.
+    ///
+    /// # Errors
+    /// [`keys::PortionError::CutOff`], or a metadata error.
+    pub async fn must_tell_old(&self, bucket: &str, key: &str) -> Result<(), Error> {
+        if stale::age_ms().is_none() {
+            return Ok(());
+        }
+        let rules = self.0.portions.chosen_by(self.account()).await?;
+        let choice = rules.choose(&Subject { bucket, key, tags: &BTreeMap::new(), content_type: "" });
+        Ok(self.0.portions.must_tell_cut_off(self.account(), &choice.portion).await?)
+    }
+
     async fn state_of(&self, bucket: &BucketRecord) -> Result<BucketState, Error> {
         // One that is gone is noticed by the commit.
         Ok(self.record(key::bucket_state_key(bucket.id)).await?.map(|(state, _)| state).unwrap_or_default())
@@ -212,7 +226,7 @@ impl Store {
         place: &DekPlace<'_>,
         part: &SealedPart,
     ) -> Result<(Dek, Released), Error> {
-        let asked = Mutex::new((self.passed_ms(), Some(self.0.portions.on_lease().await?)));
+        let asked = Mutex::new((self.passed_ms(), Some(self.0.portions.on_lease_to_open().await?)));
         let released = |portion, lease| Released { action: Action::Open, portion, lease, asked };
         match Wrap::parse(&part.wrapped_dek)? {
             Wrap::Bucket(wrapped) => {
@@ -257,7 +271,10 @@ impl Store {
         if mark.is_some() && mark == asked_under && now.saturating_sub(asked_ms) < LEASE_MS {
             return Ok(());
         }
-        let mark = self.0.portions.on_lease().await?;
+        let mark = match released.action {
+            Action::Open => self.0.portions.on_lease_to_open().await?,
+            Action::Seal => self.0.portions.on_lease().await?,
+        };
         if let Some(portion) = released.portion {
             self.release_portion(portion, released.action).await?;
         }

@@ -1,6 +1,7 @@
 //! Why the store did not do what was asked.
 
 use base::{Classify, ErrorKind};
+use keys::PortionError;
 
 use crate::api::BodyError;
 
@@ -208,10 +209,49 @@ pub enum Error {
     Key(#[from] keys::KeyError),
     /// A portion's key is not to be had.
     #[error(transparent)]
-    Portion(#[from] keys::PortionError),
+    Portion(#[from] PortionError),
     /// A site operation outside the data path failed.
     #[error(transparent)]
     Site(#[from] sites::SiteError),
+}
+
+/// What a request waits for that is not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dependency {
+    /// The metadata.
+    Meta,
+    /// Sites, for shards.
+    Sites,
+    /// What releases or opens a key.
+    Keys,
+}
+
+impl Dependency {
+    /// As headers and metrics have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Sites => "sites",
+            Self::Keys => "keys",
+        }
+    }
+}
+
+impl Error {
+    /// What failed, where it is not the request's own fault and may pass.
+    pub fn dependency(&self) -> Option<Dependency> {
+        if !matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Full) {
+            return None;
+        }
+        match self {
+            Self::Meta(_) | Self::Commit(_) | Self::Expelled | Self::ClockOff { .. } => Some(Dependency::Meta),
+            Self::Portion(PortionError::Meta(_) | PortionError::Commit(_)) => Some(Dependency::Meta),
+            Self::Portion(PortionError::CutOff { .. }) => Some(Dependency::Meta),
+            Self::Portion(_) | Self::Key(_) => Some(Dependency::Keys),
+            Self::TooFewSites { .. } | Self::Full(_) | Self::Unreadable(_) | Self::Site(_) => Some(Dependency::Sites),
+            _ => None,
+        }
+    }
 }
 
 impl Classify for Error {

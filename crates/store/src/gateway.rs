@@ -153,6 +153,9 @@ impl Store {
         let own = GatewayId::random(self.0.options.doors.rng.as_ref());
         let writes = vec![Write::Put(key::gateway_key(own), self.gateway_record(1).encode())];
         self.0.meta.commit(Batch { checks: vec![Check::Absent(key::gateway_key(own))], writes }).await?;
+        if let Some(reach) = &self.0.reach {
+            reach.joined(own);
+        }
         let mut state = self.0.gateways.state.lock();
         (state.own, state.beat, state.led_ms) = (Some(own), 1, None);
         Ok(())
@@ -205,6 +208,7 @@ impl Store {
             return Ok(());
         }
         self.beat().await?;
+        self.0.portions.write_down_owed().await;
         self.follow_sites().await?;
         for (dead, version) in self.look_at_gateways().await? {
             let row_key = key::gateway_key(dead);
@@ -292,6 +296,7 @@ impl Store {
             blobs,
             bodies,
             holds_more,
+            passed_ms: passed,
         }
     }
 
@@ -465,6 +470,7 @@ mod tests {
             blobs: vec![],
             bodies: vec![],
             holds_more: false,
+            passed_ms: 0,
         };
         let other = GatewayId::from_bytes([2; 16]);
         let mut saw = |version: u128, at: u64| {

@@ -45,9 +45,10 @@ pub mod worker;
 
 pub use authorize::{POLICY, Question, about_key, explain, judge, judge_key};
 pub use credential::new_credentials;
-pub use error::Error;
+pub use error::{Dependency, Error};
 pub use exposure::{Exposed, Exposure};
 pub use gateway::GatewayReport;
+pub use meta::stale;
 pub use outbox::{Cause, EventOptions, Message, Origin, Target, TargetError, TargetOptions};
 pub use read::ObjectReader;
 pub use session::{SESSION_POLICY_MAX, TemporaryCredentials};

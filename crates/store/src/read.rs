@@ -10,6 +10,7 @@ use envelope::{BodyHeader, Dek, Opener};
 use futures::{StreamExt, TryStreamExt};
 use keys::{BucketKey, CustomerKey};
 use meta::record::{Body, BucketRecord, DataRecord, PartRecord, RepairReason, SealedPart, key};
+use meta::stale;
 
 use crate::api::{ObjectInfo, PartInfo, ReadRange, ReadStream, VersionId};
 use crate::blob::{BlobReader, ColumnSet, Shape, UNIT_CHUNKS};
@@ -194,7 +195,11 @@ impl ObjectReader {
     ///
     /// # Errors
     /// [`Error::Unreadable`], [`Error::Corrupt`], or a metadata or key error.
-    pub async fn read(mut self, range: ReadRange) -> Result<ReadStream, Error> {
+    pub async fn read(self, range: ReadRange) -> Result<ReadStream, Error> {
+        Ok(stale::carried(self.stream(range).await?).boxed())
+    }
+
+    async fn stream(mut self, range: ReadRange) -> Result<ReadStream, Error> {
         let range = match range {
             ReadRange::All => 0..self.info.size,
             ReadRange::Bytes(range) => range.start..range.end.min(self.info.size),

@@ -94,6 +94,8 @@ pub struct Store(pub(crate) Arc<Inner>, pub(crate) Arc<Origin>, pub(crate) Accou
 
 pub(crate) struct Inner {
     pub(crate) meta: Arc<dyn Engine>,
+    /// Below all that is in front of the engine; `None` where that is in this process.
+    pub(crate) reach: Option<Arc<Reach>>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) portions: Portions,
@@ -157,12 +159,14 @@ impl Store {
                 Some(Arc::new(journal))
             }
         };
-        let meta = match &journal {
+        let meta: Arc<dyn Engine> = match &journal {
             Some(journal) => Arc::new(Journaled { engine: meta, journal: journal.clone() }),
             None => meta,
         };
-        let meta = Arc::new(Revoking(Arc::new(Watched { engine: Reach::over(meta), outbox: outbox.clone() })));
-        let meta: Arc<dyn Engine> = meta;
+        // Only where the engine is elsewhere: of one in this process the parts that can be read are still worth reading.
+        let reach = meta.is_shared().then(|| Arc::new(Reach::over(meta.clone(), options.doors.clock.clone())));
+        let engine = reach.clone().map_or(meta, |reach| reach as Arc<dyn Engine>);
+        let meta: Arc<dyn Engine> = Arc::new(Revoking(Arc::new(Watched { engine, outbox: outbox.clone() })));
         let keys = Arc::new(keys);
         let shares = shares::holders(&pool, &options);
         let holders = shares.each_ref().map(|holder| holder.clone() as Arc<dyn ShareHolder>);
@@ -177,6 +181,7 @@ impl Store {
             shares,
             quorum,
             meta,
+            reach,
             outbox,
             pool,
             keys,

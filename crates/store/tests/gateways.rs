@@ -1,167 +1,29 @@
 //! Several processes over the same rows and sites: what one acknowledged the others show, what one holds the others leave alone, and
 //! what is taken away through one is gone at all.
 
+#[path = "common/fleet.rs"]
+mod fleet;
 #[path = "common/whole.rs"]
 mod whole;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use base::limits::COLUMNS;
-use base::{AccountId, Doors, ManualClock, SeededRng, SystemRng};
+use base::AccountId;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
-use keys::{Caller, Keyring, Refusal, SITE_LEASE_MS, Who};
+use fleet::{World, anns, get, put};
+use futures::StreamExt;
+use keys::{Refusal, SITE_LEASE_MS, Who};
 use meta::record::DenialReason;
-use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Range, Row};
-use release::Via;
-use sites::{Pool, PoolOptions, SiteSpec};
 use store::api::{BodyError, BodyFacts, BodySource, NewObject, ReadRange, WriteCondition};
-use store::{Cause, Error, Options, Origin, Store};
+use store::{Error, Store};
 use tokio::sync::mpsc;
 use whole::Whole;
 
-/// Between two rows of a gateway.
-const BEAT_MS: u64 = 3_000;
 /// Bytes of a segment.
 const SEGMENT: usize = 6 << 20;
 /// Larger than what goes into packs, so that it is read in several pieces.
 const LARGE: usize = 3 << 20;
-
-/// The rows as one gateway reaches them, until it is cut off.
-struct Reach {
-    rows: Arc<Memory>,
-    cut: Arc<AtomicBool>,
-    /// Calls that met the cut.
-    asked: Arc<AtomicUsize>,
-}
-
-impl Reach {
-    fn check(&self) -> Result<(), MetaError> {
-        if !self.cut.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        Err(MetaError::Unavailable("cut off".to_owned()))
-    }
-}
-
-#[async_trait]
-impl Engine for Reach {
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
-        self.check()?;
-        self.rows.get(keys).await
-    }
-
-    async fn range(&self, range: Range) -> Result<Page, MetaError> {
-        self.check()?;
-        self.rows.range(range).await
-    }
-
-    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<meta::Version, CommitError>> {
-        match self.check() {
-            Ok(()) => self.rows.commit_group(batches).await,
-            Err(error) => batches.iter().map(|_| Err(CommitError::Unavailable(error.to_string()))).collect(),
-        }
-    }
-}
-
-struct Gateway {
-    store: Store,
-    clock: Arc<ManualClock>,
-    cut: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-}
-
-struct World {
-    rows: Arc<Memory>,
-    sites: [Arc<sites::Memory>; COLUMNS],
-    gateways: Vec<Gateway>,
-}
-
-impl World {
-    fn empty() -> Self {
-        let sites = std::array::from_fn(|_| Arc::new(sites::Memory::new()));
-        Self { rows: Arc::new(Memory::shared()), sites, gateways: Vec::new() }
-    }
-
-    async fn new(gateways: usize) -> Self {
-        let mut world = Self::empty();
-        for index in 0..gateways {
-            world.start(index, 0).await;
-        }
-        world.gateways[0].store.create_bucket("b", "root", false).await.unwrap();
-        world
-    }
-
-    /// Starts a gateway whose clock is so much ahead.
-    async fn start(&mut self, index: usize, ahead_ms: u64) {
-        let clock = Arc::new(ManualClock::new(1_800_000_000_000 + ahead_ms));
-        let cut = Arc::new(AtomicBool::new(false));
-        let specs = std::array::from_fn(|slot| SiteSpec {
-            name: format!("dc{slot}"),
-            url: format!("memory://{slot}"),
-            site: self.sites[slot].clone(),
-        });
-        let pool = Arc::new(Pool::new(specs, clock.clone(), PoolOptions::default()));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let reach = Arc::new(Reach { rows: self.rows.clone(), cut: cut.clone(), asked: asked.clone() });
-        let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
-        let options = Options { background: false, gateway: format!("gw{index}"), ..Options::new(doors) };
-        let root = ("root".to_owned(), "rootroot".to_owned());
-        let ring = Keyring::ephemeral(&SeededRng::new(1));
-        let store = Store::open(reach, pool, ring, root, options).await.unwrap();
-        self.gateways.push(Gateway { store, clock, cut, asked });
-    }
-
-    fn advance(&self, ms: u64) {
-        self.gateways.iter().for_each(|gateway| gateway.clock.advance_ms(ms));
-    }
-
-    /// All but those left out go on for so many beats.
-    async fn beat(&self, beats: usize, without: &[usize]) {
-        for _ in 0..beats {
-            self.advance(BEAT_MS);
-            for (index, gateway) in self.gateways.iter().enumerate() {
-                if !without.contains(&index) {
-                    gateway.store.keep_place().await.unwrap();
-                }
-            }
-        }
-    }
-
-    /// The one that leads.
-    fn leader(&self) -> Option<usize> {
-        let leads: Vec<usize> = (0..self.gateways.len()).filter(|index| self.is_leader(*index)).collect();
-        assert!(leads.len() <= 1, "{leads:?} lead");
-        leads.first().copied()
-    }
-
-    fn is_leader(&self, index: usize) -> bool {
-        self.gateways[index].store.gateways().iter().any(|gateway| gateway.is_this && gateway.leads)
-    }
-
-    fn shards(&self) -> usize {
-        let names = self.sites.iter().flat_map(|site| site.names());
-        names.filter(|name| name.starts_with("shards/")).count()
-    }
-}
-
-async fn put(store: &Store, key: &str, body: Vec<u8>) -> Result<(), Error> {
-    let (size, mut source) = (body.len() as u64, Whole(Some(body.into())));
-    store.put("b", key, NewObject::default(), size, &WriteCondition::default(), &mut source).await.map(drop)
-}
-
-async fn get(store: &Store, key: &str) -> Result<Vec<u8>, Error> {
-    let object = store.open_object("b", key, None, None).await?;
-    let read: Vec<Bytes> = object.read(ReadRange::All).await?.try_collect().await?;
-    Ok(read.concat())
-}
 
 /// A body that comes when the test lets it.
 struct Slow(mpsc::Receiver<Bytes>);
@@ -327,19 +189,6 @@ async fn who_was_taken_for_dead_commits_nothing() {
     a.keep_place().await.unwrap();
     put(&a, "k", vec![2; LARGE]).await.unwrap();
     assert_eq!(get(&b, "k").await.unwrap(), vec![2; LARGE]);
-}
-
-fn anns(store: &Store) -> Store {
-    let who = Who { name: Some("ann".to_owned()), id: "HFID-ann".to_owned(), groups: vec![], is_root: false };
-    let caller = Caller::new(store.account(), who, Via::S3, false, None);
-    store.acting_for(Origin {
-        principal: "ann".to_owned(),
-        address: None,
-        request: None,
-        cause: Cause::Request,
-        caller: Some(Arc::new(caller)),
-        access_key: None,
-    })
 }
 
 fn is_denied(result: Result<Vec<u8>, Error>) -> bool {

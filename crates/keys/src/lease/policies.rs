@@ -174,7 +174,7 @@ impl Portions {
     /// # Errors
     /// A metadata error.
     pub(crate) async fn release_rules(&self, account: AccountId) -> Result<Known, PortionError> {
-        self.on_lease().await?;
+        self.on_lease_to_open().await?;
         let now = self.now_ms();
         if let Some(known) = self.caches.policies(account, now) {
             return Ok(known);

@@ -44,7 +44,7 @@ impl Portions {
     /// # Errors
     /// As [`Self::rules`].
     pub async fn chosen_by(&self, account: AccountId) -> Result<Arc<Rules>, PortionError> {
-        self.on_lease().await?;
+        self.on_lease_to_open().await?;
         let now = self.now_ms();
         if let Some(rules) = self.caches.rules(account, now) {
             return Ok(rules);

@@ -20,7 +20,7 @@ use etcd::message::{Compare, Op, PutRequest, RangeRequest, TxnRequest};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{Batch, CommitError, Engine, Key, MetaError, Page, Range, Row, Version};
+use crate::{Batch, CommitError, Engine, Key, MetaError, Nearby, Page, Range, Row, Version};
 use commit::Lanes;
 use lane::Lane;
 use space::Space;
@@ -160,6 +160,10 @@ impl Engine for Etcd {
 
     async fn range(&self, range: Range) -> Result<Page, MetaError> {
         self.inner.range(range).await
+    }
+
+    async fn nearby(&self, keys: &[Key], range: Option<Range>) -> Result<Nearby, MetaError> {
+        self.inner.nearby(keys, range).await
     }
 
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {

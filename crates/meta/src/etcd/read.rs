@@ -1,20 +1,23 @@
 //! Reads: one snapshot, at a cost that follows what is returned.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use etcd::CallError;
-use etcd::message::{Op, RangeRequest, TxnRequest};
+use etcd::message::{Answered, Op, RangeRequest, TxnRequest};
 use tokio::time::Instant;
 
 use super::splits::{Gallop, Piece};
-use super::{ANSWER_WITHIN, Inner, plan, space};
-use crate::{Key, MetaError, Page, Range, Row, after};
+use super::{ANSWER_WITHIN, Inner, space};
+use crate::{Key, MetaError, Nearby, Page, Range, Row, after};
 
 /// Reads in one transaction; etcd takes 128.
 const GETS_MAX: usize = 100;
 /// Rows in one answer: a page of a listing and one more; 128 MiB of the largest.
 const ROWS_MAX: usize = 1001;
+/// Time for what one member has at hand.
+const NEARBY_WITHIN: Duration = Duration::from_secs(2);
 /// Times that a read which outlives its revision begins anew.
 const ANEW_MAX: usize = 3;
 
@@ -34,20 +37,55 @@ impl Inner {
     }
 
     async fn get_at_once(&self, keys: &[Key], deadline: Instant) -> Result<Vec<Option<Row>>, CallError> {
-        let (mut revision, mut rows) = (0, Vec::with_capacity(keys.len()));
-        for some in keys.chunks(GETS_MAX) {
-            let read = |key: &Key| {
-                let key = self.space.row(key);
-                Op::Range(RangeRequest { key, revision, ..RangeRequest::default() }).into()
-            };
+        Ok(self.snapshot(keys, None, false, deadline).await?.rows)
+    }
+
+    /// Each member answers from what it has; the first one that does is good enough.
+    pub(crate) async fn nearby(&self, keys: &[Key], range: Option<Range>) -> Result<Nearby, MetaError> {
+        let deadline = Instant::now() + NEARBY_WITHIN;
+        let range = range.filter(|range| range.from < range.to);
+        self.anew(|| self.snapshot(keys, range.as_ref(), true, deadline)).await
+    }
+
+    /// Rows, and an interval of up to [`ROWS_MAX`] rows in one answer, at one revision.
+    async fn snapshot(
+        &self,
+        keys: &[Key],
+        range: Option<&Range>,
+        serializable: bool,
+        deadline: Instant,
+    ) -> Result<Nearby, CallError> {
+        let (mut revision, mut found) = (0, Nearby::default());
+        let limit = range.map_or(0, |range| range.limit.min(ROWS_MAX - 1));
+        let interval = range.map(|range| RangeRequest {
+            key: self.space.row(&range.from),
+            range_end: self.space.row(&range.to),
+            limit: i64::try_from(limit + 1).unwrap_or(1),
+            serializable,
+            ..RangeRequest::default()
+        });
+        let single =
+            keys.iter().map(|key| RangeRequest { key: self.space.row(key), serializable, ..RangeRequest::default() });
+        let requests: Vec<RangeRequest> = interval.into_iter().chain(single).collect();
+        for (index, some) in requests.chunks(GETS_MAX).enumerate() {
+            let read = |request: &RangeRequest| Op::Range(RangeRequest { revision, ..request.clone() }).into();
             let request = TxnRequest { success: some.iter().map(read).collect(), ..TxnRequest::default() };
             let answer = self.client.txn(&request, deadline).await?;
             if revision == 0 {
                 revision = answer.header.as_ref().map_or(0, |header| header.revision);
             }
-            rows.extend(plan::singles(answer).iter().map(|found| found.as_ref().map(space::row)));
+            let mut answers = answer.responses.into_iter().map(|one| match one.answer {
+                Some(Answered::Range(rows)) => rows.kvs,
+                _ => Vec::new(),
+            });
+            if index == 0 && range.is_some() {
+                let rows = answers.next().unwrap_or_default();
+                found.page.more = rows.len() > limit;
+                found.page.rows = rows.iter().take(limit).filter_map(|row| self.space.stripped(row)).collect();
+            }
+            found.rows.extend(answers.map(|rows| rows.first().map(space::row)));
         }
-        Ok(rows)
+        Ok(found)
     }
 
     pub(crate) async fn range(&self, range: Range) -> Result<Page, MetaError> {
@@ -83,8 +121,13 @@ impl Inner {
         loop {
             let room = walk.limit - walk.page.rows.len();
             let limit = i64::try_from(room.saturating_add(1).min(ROWS_MAX)).unwrap_or(1);
-            let request =
-                RangeRequest { key: cursor, range_end: to.clone(), limit, revision: walk.revision, keys_only: false };
+            let request = RangeRequest {
+                key: cursor,
+                range_end: to.clone(),
+                limit,
+                revision: walk.revision,
+                ..RangeRequest::default()
+            };
             let answer = self.client.range(&request, walk.deadline).await?;
             if walk.revision == 0 {
                 walk.revision = answer.header.as_ref().map_or(0, |header| header.revision);

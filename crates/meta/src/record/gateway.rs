@@ -7,7 +7,7 @@ use base::{BlobId, BodyId, GatewayId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, join, under};
+use super::{Record, RecordError, grown, join, under};
 
 /// A process that serves the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +28,18 @@ pub struct GatewayRecord {
     pub bodies: Vec<BodyId>,
     /// There are more than could be told: what is not named may be held as well.
     pub holds_more: bool,
+    /// By the writer's clock that never goes back ([`base::Clock::passed_ms`]) when this was written: a copy of the rows that has it is no
+    /// older, as the writer itself can tell. Since version 2.
+    pub passed_ms: u64,
 }
 
 impl Record for GatewayRecord {
     const NAME: &'static str = "gateway";
+    const VERSION: u8 = 2;
+
+    fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
+        grown(version, body, &[0])
+    }
 }
 
 /// `f/<gateway id>`.

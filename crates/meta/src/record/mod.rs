@@ -94,8 +94,9 @@ pub use object::{
     SealedPart,
 };
 pub use portion::{
-    AliasRecord, Begun, DyingRecord, HeldRecord, Maker, OlderKey, PortionClass, PortionKeyRecord, PortionRecord,
-    PortionState, ReceiptRecord, RewrapRecord, RulesRecord, SharesRecord, SiteKeyRecord, TenantKeyRecord,
+    AliasRecord, Begun, CutOff, DyingRecord, HeldRecord, Maker, OlderKey, PortionClass, PortionKeyRecord,
+    PortionRecord, PortionState, ReceiptRecord, RewrapRecord, RulesRecord, SharesRecord, SiteKeyRecord,
+    TenantKeyRecord,
 };
 pub use release::{
     ApprovalRecord, DenialReason, DenialRecord, Matter, ReleasePolicyRecord, ReleasedRecord, SpentRecord,

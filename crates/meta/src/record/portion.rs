@@ -38,6 +38,53 @@ pub struct PortionRecord {
     /// Its key's policy, JSON, for those who name the key; empty: AWS's default one, by which the account's own policies
     /// decide.
     pub policy: String,
+    /// What its key opens where the metadata are out of reach. Since version 4.
+    pub cut_off: CutOff,
+}
+
+/// For how long a gateway that is cut off from the metadata goes on opening what is under a key that it was using: that long what is
+/// taken away elsewhere may stay unnoticed there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CutOff {
+    /// For as long as a lease counts, and no longer. So are portions that were made before there was a choice.
+    Strict,
+    /// For a quarter of an hour more.
+    #[default]
+    Bounded,
+    /// For a day.
+    Available,
+}
+
+impl CutOff {
+    /// All of them, the strictest first.
+    pub const ALL: [Self; 3] = [Self::Strict, Self::Bounded, Self::Available];
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Bounded => "bounded",
+            Self::Available => "available",
+        }
+    }
+
+    /// Milliseconds since the metadata were seen last, after the end of the lease that this gave.
+    pub fn limit_ms(self) -> u64 {
+        match self {
+            Self::Strict => 0,
+            Self::Bounded => 15 * 60 * 1000,
+            Self::Available => 24 * 3600 * 1000,
+        }
+    }
+}
+
+impl std::str::FromStr for CutOff {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|one| one.name() == text).ok_or("it is strict, bounded or available")
+    }
 }
 
 /// Where a version of a portion's key is kept.
@@ -85,12 +132,13 @@ pub enum Maker {
 
 impl Record for PortionRecord {
     const NAME: &'static str = "portion";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
         match version {
-            2 => grown(1, body, &[0]),
-            _ => grown(version, body, &[0, 0]),
+            3 => grown(1, body, &[0]),
+            2 => grown(1, body, &[0, 0]),
+            _ => grown(version, body, &[0, 0, 0]),
         }
     }
 }

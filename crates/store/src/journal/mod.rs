@@ -20,7 +20,7 @@ use envelope::Dek;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use meta::record::key;
-use meta::{Batch, CommitError, Engine, Key, MetaError, Page, Range, Row, Version, Write};
+use meta::{Batch, CommitError, Engine, Key, MetaError, Nearby, Page, Range, Row, Version, Write};
 use parking_lot::Mutex;
 use sites::Pool;
 use tokio::sync::Notify;
@@ -238,6 +238,10 @@ impl Engine for Journaled {
 
     async fn range(&self, range: Range) -> Result<Page, MetaError> {
         self.engine.range(range).await
+    }
+
+    async fn nearby(&self, keys: &[Key], range: Option<Range>) -> Result<Nearby, MetaError> {
+        self.engine.nearby(keys, range).await
     }
 
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
