@@ -39,9 +39,9 @@ use tokio_util::sync::CancellationToken;
 pub use approvals::{ApprovalRequest, Rule, Ruling};
 pub use error::Problem;
 pub use groups::{Group, GroupList, NewGroup};
-pub use keys::PortionClass;
 pub use keys::quorum::receipt::ReceiptFile;
 pub use keys::rules::Choice;
+pub use keys::{CutOff, PortionClass};
 pub use portions::{
     ExposedPart, ExposurePage, MakePortion, Migration, Portion, PortionDetail, PortionPage, Rekey, Rotate,
     RulesDocument, SetPortion, TestRules,

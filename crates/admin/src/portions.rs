@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use keys::quorum::receipt::ReceiptFile;
 use keys::rules::{Choice, Rules, Subject};
-use keys::{BUCKET_KEYS, KeyVersion, NewPortion, PortionClass, PortionError, Switch, dashed};
+use keys::{BUCKET_KEYS, CutOff, KeyVersion, NewPortion, PortionClass, PortionError, Switch, dashed};
 use meta::record::{Maker, PortionState};
 use serde::{Deserialize, Serialize};
 use store::worker::RekeyProgress;
@@ -42,12 +42,20 @@ pub struct Portion {
     pub rotation_days: u32,
     /// `sealed` or `quorum`: what the next versions of its key are like.
     pub class: PortionClass,
+    /// How long it is read on at a gateway that cannot reach the metadata.
+    #[serde(default = "strict")]
+    pub cut_off: CutOff,
     /// Whether a rule made it.
     pub by_rule: bool,
     /// What its maker says of it.
     pub description: String,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// What servers did before they said so.
+fn strict() -> CutOff {
+    CutOff::Strict
 }
 
 /// Portions, oldest first.
@@ -124,6 +132,9 @@ pub struct MakePortion {
     /// Where its key is kept.
     #[serde(default)]
     pub class: PortionClass,
+    /// How long it is read on at a gateway that cannot reach the metadata.
+    #[serde(default)]
+    pub cut_off: CutOff,
 }
 
 /// A change of state.
@@ -140,6 +151,8 @@ pub enum SetPortion {
     Keep,
     /// Its key's policy is the default one again.
     DefaultPolicy,
+    /// It is read on so long at a gateway that cannot reach the metadata.
+    CutOff(CutOff),
 }
 
 /// A rotation.
@@ -231,6 +244,7 @@ fn told(portion: keys::Portion) -> Portion {
         version: record.version,
         rotation_days: record.rotation_days,
         class: record.class,
+        cut_off: record.cut_off,
         by_rule: record.made_by == Maker::Rule,
         description: record.description,
         tags: record.tags,
@@ -254,8 +268,8 @@ pub(crate) async fn list(Home(store): Home, Query(page): Query<Page>) -> Answer<
 }
 
 pub(crate) async fn create(Home(store): Home, Json(new): Json<MakePortion>) -> Answer<Portion> {
-    let new =
-        NewPortion { name: Some(new.name), description: new.description, class: new.class, ..NewPortion::default() };
+    let MakePortion { name, description, class, cut_off } = new;
+    let new = NewPortion { name: Some(name), description, class, cut_off, ..NewPortion::default() };
     let made = by_root(&store).create(store.account(), new, Maker::Customer).await.map_err(failed)?;
     Ok(Json(told(made)))
 }
@@ -292,6 +306,10 @@ pub(crate) async fn set(Home(store): Home, Path(name): Path<String>, Json(set): 
         SetPortion::DefaultPolicy => {
             let put = by_root(&store).put_key_policy(store.account(), id, "").await.map_err(failed)?;
             return Ok(Json(told(put)));
+        }
+        SetPortion::CutOff(cut_off) => {
+            let set = by_root(&store).set_cut_off(store.account(), id, cut_off).await.map_err(failed)?;
+            return Ok(Json(told(set)));
         }
     };
     if switch == (Switch::Shred { days: 0 }) {

@@ -16,7 +16,8 @@ mod serve;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, KeysCommand, PortionArgs, PortionCommand, SiteCommand};
+use crate::cli::portion::{PortionArgs, PortionCommand};
+use crate::cli::{Cli, Command, KeysCommand, SiteCommand};
 use crate::exit::{Exit, Failure};
 
 // Bodies are a few large, short-lived buffers per request; the system allocator gives such pages

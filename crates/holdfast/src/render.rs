@@ -359,6 +359,7 @@ pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
                 clean(&portion.name),
                 state_of(portion, now_ms),
                 portion.class.name().to_owned(),
+                portion.cut_off.name().to_owned(),
                 portion.version.to_string(),
                 age,
                 by.to_owned(),
@@ -366,17 +367,18 @@ pub(crate) fn portions(portions: &[Portion], now_ms: u64) -> String {
             ]
         })
         .collect();
-    table(&["PORTION", "STATE", "CLASS", "KEY VERSION", "AGE", "MADE BY", "KEY ID"], &rows)
+    table(&["PORTION", "STATE", "CLASS", "CUT OFF", "KEY VERSION", "AGE", "MADE BY", "KEY ID"], &rows)
 }
 
 pub(crate) fn portion(found: &PortionDetail, now_ms: u64) -> String {
     let portion = &found.portion;
     let mut text = format!(
-        "portion   {}\nkey id    {}\nstate     {}\nclass     {}\n",
+        "portion   {}\nkey id    {}\nstate     {}\nclass     {}\ncut off   {}\n",
         clean(&portion.name),
         portion.id,
         state_of(portion, now_ms),
-        portion.class.name()
+        portion.class.name(),
+        portion.cut_off.name()
     );
     if !portion.description.is_empty() {
         text.push_str(&format!("about     {}\n", clean(&portion.description)));

@@ -22,7 +22,7 @@ pub enum PortionError {
     /// The metadata are out of reach, and its key is not one that opens anything then.
     #[error(
         "portion {portion} is not opened while the metadata are out of reach ({why}); another gateway may reach them, and \
-         `holdfast portion describe --cut-off` says how long others go on"
+         `holdfast portion cut-off` says how long one goes on"
     )]
     CutOff {
         /// The portion.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use base::{Rng, SystemRng};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -16,8 +16,8 @@ use listener::Peer;
 use listener::limits::BODY_TIMEOUT;
 use policy::Circumstances;
 use serde_json::json;
-use store::Store;
 use store::api::Principal;
+use store::{Store, stale};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -29,6 +29,8 @@ use crate::operations;
 
 /// What the operation's name has before it in `X-Amz-Target`.
 const TARGET: &str = "TrentService.";
+/// What an answer that is less than it should be says so with; as at the S3 port.
+const DEGRADED: HeaderName = HeaderName::from_static("holdfast-degraded");
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 /// The KMS endpoint as a hyper service. Cheap to clone.
@@ -60,14 +62,27 @@ impl Endpoint {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
         let mut heard = Heard { operation: "other", whole: request.body().is_end_stream() };
-        let result = self.run(request, &mut heard).await;
+        let age = Arc::new(stale::Answer::default());
+        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+        let result = match target.and_then(|target| target.strip_prefix(TARGET)) {
+            // Nothing else that a key does may go by what is old: it would be sealed, or released, after that was forbidden.
+            Some("Decrypt") => stale::accepting(age.clone(), self.run(request, &mut heard)).await,
+            _ => self.run(request, &mut heard).await,
+        };
         let mut response = match result {
             Ok(text) => Response::new(Full::new(Bytes::from_owner(text))),
             Err(fault) => told(&fault),
         };
+        let status = response.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
+        if let (Some(age_ms), StatusCode::OK) = (age.age_ms(), status) {
+            let told = format!("stale;age={};dependency=meta", age_ms.div_ceil(1000));
+            headers.extend(HeaderValue::try_from(told).map(|told| (DEGRADED, told)));
+            metrics::counter!("holdfast_degraded_answers_total", "operation" => heard.operation, "rung" => "stale")
+                .increment(1);
+        }
         if let Ok(id) = HeaderValue::try_from(request_id(&SystemRng)) {
             headers.insert("x-amzn-requestid", id);
         }

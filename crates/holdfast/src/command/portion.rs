@@ -10,7 +10,8 @@ use admin::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{AdminArgs, ExposureArgs, PortionArgs, PortionCommand, RulesCommand, TenantArgs};
+use crate::cli::portion::{ExposureArgs, PortionArgs, PortionCommand, RulesCommand};
+use crate::cli::{AdminArgs, TenantArgs};
 use crate::command::{NOTHING, asking, client, now_ms, path, policy, print, receipts, release, say, segment};
 use crate::exit::{Exit, Failure};
 use crate::render;
@@ -29,8 +30,9 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
             let portions = all(&client, tenant).await?;
             print(&portions, json, |portions| render::portions(portions, now_ms()))?;
         }
-        PortionCommand::Create { name, description, class } => {
-            let new = MakePortion { name, description: description.unwrap_or_default(), class: class.into() };
+        PortionCommand::Create { name, description, class, cut_off } => {
+            let (class, cut_off) = (class.into(), cut_off.into());
+            let new = MakePortion { name, description: description.unwrap_or_default(), class, cut_off };
             let made: Portion = client.call("POST", &path(tenant, &["portions"]), Some(&new)).await?;
             print(&made, json, one)?;
         }
@@ -40,6 +42,9 @@ pub(crate) async fn run(admin: &AdminArgs, args: PortionArgs, json: bool) -> Res
         }
         PortionCommand::Enable { name } => set(&client, &at(&name, "state"), SetPortion::Enable, json).await?,
         PortionCommand::Disable { name } => set(&client, &at(&name, "state"), SetPortion::Disable, json).await?,
+        PortionCommand::CutOff { name, class } => {
+            set(&client, &at(&name, "state"), SetPortion::CutOff(class.into()), json).await?;
+        }
         PortionCommand::Keep { name } => {
             set(&client, &at(&name, "state"), SetPortion::Keep, json).await.map(|()| told_to_enable(&name))?
         }

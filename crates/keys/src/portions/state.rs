@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base::{AccountId, PortionId};
-use meta::record::{PortionRecord, PortionState, Record, key};
+use meta::record::{CutOff, PortionRecord, PortionState, Record, key};
 use meta::{Batch, Check, CommitError, Range, Write};
 
 use super::{
@@ -44,6 +44,35 @@ impl Portions {
         let event = self.event_of(account, "portion:describe", id, &described.record.name);
         self.tell(event.with("rotation_days", described.record.rotation_days)).await;
         Ok(described)
+    }
+
+    /// Says how long what is under the key is read on at a gateway that is cut off from the metadata.
+    ///
+    /// # Errors
+    /// [`PortionError::NoSuchPortion`], [`PortionError::Unrecorded`] where it is to be longer, or a metadata error.
+    pub async fn set_cut_off(
+        &self,
+        account: AccountId,
+        id: PortionId,
+        cut_off: CutOff,
+    ) -> Result<Portion, PortionError> {
+        let before = self.row(account, id).await?.0;
+        let event = |action| {
+            let event = self.event_of(account, action, id, &before.name);
+            event.with("from", before.cut_off.name()).with("to", cut_off.name())
+        };
+        if cut_off > before.cut_off {
+            // Others may have it longer: nobody may have that unrecorded.
+            self.announce(event("portion:cut-off-changing")).await?;
+        }
+        let set = self.update(account, id, |record| {
+            record.cut_off = cut_off;
+            Ok(Batch::default())
+        });
+        let set = set.await;
+        self.caches.forget(account, id);
+        self.tell_end(&set, event("portion:cut-off")).await;
+        set
     }
 
     /// Gives the key another policy, JSON that was found to be one; an empty one is the default one. Counts at once in

@@ -249,6 +249,31 @@ fn older_portion_keys_stay_readable() {
     }
 }
 
+/// Before version 4 nothing was read without a lease, so that is what older portions go on with.
+#[test]
+fn older_portions_are_strict_when_cut_off() {
+    let record = PortionRecord {
+        name: "p".to_owned(),
+        created_ms: 1000,
+        state: PortionState::Enabled,
+        version: 2,
+        made_by: Maker::Customer,
+        description: String::new(),
+        tags: Default::default(),
+        rotation_days: 30,
+        class: PortionClass::Sealed,
+        policy: String::new(),
+        cut_off: CutOff::Strict,
+    };
+    let fields = "01 70 e807 00 02 01 00 00 1e";
+    for (version, rest) in [(1, ""), (2, "00"), (3, "00 00"), (4, "00 00 00")] {
+        let bytes = hex(&format!("0{version} {fields} {rest}"));
+        assert_eq!(PortionRecord::decode(&bytes).as_ref(), Ok(&record), "version {version}");
+    }
+    let available = PortionRecord { cut_off: CutOff::Available, ..record };
+    assert_eq!(&available.encode()[..], hex(&format!("04 {fields} 00 00 02")));
+}
+
 /// Version 1 was whole under the root key, and the first of its tenant.
 #[test]
 fn tenant_keys_of_version_1_stay_readable() {
