@@ -345,3 +345,39 @@ async fn upkeep_forgets_what_was_and_nothing_else() {
     assert_eq!((health.reachable(), health.members[0].leader), (1, true));
     assert!(health.warnings.iter().any(|told| told.contains("1 members: 0 may be lost")), "{:?}", health.warnings);
 }
+
+/// With three of five members gone nothing strong is answered, and what the other two have still is.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_majority_a_copy_answers() {
+    let mut cluster = Cluster::five().await;
+    let engine = cluster.open().await;
+    // More than one transaction reads, and more than one page has.
+    let keys: Vec<_> = (0..250).map(|number| key(&format!("row/{number:03}"))).collect();
+    for some in keys.chunks(50) {
+        let writes = some.iter().map(|row_key| Write::Put(row_key.clone(), row_key.clone())).collect();
+        engine.commit(Batch { checks: vec![], writes }).await.expect("all members are there");
+    }
+    let interval = || meta::Range { from: key("row/"), to: key("row0"), limit: 200 };
+    let strong = engine.get(&keys).await.expect("all members are there");
+    let page = engine.range(interval()).await.expect("all members are there");
+    // What a member that answers next does not have yet comes with the next beat of the leader.
+    while engine.nearby(&keys, None).await.map(|found| found.rows != strong).unwrap_or(true) {}
+    for index in 0..3 {
+        cluster.kill(index);
+    }
+    let refused = engine.get(&keys[..1]).await.expect_err("there is no majority");
+    assert!(matches!(refused, MetaError::Unavailable(_)), "{refused}");
+    let mut found = None;
+    // The two learn what was committed last together with others' beats, which have ended.
+    for _ in 0..100 {
+        let one = engine.nearby(&keys, Some(interval())).await.expect("two members have it");
+        if one.rows == strong {
+            found = Some(one);
+            break;
+        }
+    }
+    let found = found.expect("acknowledged rows are at the two");
+    assert_eq!((found.page.rows, found.page.more), (page.rows, page.more));
+    let commit = engine.commit(Batch { checks: vec![], writes: vec![Write::Put(key("x"), key("x"))] }).await;
+    assert!(commit.is_err(), "nothing is written by a copy");
+}
