@@ -13,6 +13,7 @@ mod gateways;
 mod groups;
 mod health;
 mod home;
+mod island;
 mod metrics;
 mod notify;
 mod portions;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub use approvals::{ApprovalRequest, Rule, Ruling};
 pub use error::Problem;
 pub use groups::{Group, GroupList, NewGroup};
+pub use island::{BucketIsland, Island};
 pub use keys::quorum::receipt::ReceiptFile;
 pub use keys::rules::Choice;
 pub use keys::{CutOff, PortionClass};
@@ -104,6 +106,11 @@ fn router(app: App) -> Router {
         .route("/v1/status", get(status::get))
         .route("/v1/workers", get(workers::get))
         .route("/v1/gateways", get(gateways::get))
+        .route("/v1/island", get(island::list))
+        .route("/v1/island/{id}", axum::routing::delete(island::drop_entry))
+        .route("/v1/island/{id}/tell", post(island::tell))
+        .route("/v1/conflicts/{id}", axum::routing::delete(island::forget))
+        .route("/v1/buckets/{bucket}/island", get(island::bucket).put(island::set_bucket))
         .route("/v1/notify", get(notify::list))
         .route("/v1/notify/{name}/test", post(notify::test))
         .route("/v1/scrub", get(scrub::get).post(scrub::start).delete(scrub::stop))

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod deploy;
 pub(crate) mod gateway;
+pub(crate) mod island;
 pub(crate) mod meta;
 pub(crate) mod portion;
 pub(crate) mod release;
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     /// The processes that serve this store together.
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// Writes at a gateway that is cut off from the metadata: which buckets take them, and what became of them.
+    Island(island::IslandArgs),
     /// Background workers.
     #[command(subcommand)]
     Worker(worker::WorkerCommand),

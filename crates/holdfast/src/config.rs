@@ -58,6 +58,7 @@ struct Raw {
     body_memory_mib: Option<u32>,
     collect_after_s: Option<u64>,
     rekey_mib_per_s: Option<u32>,
+    island_max_mib: Option<u64>,
     lifecycle_day_s: Option<u64>,
     #[serde(default)]
     site: Vec<RawSite>,
@@ -119,6 +120,8 @@ pub(crate) struct Config {
     pub(crate) collect_after_ms: u64,
     /// Most bytes that rekeys seal anew in a second.
     pub(crate) rekey_bytes_per_s: Option<NonZeroU64>,
+    /// Bytes that may be taken while this gateway is cut off; 0: nothing is.
+    pub(crate) island_bytes: u64,
     pub(crate) lifecycle_day: lifecycle::Day,
     pub(crate) sites: [SiteConfig; COLUMNS],
     /// Where events go.
@@ -282,6 +285,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
             .map_or(lifecycle::Day::UTC, lifecycle::Day::of_ms),
         collect_after_ms: collect_after_s.saturating_mul(1000),
         rekey_bytes_per_s: rekey_bytes_per_s.flatten(),
+        island_bytes: raw.island_max_mib.unwrap_or(10_240).saturating_mul(1 << 20),
         sites,
         targets,
     })

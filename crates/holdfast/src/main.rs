@@ -79,6 +79,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Scrub(args) => runtime.block_on(command::scrub::run(&cli.admin, args, json)),
         Command::Notify(args) => runtime.block_on(command::notify::run(&cli.admin, args, json)),
         Command::Gateway(args) => runtime.block_on(command::gateway::run(&cli.admin, args, json)),
+        Command::Island(args) => runtime.block_on(command::island::run(&cli.admin, args, json)),
         Command::Worker(args) => runtime.block_on(command::worker::run(&cli.admin, args, json)),
     }
 }

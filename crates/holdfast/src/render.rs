@@ -1,6 +1,9 @@
 //! Screens: from data to text. Pure.
 
+mod island;
 pub(crate) mod release;
+
+pub(crate) use island::island;
 
 use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, TenantDetail, User};
 use store::api::{Grant, KeyEntry};

@@ -14,7 +14,7 @@ use meta::Engine;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sites::{Pool, PoolOptions, SiteSpec};
-use store::{EventOptions, Options, Store};
+use store::{EventOptions, IslandOptions, Options, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -165,7 +165,12 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
     }
     let keyring = audit_log::keyring_of(&config.data_dir, &root_key)?;
     let audit = AuditLog::open(config.data_dir.join("audit"), &keyring).await?;
+    let folder = config.data_dir.join("island");
+    let island = IslandOptions { folder: folder.clone(), bytes_max: config.island_bytes };
+    // What was taken before is told, whatever the configuration says by now.
+    let island = (meta.is_shared() && config.island_bytes > 0 || folder.exists()).then_some(island);
     let options = Options {
+        island,
         language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
         keepers: Arc::new(seals::Customers),

@@ -83,6 +83,8 @@ struct Inner {
     alarms: HashMap<(AccountId, String, &'static str), u64>,
     /// When a portion's key was used last on a lease, by the time that never goes back.
     used: HashMap<(AccountId, PortionId), u64>,
+    /// Public keys, of tenants, for what is sealed while this process is cut off.
+    islands: HashMap<AccountId, (Version, Arc<[u8]>)>,
 }
 
 /// A tenant's key, the version of its row, and when that was read.
@@ -550,6 +552,24 @@ impl Caches {
     /// Whether it is the first alarm of its kind about a principal in an hour.
     pub(crate) fn first_alarm(&self, account: AccountId, principal: &str, kind: &'static str, hour_ms: u64) -> bool {
         is_first(&mut self.0.lock().alarms, (account, principal.to_owned(), kind), hour_ms)
+    }
+
+    /// Tenants' keys of which no public key, or one of a row that was, is known.
+    pub(crate) fn without_island_key(&self) -> Vec<(AccountId, Arc<TenantKey>, Version)> {
+        let inner = self.0.lock();
+        let is_missing = |account: &AccountId, known: &KnownTenant| {
+            inner.islands.get(account).is_none_or(|(version, _)| *version != known.version)
+        };
+        let missing = inner.tenants.iter().filter(|(account, known)| is_missing(account, known));
+        missing.map(|(account, known)| (*account, known.key.clone(), known.version)).collect()
+    }
+
+    pub(crate) fn island_key(&self, account: AccountId) -> Option<Arc<[u8]>> {
+        self.0.lock().islands.get(&account).map(|(_, public)| public.clone())
+    }
+
+    pub(crate) fn remember_island_key(&self, account: AccountId, version: Version, public: Arc<[u8]>) {
+        insert_up_to(TENANTS_MAX, &mut self.0.lock().islands, account, (version, public));
     }
 
     /// A portion's key is used now, on a lease.

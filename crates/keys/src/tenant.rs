@@ -106,6 +106,16 @@ impl Keyring {
 }
 
 impl TenantKey {
+    /// The key itself.
+    pub(crate) fn newest(&self) -> &Kek {
+        &self.kek
+    }
+
+    /// The key, and those that were the tenant's before.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Kek> {
+        std::iter::once(&self.kek).chain(&self.older)
+    }
+
     /// What tells this key from others that are or were the tenant's, and nothing else about it.
     ///
     /// # Errors

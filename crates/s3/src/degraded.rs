@@ -14,6 +14,12 @@ pub(crate) fn stale(age_ms: u64) -> String {
     format!("stale;age={};dependency={}", age_ms.div_ceil(1000), Dependency::Meta.name())
 }
 
+/// Told of a write that was taken while the metadata are out of reach; `entry` names it to operators.
+pub(crate) fn deferred(entry: &str) -> HeaderValue {
+    let told = format!("deferred;dependency={};entry=\"{entry}\"", Dependency::Meta.name());
+    HeaderValue::try_from(told).unwrap_or_else(|_| HeaderValue::from_static("deferred;dependency=meta"))
+}
+
 /// Told of a refusal that may pass.
 pub(crate) fn refused(dependency: Dependency) -> HeaderValue {
     HeaderValue::from_static(match dependency {

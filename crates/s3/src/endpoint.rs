@@ -81,10 +81,16 @@ impl Endpoint {
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let age = Arc::new(stale::Answer::default());
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        // What is read may be old, if it says so. What is written never goes by anything old, but for an object that a bucket has taken
+        // while the metadata are out of reach.
+        let may_be_old = match *request.method() {
+            Method::GET | Method::HEAD => true,
+            Method::PUT => is_plain(&request),
+            _ => false,
+        };
+        if !may_be_old {
             return self.answer_with(request, &age).await;
         }
-        // What is read may be old, if it says so. What is written never goes by anything old.
         stale::accepting(age.clone(), self.answer_with(request, &age)).await
     }
 
@@ -224,6 +230,15 @@ impl Endpoint {
             (None, Err(_)) => Ok(bare_error()),
         }
     }
+}
+
+/// Whether it can only be a PutObject.
+fn is_plain<B>(request: &Request<B>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
+    let mut names = names.map(str::to_ascii_lowercase);
+    names.all(|name| name == "x-id" || name.starts_with("x-amz-"))
+        && !request.headers().contains_key("x-amz-copy-source")
 }
 
 /// Puts into a document what the framework has no word for: the ids of an error, whoever raised it, and

@@ -13,6 +13,7 @@ use notify::EventName;
 
 use crate::api::{Encrypt, VersionId, WriteCondition};
 use crate::encryption::{encrypt_by_default, key_lives};
+use crate::island::Late;
 use crate::outbox::{Happened, Origin};
 use crate::version::lock_by_default;
 use crate::{Error, Store};
@@ -49,6 +50,8 @@ pub(crate) struct ObjectGoal {
     /// Who made it, and how.
     pub(crate) origin: Arc<Origin>,
     pub(crate) name: EventName,
+    /// It was taken by a cut-off gateway, and is told late.
+    pub(crate) late: Option<Late>,
 }
 
 /// A part to put.
@@ -155,11 +158,18 @@ impl Store {
         }
         lock_by_default(&mut object, &stand.state)?;
         encrypt_by_default(&mut object.encryption, &goal.encrypt, &stand.state);
-        self.make_room(&stand, batch).await?;
         if let Body::Single(part) = &object.body {
             batch.checks.extend(key_lives(&part.wrapped_dek));
         }
-        batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
+        match &goal.late {
+            Some(late) if late.is_beneath(&stand) => {
+                self.put_beneath(goal, late, &stand, &mut object, batch).await?;
+            }
+            _ => {
+                self.make_room(&stand, batch).await?;
+                batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
+            }
+        }
         let happened = Happened {
             bucket: &goal.bucket,
             state: &stand.state,

@@ -150,7 +150,17 @@ impl Store {
             };
             let (bucket, condition, encrypt) = (bucket.clone(), condition.clone(), changes.encrypt.clone());
             let (account, origin, name) = (self.account(), self.1.clone(), EventName::Copy);
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, account, encrypt, origin, name };
+            let goal = ObjectGoal {
+                bucket,
+                key: key.to_owned(),
+                condition,
+                object,
+                account,
+                encrypt,
+                origin,
+                name,
+                late: None,
+            };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(goal.bucket.id, key, object)))
         })

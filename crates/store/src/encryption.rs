@@ -138,9 +138,10 @@ impl Store {
     /// # Errors
     /// [`keys::PortionError::CutOff`], or a metadata error.
     pub async fn must_tell_old(&self, bucket: &str, key: &str) -> Result<(), Error> {
-        if stale::age_ms().is_none() {
+        if stale::age_ms().is_none() && !self.is_away() {
             return Ok(());
         }
+        self.nothing_newer_waits(bucket, key).await?;
         let rules = self.0.portions.chosen_by(self.account()).await?;
         let choice = rules.choose(&Subject { bucket, key, tags: &BTreeMap::new(), content_type: "" });
         Ok(self.0.portions.must_tell_cut_off(self.account(), &choice.portion).await?)

@@ -140,6 +140,20 @@ pub enum Error {
     /// The access key of a request that is under way was deleted or disabled, or its user is gone.
     #[error("the access key was taken away while the request was under way")]
     KeyGone,
+    /// What is asked of a gateway that is cut off from the metadata it does not do.
+    #[error("the metadata are out of reach, and this waits until they are not: {0}")]
+    Island(String),
+    /// No such entry of an island, or conflict.
+    #[error("nothing that was taken while cut off is called {0} here; `holdfast island list`")]
+    NoSuchEntry(String),
+    /// Who wrote while the gateway was cut off may not do so by now.
+    #[error("{who} may not write into bucket {bucket} any more; `holdfast island tell` does it anyway")]
+    NotAllowed {
+        /// Who.
+        who: String,
+        /// Where.
+        bucket: String,
+    },
     /// This machine's clock is not that of most other gateways.
     #[error(
         "the clock here is off that of most other gateways by {off_s} s: what cannot be undone waits until it is right"
@@ -244,7 +258,9 @@ impl Error {
             return None;
         }
         match self {
-            Self::Meta(_) | Self::Commit(_) | Self::Expelled | Self::ClockOff { .. } => Some(Dependency::Meta),
+            Self::Meta(_) | Self::Commit(_) | Self::Expelled | Self::ClockOff { .. } | Self::Island(_) => {
+                Some(Dependency::Meta)
+            }
             Self::Portion(PortionError::Meta(_) | PortionError::Commit(_)) => Some(Dependency::Meta),
             Self::Portion(PortionError::CutOff { .. }) => Some(Dependency::Meta),
             Self::Portion(_) | Self::Key(_) => Some(Dependency::Keys),
@@ -270,7 +286,10 @@ impl Classify for Error {
             | Self::NoSuchPolicy(_)
             | Self::NoSuchGroup(_)
             | Self::NoSuchTenant(_)
+            | Self::NoSuchEntry(_)
             | Self::NoSuchSite(_) => ErrorKind::NotFound,
+            Self::Island(_) => ErrorKind::Unavailable,
+            Self::NotAllowed { .. } => ErrorKind::Denied,
             Self::BucketExists { .. }
             | Self::BucketNotEmpty(_)
             | Self::PreconditionFailed

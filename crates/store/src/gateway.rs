@@ -209,6 +209,7 @@ impl Store {
         }
         self.beat().await?;
         self.0.portions.write_down_owed().await;
+        self.0.portions.prepare_islands()?;
         self.follow_sites().await?;
         for (dead, version) in self.look_at_gateways().await? {
             let row_key = key::gateway_key(dead);

@@ -379,7 +379,17 @@ impl Store {
             // The bucket's own encryption was decided on when the upload was created.
             let encrypt = Encrypt::Bucket;
             let (account, origin, name) = (self.account(), self.1.clone(), EventName::CompleteMultipartUpload);
-            let goal = ObjectGoal { bucket, key: key.to_owned(), condition, object, account, encrypt, origin, name };
+            let goal = ObjectGoal {
+                bucket,
+                key: key.to_owned(),
+                condition,
+                object,
+                account,
+                encrypt,
+                origin,
+                name,
+                late: None,
+            };
             let mut batch = Batch {
                 checks: vec![is(upload_key.clone(), version)],
                 writes: vec![Write::Delete(upload_key.clone())],

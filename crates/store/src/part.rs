@@ -174,7 +174,7 @@ async fn expect_end(body: &mut dyn BodySource) -> Result<(), Error> {
 }
 
 /// Fills a buffer with sealed chunks from a body.
-struct Chunker<'a> {
+pub(crate) struct Chunker<'a> {
     sealer: Sealer,
     body: &'a mut dyn BodySource,
     /// Bytes received and not yet sealed.
@@ -184,12 +184,12 @@ struct Chunker<'a> {
 }
 
 impl<'a> Chunker<'a> {
-    fn new(sealer: Sealer, size: u64, body: &'a mut dyn BodySource) -> Self {
+    pub(crate) fn new(sealer: Sealer, size: u64, body: &'a mut dyn BodySource) -> Self {
         Self { sealer, body, frame: Bytes::new(), left: size }
     }
 
     /// Appends the next sealed chunk to `out`: one copy from the frame, then sealed in place.
-    async fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) async fn next_chunk(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let start = out.len();
         let mut want = self.left.min(CHUNK as u64) as usize;
         while want > 0 {
@@ -208,7 +208,7 @@ impl<'a> Chunker<'a> {
         self.sealer.seal_chunk(&mut out[start..]).map_err(|_| Error::Invalid("a body too long to seal"))
     }
 
-    async fn end(self) -> Result<(), Error> {
+    pub(crate) async fn end(self) -> Result<(), Error> {
         if !self.frame.is_empty() {
             return Err(incomplete("the body is longer than declared"));
         }

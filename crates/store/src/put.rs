@@ -8,6 +8,7 @@ use notify::EventName;
 use crate::api::{BodySource, NewObject, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
 use crate::commit::{Goal, ObjectGoal, judge};
 use crate::encryption::Place;
+use crate::island::Late;
 use crate::part::Target;
 use crate::{Error, Store};
 
@@ -56,6 +57,13 @@ pub(crate) fn info(bucket: BucketId, key: &str, record: ObjectRecord) -> ObjectI
     }
 }
 
+/// What is known of a new version before it is written.
+pub(crate) struct Given {
+    pub(crate) body: BodyId,
+    /// It was taken by a cut-off gateway, and is told late.
+    pub(crate) late: Option<Late>,
+}
+
 impl Store {
     /// Stores an object of `size` bytes. `Ok` means: five shards are durable and the object is
     /// visible. Dropping the future stores nothing, or the whole object.
@@ -72,12 +80,24 @@ impl Store {
         condition: &WriteCondition,
         body: &mut dyn BodySource,
     ) -> Result<ObjectInfo, Error> {
-        let NewObject { meta, encrypt, acl } = new.into();
+        let given = Given { body: BodyId::random(self.0.options.doors.rng.as_ref()), late: None };
+        self.put_given((bucket, key), new.into(), size, condition, body, given).await
+    }
+
+    /// The same, with what else is known of the version.
+    pub(crate) async fn put_given(
+        &self,
+        (bucket_name, key): (&str, &str),
+        new: NewObject,
+        size: u64,
+        condition: &WriteCondition,
+        body: &mut dyn BodySource,
+        Given { body: body_id, late }: Given,
+    ) -> Result<ObjectInfo, Error> {
+        let NewObject { meta, encrypt, acl } = new;
         check_name(key, &meta)?;
-        let bucket_name = bucket;
-        let bucket = self.bucket_record(bucket).await?;
+        let bucket = self.bucket_record(bucket_name).await?;
         self.judge_early(&bucket, key, condition).await?;
-        let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
         let place = Place { bucket: &bucket, name: bucket_name, key, body: body_id };
         let (under, encryption) = self.key_to_write(&place, &encrypt, &meta.headers, &meta.tags).await?;
         let target = Target { place, number: 0, under };
@@ -102,7 +122,8 @@ impl Store {
             let (bucket, condition) = (bucket.clone(), condition.clone());
             let (account, origin, name) = (self.account(), self.1.clone(), EventName::Put);
             let key = key.to_owned();
-            Ok(Goal::Object(Box::new(ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name })))
+            let goal = ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name, late };
+            Ok(Goal::Object(Box::new(goal)))
         };
         let stored = self.store_body(target, size, body, goal).await?;
         stored.map(|record| info(bucket.id, key, record)).ok_or(Error::Invalid("a body without an end"))

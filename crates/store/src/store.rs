@@ -24,6 +24,7 @@ use crate::authorize::CachedPolicy;
 use crate::buffers::Buffers;
 use crate::credential::CachedUser;
 use crate::gateway::Gateways;
+use crate::island::{Island, IslandOptions};
 use crate::journal::{Journal, Journaled};
 use crate::outbox::{Cause, EventOptions, Origin, Outbox, Watched};
 use crate::pack::Packer;
@@ -48,6 +49,8 @@ pub struct Options {
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
     pub events: EventOptions,
+    /// Where new versions are taken while the metadata are out of reach; `None`: nowhere.
+    pub island: Option<IslandOptions>,
     /// Whether what is committed is told at the sites, so that the metadata can be made anew from them.
     pub journal: bool,
     /// What this process is called among those that serve the store.
@@ -76,6 +79,7 @@ impl Options {
             rekey_bytes_per_s: None,
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
+            island: None,
             journal: false,
             gateway: "gateway".to_owned(),
             language: Arc::new(NoLanguage),
@@ -113,6 +117,7 @@ pub(crate) struct Inner {
     pub(crate) stripes: Arc<Buffers>,
     pub(crate) pins: Pins,
     pub(crate) gateways: Gateways,
+    pub(crate) island: Option<Island>,
     pub(crate) packer: Packer,
     pub(crate) users: Mutex<HashMap<String, CachedUser>>,
     pub(crate) policies: Mutex<HashMap<BucketId, CachedPolicy>>,
@@ -193,6 +198,7 @@ impl Store {
             stripes: Buffers::new(options.buffer_bytes),
             pins: Pins::new(options.doors.clock.clone()),
             gateways: Gateways::default(),
+            island: options.island.clone().map(Island::open).transpose()?,
             packer: Packer::default(),
             users: Mutex::default(),
             policies: Mutex::default(),
@@ -239,6 +245,11 @@ impl Store {
     /// Resolves when this process must not go on: the root key was rotated, or the metadata were made anew, while it was taken for dead.
     pub async fn outdated(&self) {
         self.0.outdated.cancelled().await;
+    }
+
+    /// Whether the metadata are known to be out of reach.
+    pub fn is_away(&self) -> bool {
+        self.0.reach.as_ref().is_some_and(|reach| reach.is_away())
     }
 
     /// Looks at every site now, instead of waiting for the next probe.

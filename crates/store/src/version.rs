@@ -28,9 +28,13 @@ pub(crate) struct Stand<'a> {
 impl Stand<'_> {
     /// The order of a version written now.
     pub(crate) fn next_order(&self, now_ms: u64) -> u64 {
+        self.newest_order().map_or(now_ms, |order| now_ms.max(order.saturating_add(1)))
+    }
+
+    /// The order of the newest version; `None`: there is none.
+    pub(crate) fn newest_order(&self) -> Option<u64> {
         let current = self.current.as_ref().and_then(|current| current.as_ref().ok()).map(|record| record.order);
-        let newest = current.max(self.newest);
-        newest.map_or(now_ms, |order| now_ms.max(order.saturating_add(1)))
+        current.max(self.newest)
     }
 }
 

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use base::AccountId;
 use fleet::{World, anns, get, put};
 use futures::StreamExt;
-use keys::{CutOff, PortionError, SITE_LEASE_MS, Who};
-use meta::record::DenialReason;
-use store::api::ReadRange;
-use store::{Error, Store, stale};
+use keys::{Caller, CutOff, PortionError, SITE_LEASE_MS, Who};
+use meta::record::{DenialReason, Versioning};
+use release::Via;
+use store::api::{ListRequest, NewObject, ObjectMeta, ReadRange, Right, WriteCondition};
+use store::{Cause, Deferred, Error, Origin, Store, stale};
+use whole::Whole;
 
 /// Larger than what goes into packs.
 const LARGE: usize = 3 << 20;
@@ -186,4 +188,235 @@ async fn releases_are_written_down_afterwards() {
     b.join_again().await;
     world.beat(1, &[0]).await;
     assert_eq!(hours().await, [2]);
+}
+
+/// The second gateway is cut off, from a bucket that says `island = accept`; ann may write there.
+async fn accepting() -> (World, Store) {
+    let world = World::new(2).await;
+    let a = &world.gateways[0].store;
+    a.change_bucket_state("b", |state| {
+        state.versioning = Versioning::Enabled;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    a.set_island("b", true).await.unwrap();
+    put(a, "k", b"before".to_vec()).await.unwrap();
+    a.create_user("ann", None).await.unwrap();
+    a.grant("ann", "b", Some(Right::Write)).await.unwrap();
+    let ann = writer(&world, 1).await;
+    get(&ann, "k").await.unwrap();
+    world.beat(1, &[]).await;
+    (world, ann)
+}
+
+/// A gateway's store on ann's behalf, as a request of hers has it.
+async fn writer(world: &World, index: usize) -> Store {
+    let store = &world.gateways[index].store;
+    let user = store.users().await.unwrap().into_iter().find(|user| user.name == "ann").unwrap();
+    let access_key = user.keys.first().unwrap().access_key.clone();
+    let (_, principal) = store.authenticate(&access_key).await.unwrap().unwrap();
+    let caller = Caller::new(store.account(), principal.who(), Via::S3, false, None);
+    store.acting_for(Origin {
+        principal: "ann".to_owned(),
+        address: None,
+        request: None,
+        cause: Cause::Request,
+        caller: Some(Arc::new(caller)),
+        access_key: Some(access_key.into()),
+    })
+}
+
+async fn take(store: &Store, key: &str, body: Vec<u8>) -> Result<Deferred, Error> {
+    let (size, mut source) = (body.len() as u64, Whole(Some(body.into())));
+    let new = NewObject::from(ObjectMeta {
+        headers: [("content-type".into(), "text/x".into())].into(),
+        ..Default::default()
+    });
+    old(store.put_at_island("b", key, new, size, &WriteCondition::default(), &mut source)).await.0
+}
+
+#[tokio::test]
+async fn what_is_taken_is_told_afterwards() {
+    for size in [0, 1, 16 << 10, (256 << 10) + 1, LARGE] {
+        let (world, ann) = accepting().await;
+        let (a, b) = (&world.gateways[0], &world.gateways[1]);
+        b.cut_off().await;
+        let taken = take(&ann, "k", vec![5; size]).await.unwrap();
+        take(&ann, "new", vec![6; size]).await.unwrap();
+        assert_eq!(b.store.island_waiting().len(), 2);
+        assert_eq!(get(&a.store, "k").await.unwrap(), b"before");
+        let hidden = old(ann.must_tell_old("b", "k")).await.0;
+        assert!(matches!(hidden, Err(Error::Island(_))), "what it acknowledged last it cannot show: {hidden:?}");
+        assert_eq!(b.store.merge_island().await.unwrap(), 0, "not now");
+        // Long after all leases.
+        world.advance(5 * MINUTE_MS);
+        take(&ann, "later", vec![7; size]).await.unwrap();
+        b.join_again().await;
+        assert_eq!(b.store.merge_island().await.unwrap(), 3);
+        for (key, byte) in [("k", 5), ("new", 6), ("later", 7)] {
+            assert_eq!(get(&a.store, key).await.unwrap(), vec![byte; size], "{key} of {size}");
+        }
+        let info = a.store.head("b", "k", None).await.unwrap();
+        assert_eq!((info.etag, info.meta.headers["content-type"].as_str()), (taken.etag, "text/x"));
+        assert_eq!(a.store.conflicts().await.unwrap(), []);
+        assert_eq!(b.store.island_waiting(), []);
+        assert_eq!(std::fs::read_dir(world.island(1)).unwrap().count(), 0);
+    }
+}
+
+/// Two writers, of which neither knew the other: both versions are there, and that is told.
+#[tokio::test]
+async fn conflicts_lose_nothing_and_are_listed() {
+    for deleted in [false, true] {
+        let (world, ann) = accepting().await;
+        let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+        let before = a.head("b", "k", None).await.unwrap().version;
+        b.cut_off().await;
+        world.advance(1_000);
+        take(&ann, "k", b"island".to_vec()).await.unwrap();
+        world.advance(1_000);
+        match deleted {
+            true => drop(a.delete("b", "k", &Default::default()).await.unwrap()),
+            false => put(a, "k", b"others".to_vec()).await.unwrap(),
+        }
+        b.join_again().await;
+        assert_eq!(b.store.merge_island().await.unwrap(), 1);
+        match deleted {
+            true => assert!(matches!(get(a, "k").await, Err(Error::DeleteMarker { .. })), "what was deleted stays so"),
+            false => assert_eq!(get(a, "k").await.unwrap(), b"others"),
+        }
+        let conflicts = a.conflicts().await.unwrap();
+        assert_eq!(conflicts.len(), 1);
+        assert_eq!((conflicts[0].key.as_str(), conflicts[0].principal.as_str()), ("k", "ann"));
+        assert_eq!(conflicts[0].gateway, "gw1");
+        let version = conflicts[0].version.parse().unwrap();
+        let object = a.open_object("b", "k", Some(version), None).await.unwrap();
+        let read: Vec<_> = object.read(ReadRange::All).await.unwrap().collect().await;
+        assert_eq!(read[0].as_ref().unwrap(), &b"island"[..]);
+        assert!(version > before);
+        a.forget_conflict(&conflicts[0].id).await.unwrap();
+        assert_eq!(a.conflicts().await.unwrap(), []);
+    }
+}
+
+/// A gateway that dies tells what it took when it is started again, once, wherever in the telling it died.
+#[tokio::test]
+async fn who_died_tells_once() {
+    let (mut world, ann) = accepting().await;
+    world.gateways[1].cut_off().await;
+    take(&ann, "k", vec![5; LARGE]).await.unwrap();
+    // What was never acknowledged.
+    let stray = world.island(1).join("0000000000000001-00000000000000000000000000000000.body");
+    std::fs::write(&stray, b"half a body").unwrap();
+    let copy = world.folder.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for file in std::fs::read_dir(world.island(1)).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    for _ in 0..2 {
+        world.gateways.truncate(1);
+        world.start(1, 0).await;
+        assert!(!stray.exists());
+        assert_eq!(world.gateways[1].store.island_waiting().len(), 1);
+        world.gateways[1].store.portions().renew_site_lease().await.unwrap();
+        assert_eq!(world.gateways[1].store.merge_island().await.unwrap(), 1);
+        let versions = world.gateways[0]
+            .store
+            .list_versions("b", &ListRequest { limit: 10, ..Default::default() }, None)
+            .await
+            .unwrap();
+        assert_eq!(versions.versions.len(), 2, "the one from before, and what was taken");
+        assert_eq!(get(&world.gateways[0].store, "k").await.unwrap(), vec![5; LARGE]);
+        // It died after the commit, and before it forgot.
+        for file in std::fs::read_dir(&copy).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), world.island(1).join(file.file_name())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_what_may_be_taken_is() {
+    let (world, ann) = accepting().await;
+    let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+    a.create_bucket("plain", "root", false).await.unwrap();
+    assert!(matches!(a.set_island("plain", true).await, Err(Error::BucketState(_))), "it keeps no versions");
+    a.set_island("b", false).await.unwrap();
+    b.cut_off().await;
+    assert!(matches!(take(&ann, "k", b"x".to_vec()).await, Err(Error::Island(_))), "the bucket does not say so");
+    b.join_again().await;
+    a.set_island("b", true).await.unwrap();
+    b.cut_off().await;
+    let mut whole = Whole(Some((&b"x"[..]).into()));
+    let condition = WriteCondition { absent: true, etag_is: None };
+    let conditional = ann.put_at_island("b", "k", NewObject::default(), 1, &condition, &mut whole);
+    assert!(matches!(old(conditional).await.0, Err(Error::Island(_))), "nobody knows what is there");
+    let mut short = Whole(Some((&b"x"[..]).into()));
+    let none = WriteCondition::default();
+    let cut = ann.put_at_island("b", "k", NewObject::default(), 2, &none, &mut short);
+    assert!(matches!(old(cut).await.0, Err(Error::Body(_))), "the client went away");
+    assert_eq!(std::fs::read_dir(world.island(1)).unwrap().count(), 0, "and nothing of it is left");
+    assert!(matches!(take(&ann, "k", vec![0; 17 << 20]).await, Err(Error::Full(_))));
+    world.advance(25 * 60 * MINUTE_MS);
+    assert!(take(&ann, "k", b"x".to_vec()).await.is_err(), "what is known is a day old");
+    assert_eq!(b.store.island_waiting(), []);
+}
+
+/// Who may not write any more has written nothing; an operator may tell it all the same, or drop it.
+#[tokio::test]
+async fn who_was_revoked_meanwhile_waits_for_a_decision() {
+    let (world, ann) = accepting().await;
+    let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+    b.cut_off().await;
+    let first = take(&ann, "first", b"1".to_vec()).await.unwrap();
+    let second = take(&ann, "second", b"2".to_vec()).await.unwrap();
+    a.grant("ann", "b", None).await.unwrap();
+    b.join_again().await;
+    assert_eq!(b.store.merge_island().await.unwrap(), 0);
+    let waiting = b.store.island_waiting();
+    assert_eq!(waiting.len(), 2);
+    assert!(waiting[0].trouble.as_ref().unwrap().contains("ann may not write"), "{waiting:?}");
+    assert!(matches!(get(a, "first").await, Err(Error::NoSuchKey)));
+    b.store.tell_anyway(&first.id).await.unwrap();
+    assert_eq!(get(a, "first").await.unwrap(), b"1");
+    b.store.drop_entry(&second.id).await.unwrap();
+    assert_eq!(b.store.island_waiting(), []);
+    assert!(matches!(b.store.drop_entry(&second.id).await, Err(Error::NoSuchEntry(_))));
+}
+
+/// Damage to one is told, and keeps no other waiting.
+#[tokio::test]
+async fn damage_is_told() {
+    let (world, ann) = accepting().await;
+    let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+    b.cut_off().await;
+    let ids: Vec<String> = {
+        let mut ids = Vec::new();
+        for key in ["body", "entry", "gone", "good"] {
+            ids.push(take(&ann, key, vec![9; LARGE]).await.unwrap().id);
+            world.advance(1);
+        }
+        ids
+    };
+    let flip = |name: String| {
+        let path = world.island(1).join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    flip(format!("{}.body", ids[0]));
+    flip(format!("{}.entry", ids[1]));
+    std::fs::remove_file(world.island(1).join(format!("{}.body", ids[2]))).unwrap();
+    b.join_again().await;
+    // A file that is gone is the folder's trouble, and may pass.
+    let _ = b.store.merge_island().await;
+    std::fs::write(world.island(1).join(format!("{}.body", ids[2])), b"").unwrap();
+    b.store.merge_island().await.unwrap();
+    assert_eq!(get(a, "good").await.unwrap(), vec![9; LARGE]);
+    let waiting = b.store.island_waiting();
+    assert_eq!(waiting.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), ids[..3]);
+    assert!(waiting.iter().all(|one| one.trouble.is_some()), "{waiting:?}");
 }

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod deploy;
 pub(crate) mod gateway;
 pub(crate) mod group;
+pub(crate) mod island;
 pub(crate) mod key_site;
 pub(crate) mod meta;
 pub(crate) mod notify;

@@ -36,15 +36,20 @@ pub struct BucketState {
     pub encryption: DefaultEncryption,
     /// Whether the bucket has a notification configuration: writes read it then.
     pub notifies: bool,
+    /// Whether a gateway that is cut off from the metadata takes new versions, to tell them later. Since version 4.
+    pub island: bool,
 }
 
 impl Record for BucketState {
     const NAME: &'static str = "bucket state";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
-    /// Version 1 knew the bucket's encryption only, and no notifications; version 2 no portions.
+    /// Version 1 knew the bucket's encryption only, and no notifications; version 2 no portions; version 3 no islands.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0, 0])
+        match version {
+            2 | 3 => grown(1, body, &[0]),
+            _ => grown(version, body, &[0, 0, 0]),
+        }
     }
 }
 

@@ -64,6 +64,7 @@ mod departed;
 mod event;
 mod gateway;
 mod grant;
+mod island;
 mod object;
 mod portion;
 mod release;
@@ -89,6 +90,7 @@ pub use departed::DepartedRecord;
 pub use event::QueueRecord;
 pub use gateway::GatewayRecord;
 pub use grant::{GrantPrincipal, KeyGrantCount, KeyGrantId, KeyGrantRecord, KeyOperation, PrincipalDigest};
+pub use island::ConflictRecord;
 pub use object::{
     Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
     SealedPart,
@@ -123,6 +125,7 @@ pub mod key {
         key_grant_count_key, key_grant_key, key_grant_of, key_grants, key_grants_of, retirable_key, retirable_of,
         retirables,
     };
+    pub use super::island::{conflict_key, conflict_of, conflicts};
     pub use super::object::{body_of, drop_key, drops, object_key, object_name_of, objects, objects_from};
     pub use super::portion::{
         alias_key, alias_of, aliases, closed_version_key, dying, dying_key, key_version_key, key_version_of,

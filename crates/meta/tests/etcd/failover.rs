@@ -352,7 +352,7 @@ async fn without_a_majority_a_copy_answers() {
     let mut cluster = Cluster::five().await;
     let engine = cluster.open().await;
     // More than one transaction reads, and more than one page has.
-    let keys: Vec<_> = (0..250).map(|number| key(&format!("row/{number:03}"))).collect();
+    let keys: Vec<_> = (0..250).map(|number| key(format!("row/{number:03}").as_str())).collect();
     for some in keys.chunks(50) {
         let writes = some.iter().map(|row_key| Write::Put(row_key.clone(), row_key.clone())).collect();
         engine.commit(Batch { checks: vec![], writes }).await.expect("all members are there");

@@ -3,9 +3,11 @@
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 use store::api::NewObject;
+use store::stale;
 
 use crate::acl::{self, Of};
 use crate::body::Upload;
+use crate::degraded::{self, DEGRADED};
 use crate::error::answer;
 use crate::lock;
 use crate::service::Service;
@@ -23,6 +25,23 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let new = NewObject { meta, encrypt: asked.encrypt, acl };
     let mut body = Upload::new(&req.headers, input.body, req.trailing_headers, None)?;
     let size = body.size;
+    if stale::age_ms().is_some() {
+        let taken = at.store.put_at_island(&input.bucket, &input.key, new, size, &condition, &mut body).await;
+        let taken = taken.map_err(answer)?;
+        let sums = Sums::of(taken.checksum.as_ref());
+        let mut told = S3Response::new(PutObjectOutput {
+            checksum_crc32: sums.crc32,
+            checksum_crc32c: sums.crc32c,
+            checksum_crc64nvme: sums.crc64nvme,
+            checksum_sha1: sums.sha1,
+            checksum_sha256: sums.sha256,
+            checksum_type: sums.kind,
+            e_tag: Some(wire::etag(taken.etag)),
+            ..Default::default()
+        });
+        told.headers.insert(DEGRADED, degraded::deferred(&taken.id));
+        return Ok(told);
+    }
     let info = at.store.put(&input.bucket, &input.key, new, size, &condition, &mut body).await.map_err(answer)?;
     let (version_id, expiration) = at.told(&info, true).await?;
     let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.kms());

@@ -158,6 +158,13 @@ impl Store {
             tokio::time::sleep(Duration::from_millis(BEAT_MS)).await;
             done
         });
+        if self.0.island.is_some() {
+            self.spawn_loop("island", |store| async move {
+                let done = store.merge_island().await.map(drop);
+                tokio::time::sleep(Duration::from_millis(BEAT_MS)).await;
+                done
+            });
+        }
         self.spawn_loop("halves", |store| async move { store.look_after_halves().await });
         self.spawn_led("sweep", |store| async move {
             tokio::time::sleep(SWEEP_FIRST).await;

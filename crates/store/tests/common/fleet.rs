@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use release::Via;
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::api::{NewObject, ReadRange, WriteCondition};
-use store::{Cause, Error, Options, Origin, Store};
+use store::{Cause, Error, IslandOptions, Options, Origin, Store};
 
 use crate::whole::Whole;
 
@@ -99,12 +99,14 @@ pub struct World {
     pub rows: Arc<Memory>,
     pub sites: [Arc<sites::Memory>; COLUMNS],
     pub gateways: Vec<Gateway>,
+    /// What gateways keep on disk, by their index.
+    pub folder: tempfile::TempDir,
 }
 
 impl World {
     pub fn empty() -> Self {
         let sites = std::array::from_fn(|_| Arc::new(sites::Memory::new()));
-        Self { rows: Arc::new(Memory::shared()), sites, gateways: Vec::new() }
+        Self { rows: Arc::new(Memory::shared()), sites, gateways: Vec::new(), folder: tempfile::tempdir().unwrap() }
     }
 
     pub async fn new(gateways: usize) -> Self {
@@ -131,11 +133,17 @@ impl World {
         let (rows, asked_too) = (self.rows.clone(), asked.clone());
         let reach = Arc::new(Reach { rows: rows.clone(), cut: cut.clone(), asked: asked_too, copy: Arc::clone(&copy) });
         let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
-        let options = Options { background: false, gateway: format!("gw{index}"), ..Options::new(doors) };
+        let island = IslandOptions { folder: self.island(index), bytes_max: 16 << 20 };
+        let options =
+            Options { background: false, gateway: format!("gw{index}"), island: Some(island), ..Options::new(doors) };
         let root = ("root".to_owned(), "rootroot".to_owned());
         let ring = Keyring::ephemeral(&SeededRng::new(1));
         let store = Store::open(reach, pool, ring, root, options).await.unwrap();
         self.gateways.push(Gateway { rows, store, clock, cut, asked, copy });
+    }
+
+    pub fn island(&self, index: usize) -> std::path::PathBuf {
+        self.folder.path().join(index.to_string())
     }
 
     pub fn advance(&self, ms: u64) {
