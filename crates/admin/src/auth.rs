@@ -1,14 +1,20 @@
 //! Only the root credentials pass.
 
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use store::stale;
 
 use crate::error::Failure;
 use crate::{App, SERVICE, sigv4};
 
+/// What an answer that is less than it should be says so with; as at the S3 port.
+pub(crate) const DEGRADED: HeaderName = HeaderName::from_static("holdfast-degraded");
 /// Seconds that a signed request's clock may differ from ours (AWS allows 15 minutes; admin
 /// commands are signed when they are sent).
 const SKEW_MAX_S: u64 = 300;
@@ -40,4 +46,19 @@ pub(crate) async fn verified(head: Parts, body: Body, access_key: &str, secret: 
     };
     signed.verify(|name| header(&head, name), access_key, secret, SERVICE, sigv4::now_s(), SKEW_MAX_S)?;
     Ok(Request::from_parts(head, Body::from(body)))
+}
+
+/// What is read may be old where the metadata are out of reach, and says so as at the S3 port.
+pub(crate) async fn tell_age(request: Request, next: Next) -> Response {
+    if *request.method() != Method::GET {
+        return next.run(request).await;
+    }
+    let age = Arc::new(stale::Answer::default());
+    let mut response = stale::accepting(age.clone(), next.run(request)).await;
+    if let Some(age_ms) = age.age_ms()
+        && let Ok(told) = HeaderValue::try_from(format!("stale;age={};dependency=meta", age_ms.div_ceil(1000)))
+    {
+        response.headers_mut().insert(DEGRADED, told);
+    }
+    response
 }

@@ -60,6 +60,8 @@ pub struct Client {
     url: String,
     access_key: String,
     secret_key: String,
+    /// Told what an answer says it lacks.
+    degraded: fn(&str),
 }
 
 impl Client {
@@ -81,7 +83,19 @@ impl Client {
         let config = config.map_err(|error| ClientError::Answer(error.to_string()))?;
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
-        Ok(Self { http: Http::builder(TokioExecutor::new()).build(connector), url, access_key, secret_key })
+        Ok(Self {
+            http: Http::builder(TokioExecutor::new()).build(connector),
+            url,
+            access_key,
+            secret_key,
+            degraded: |_| (),
+        })
+    }
+
+    /// The same, with whom to tell when an answer says that it is less than it should be.
+    #[must_use]
+    pub fn telling(self, degraded: fn(&str)) -> Self {
+        Self { degraded, ..self }
     }
 
     /// Calls `method path`; path segments that come from people are to be percent-encoded.
@@ -121,6 +135,9 @@ impl Client {
         let answer = async {
             let response = self.http.request(request).await.map_err(|e| unreachable(e.into()))?;
             let status = response.status();
+            if let Some(told) = response.headers().get(crate::auth::DEGRADED).and_then(|told| told.to_str().ok()) {
+                (self.degraded)(told);
+            }
             let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(unreachable)?;
             Ok((status, body.to_bytes()))
         };

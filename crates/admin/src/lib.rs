@@ -162,6 +162,7 @@ fn router(app: App) -> Router {
         .route("/v1/site-keys", get(sites::keys))
         .route("/v1/sites/{name}/replace", post(sites::replace))
         .fallback(error::no_such_path)
+        .route_layer(middleware::from_fn(auth::tell_age))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::require_root));
     let people = Router::new()
         .route("/v1/approvals", get(approvals::list))

@@ -4,7 +4,7 @@ use base::limits::{COLUMNS, DATA_COLUMNS};
 use base::{AccountId, BlobId};
 use keys::quorum::Missing;
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, Resync, SiteRecord, key};
-use meta::{Batch, Range, Write, after};
+use meta::{Batch, Range, Write, after, stale};
 use serde::{Deserialize, Serialize};
 use sites::{SiteState, read_marker, write_marker};
 
@@ -246,7 +246,18 @@ impl Store {
         let rate = *self.0.workers.repair.rate.lock();
         let scrub = self.scrub_progress();
         let (state, tolerates) = judge(&sites, backlog, queued, scrub.unrepairable);
-        let warnings = self.0.warnings.lock().clone();
+        let mut warnings = self.0.warnings.lock().clone();
+        let (state, cut_off) = match (self.is_away(), state) {
+            (true, State::Whole | State::Degraded) => (State::ReadOnly, true),
+            (is_away, state) => (state, is_away),
+        };
+        if cut_off {
+            warnings.push(format!(
+                "this gateway is cut off from the metadata: it reads on, from a copy that is {} s old, as long as portions say (`holdfast \
+                 portion cut-off`), and writes where buckets say (`holdfast island`)",
+                stale::age_ms().unwrap_or_default().div_ceil(1000)
+            ));
+        }
         Ok(Status {
             state,
             summary: summary(state, &sites, blobs, backlog, scrub.unrepairable),

@@ -35,6 +35,7 @@ use serde::Serialize;
 use crate::cli::{AdminArgs, TenantArgs};
 use crate::credentials;
 use crate::exit::{Failure, chain};
+use crate::render;
 
 /// A client of the running server, with the credentials of the environment or of the data
 /// directory.
@@ -48,7 +49,13 @@ pub(crate) fn client(args: &AdminArgs) -> Result<Client, Failure> {
         Failure::usage("there are no credentials")
             .hint("set HOLDFAST_ACCESS_KEY and HOLDFAST_SECRET_KEY, or point --data-dir at the server's data directory")
     })?;
-    Ok(Client::new(&args.admin, args.admin_ca.as_deref(), found.access_key, found.secret_key)?)
+    let client = Client::new(&args.admin, args.admin_ca.as_deref(), found.access_key, found.secret_key)?;
+    Ok(client.telling(told_degraded))
+}
+
+#[allow(clippy::print_stderr, reason = "data is on stdout")]
+fn told_degraded(told: &str) {
+    eprintln!("the server says that its answer is less than it should be: {}", render::clean(told));
 }
 
 /// Where the server's files are, unless it is said.
