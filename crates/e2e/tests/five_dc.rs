@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use base::{Rng, SeededRng, SystemRng};
 use e2e::dc::client::{Client, Reply};
-use e2e::dc::fault::{Fault, Scenario, Way, scenarios};
+use e2e::dc::fault::{Fault, Part, Scenario, Way, scenarios};
 use e2e::dc::workload::{BUCKET, Load};
 use e2e::dc::{Cluster, Dc, has_faketime, say};
 
@@ -278,4 +278,110 @@ fn a_denial_counts_everywhere() {
         assert!(late < 3 * promised, "{dc} gave it for {late:?} after the denial");
         assert!(refused.is_some() || cut == Some(dc), "{dc} never refused it");
     }
+}
+
+/// What curl was told: the status, the headers in lower case, and the body.
+struct Told {
+    status: u16,
+    headers: String,
+    body: Vec<u8>,
+}
+
+fn curl(cluster: &Cluster, dc: Dc, method: &str, path: &str, body: &[u8]) -> Told {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| dir.path().join(name);
+    std::fs::write(file("in"), body).expect("a file");
+    let mut command = std::process::Command::new("curl");
+    command.args(["--silent", "--max-time", "30", "--request", method, "--output"]).arg(file("out"));
+    command.arg("--dump-header").arg(file("headers"));
+    command.args([
+        "--aws-sigv4",
+        "aws:amz:us-east-1:s3",
+        "--user",
+        &format!("{}:{}", e2e::ACCESS_KEY, e2e::SECRET_KEY),
+    ]);
+    command.args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]);
+    if method == "PUT" {
+        command.arg("--data-binary").arg(format!("@{}", file("in").display()));
+    }
+    let done = command.arg(format!("http://{}{path}", cluster.s3(dc))).output().expect("curl runs");
+    assert!(done.status.success(), "{method} {path} at {dc}: {done:?}");
+    let headers = std::fs::read_to_string(file("headers")).expect("headers").to_lowercase();
+    let last = headers.rsplit("http/1.1 ").next().unwrap_or_default().to_owned();
+    let status = last.get(..3).and_then(|status| status.parse().ok()).expect("a status");
+    Told { status, headers: last, body: std::fs::read(file("out")).unwrap_or_default() }
+}
+
+/// Three members of etcd are gone: what can be read is, and says how old it is; what a bucket has taken is taken, and told afterwards.
+#[test]
+#[ignore = "needs etcd and root; run `cargo xtask e2e`"]
+fn a_minority_reads_on_and_takes_what_it_may() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut cluster = Cluster::start(0);
+    let (here, there) = (Dc(0), Dc(4));
+    for bucket in ["/taking", "/plain"] {
+        ask(&cluster, here, "PUT", bucket, b"", 200);
+    }
+    let versioned = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    assert_eq!(curl(&cluster, here, "PUT", "/taking?versioning=", versioned).status, 200);
+    let (code, told) = cluster.holdfast(here, &["island", "accept", "taking"]);
+    assert_eq!(code, 0, "{told}");
+    let (code, told) = cluster.holdfast(here, &["island", "accept", "plain"]);
+    assert!(code == 2 && told.contains("enable versioning first"), "{code}: {told}");
+    let before = e2e::noise(1, 2_000_000);
+    for path in ["/taking/k", "/plain/k"] {
+        ask(&cluster, here, "PUT", path, &before, 200);
+        // In use here, when the cut comes.
+        ask(&cluster, here, "GET", path, b"", 200);
+    }
+    let gone: Vec<Fault> = [1, 2, 3].map(|dc| Fault::Kill(Dc(dc), Part::Etcd)).into();
+    gone.iter().for_each(|fault| cluster.inject(fault));
+    let began = Instant::now();
+    let stale = loop {
+        let told = curl(&cluster, here, "GET", "/plain/k", b"");
+        if told.status == 200 && told.headers.contains("holdfast-degraded: stale;age=") {
+            break told;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{} {}", told.status, told.headers);
+    };
+    assert!(stale.body == before, "what was acknowledged is read");
+    let listed = curl(&cluster, here, "GET", "/plain?list-type=2", b"");
+    assert!(listed.status == 200 && listed.headers.contains("holdfast-degraded: stale"), "{}", listed.headers);
+    // Nobody here may say what a bucket that does not take it would do with it.
+    let asked = Instant::now();
+    let refused = curl(&cluster, here, "PUT", "/plain/k", b"other");
+    assert_eq!(refused.status, 503, "{}", String::from_utf8_lossy(&refused.body));
+    assert!(refused.headers.contains("retry-after:"), "{}", refused.headers);
+    assert!(refused.headers.contains("holdfast-degraded: refuse;dependency=meta"), "{}", refused.headers);
+    say(&format!("five_dc: a minority refuses a write in {:.2} s", asked.elapsed().as_secs_f64()));
+    let during = e2e::noise(2, 3_000_000);
+    let taken = curl(&cluster, here, "PUT", "/taking/k", &during);
+    assert_eq!(taken.status, 200, "{}", String::from_utf8_lossy(&taken.body));
+    assert!(taken.headers.contains("holdfast-degraded: deferred;dependency=meta"), "{}", taken.headers);
+    let hidden = curl(&cluster, here, "GET", "/taking/k", b"");
+    assert_eq!(hidden.status, 503, "it does not show what it knows to be overwritten");
+    // Long after any lease: what is of class strict opens no more, the rest does.
+    while began.elapsed() < Duration::from_secs(12) {
+        let told = curl(&cluster, here, "GET", "/plain/k", b"");
+        assert!(told.status == 200 && told.body == before, "{} {}", told.status, told.headers);
+    }
+    let (code, told) = cluster.holdfast(here, &["status"]);
+    assert!(code == 75 && told.contains("cut off from the metadata"), "{code}: {told}");
+    let (code, told) = cluster.holdfast(here, &["island", "list"]);
+    assert!(code == 0 && told.contains("taking/k") && told.contains("cut off"), "{code}: {told}");
+    say(&told);
+    gone.iter().for_each(|fault| cluster.heal(fault));
+    cluster.wait_whole();
+    let healed = Instant::now();
+    loop {
+        let told = curl(&cluster, there, "GET", "/taking/k", b"");
+        if told.status == 200 && told.body == during {
+            break;
+        }
+        assert!(healed.elapsed() < Duration::from_secs(60), "{} {}", told.status, told.headers);
+    }
+    let (_, told) = cluster.holdfast(here, &["island", "list"]);
+    assert!(told.contains("Nothing waits here") && told.contains("No version came late"), "{told}");
+    let plain = curl(&cluster, there, "GET", "/plain/k", b"");
+    assert!(plain.body == before && !plain.headers.contains("holdfast-degraded"), "{}", plain.headers);
 }

@@ -58,6 +58,8 @@ impl Portions {
         }
         let key = Arc::new(self.ring.tenant_key_of(account, &record, None)?);
         self.caches.remember_tenant(account, key.clone(), version, now, seen);
+        // Once for each: at an island it is too late.
+        self.prepare_islands()?;
         Ok((key, version))
     }
 

@@ -89,8 +89,9 @@ pub(super) struct Taken {
     pub(super) headers: BTreeMap<String, String>,
     pub(super) user_metadata: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
-    /// The writer's access key, unique id and name.
-    pub(super) access_key: String,
+    /// The writer's access key; `None`: that of the process's own root.
+    pub(super) access_key: Option<String>,
+    /// The writer's unique id, and its name.
     pub(super) principal_id: String,
     pub(super) principal: String,
     /// Of the request that brought it.
@@ -158,7 +159,7 @@ mod tests {
             headers: [("content-type".to_owned(), "text/plain".to_owned())].into(),
             user_metadata: BTreeMap::new(),
             tags: BTreeMap::new(),
-            access_key: "AKIA".to_owned(),
+            access_key: Some("AKIA".to_owned()),
             principal_id: "HFID".to_owned(),
             principal: "ann".to_owned(),
             request: None,
