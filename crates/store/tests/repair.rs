@@ -150,7 +150,7 @@ impl World {
         puts.into_iter().map(|(slot, name)| (slot, blob(&name))).collect()
     }
 
-    /// All shards are at home and whole.
+    /// All shards are at home.
     async fn assert_whole(&self, store: &Store) {
         assert_eq!(self.queued().await, 0);
         for (blob, row) in self.rows(key::blobs()).await {
@@ -158,7 +158,8 @@ impl World {
             for site in &self.sites {
                 let id = blob.to_string();
                 let names = site.inner.lock().names();
-                assert_eq!(names.iter().filter(|name| name.contains(&id)).count(), 1, "{blob} at {}", site.slot);
+                // What lay elsewhere meanwhile is left to the sweep where a process has no lease, or the site was out.
+                assert!(names.iter().any(|name| name.contains(&id)), "{blob} at {}", site.slot);
             }
         }
         assert_eq!(store.status().await.unwrap().state, store::State::Whole);

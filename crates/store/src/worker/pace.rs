@@ -202,11 +202,20 @@ impl Store {
         let now = self.0.options.doors.clock.passed_ms();
         let begun = paced.window_ms.swap(now, Ordering::Relaxed);
         self.note_rates(now.saturating_sub(begun));
-        if !self.leads() {
+        let (leads, risk) = (self.leads(), *paced.risk.lock());
+        if !leads && risk.is_none() {
             return Ok(());
         }
         let control = self.record::<RepairControlRecord>(key::repair_control_key()).await?;
         let control = control.map_or_else(RepairControlRecord::default, |(control, _)| control);
+        let configured = self.0.options.repair.bounds;
+        let max = control.max_bytes_per_s.and_then(NonZeroU64::new).unwrap_or(configured.max_bytes_per_s);
+        paced.throttle.lock().steer(RepairBounds { max_bytes_per_s: max, ..configured }, control.paused);
+        if !leads {
+            // What is under way ends, and nothing is begun.
+            paced.throttle.lock().step(now, None);
+            return Ok(());
+        }
         let (moves, last) = (paced.in_flight.load(Ordering::Relaxed) > 0, paced.last_ms.load(Ordering::Relaxed));
         let phase = |window_ms: u64, older_ms: u64| match now.saturating_sub(last) {
             _ if moves => Phase::Busy,
@@ -218,18 +227,14 @@ impl Store {
         let windows = self.windows_of_others(&mut paced.others.lock());
         {
             let mut throttle = paced.throttle.lock();
-            let configured = self.0.options.repair.bounds;
-            let max = control.max_bytes_per_s.and_then(NonZeroU64::new).unwrap_or(configured.max_bytes_per_s);
-            throttle.steer(RepairBounds { max_bytes_per_s: max, ..configured }, control.paused);
             throttle.saw(None, &paced.told(), phase(now.saturating_sub(begun), 0), now);
             for (id, window) in windows {
                 throttle.saw(Some(id), &window, phase(BEAT_MS, BEAT_MS + BEAT_MS / 3), now);
             }
-            throttle.step(now, *paced.risk.lock());
+            throttle.step(now, risk);
         }
         self.tell_metrics();
-        let is_at_work = paced.risk.lock().is_some();
-        if is_at_work { self.tell_progress_in_a_while().await } else { Ok(()) }
+        if risk.is_some() { self.tell_progress_in_a_while().await } else { Ok(()) }
     }
 
     fn note_rates(&self, passed_ms: u64) {

@@ -86,7 +86,7 @@ impl Store {
     pub(super) async fn walk_page(&self) -> Result<bool, Error> {
         let sites = self.look_at_sites().await?;
         let Some((_, walk)) = choose(&sites) else { return Ok(false) };
-        self.count_blobs(walk).await?;
+        self.count_blobs().await?;
         let (first, end) = key::blobs();
         let from = if walk.cursor.is_empty() { first } else { after(&walk.cursor) };
         let to = if walk.is_on_first_leg() { end } else { after(&walk.begin) };
@@ -135,11 +135,11 @@ impl Store {
         Ok(true)
     }
 
-    /// How many blobs there are to walk over, unless that is known.
-    async fn count_blobs(&self, walk: &Resync) -> Result<(), Error> {
-        let known = *self.0.workers.repair.resync_total.lock();
-        if known == 0 || known < walk.done {
-            *self.0.workers.repair.resync_total.lock() = self.count(key::blobs()).await?;
+    /// Counts how many blobs there are to walk over, unless that is known.
+    async fn count_blobs(&self) -> Result<(), Error> {
+        if *self.0.workers.repair.resync_total.lock() == 0 {
+            let total = self.count(key::blobs()).await?;
+            *self.0.workers.repair.resync_total.lock() = total;
         }
         Ok(())
     }

@@ -176,7 +176,9 @@ impl Store {
         let mut items = plan.items.into_iter().peekable();
         let mut running = FuturesUnordered::new();
         loop {
-            let is_same = || self.states() == planned_with;
+            // Who does not lead any more ends what is under way.
+            let leads = || !self.0.options.background || self.leads();
+            let is_same = || self.states() == planned_with && leads();
             while is_same() && Instant::now() < until && running.len() < self.0.workers.paced.throttle.lock().at_once()
             {
                 let is_next = items.peek().is_some_and(|item| !walks || item.risk <= at_home);
@@ -192,6 +194,7 @@ impl Store {
             }
             match running.next().await {
                 Some((item, mended)) => self.note_mended(item, mended, tried),
+                None if !leads() => return Ok(Followed::ToTheEnd),
                 None if !is_same() || plan.more || walks || items.peek().is_some() => return Ok(Followed::Again),
                 None => return Ok(Followed::ToTheEnd),
             }
