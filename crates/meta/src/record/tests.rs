@@ -339,9 +339,9 @@ fn rows_of_grants_are_as_specified() {
     assert!(KeyOperation::ALL.iter().all(|operation| KeyOperation::named(operation.name()) == Some(*operation)));
 }
 
-/// Version 1 of a site did not tell where its refill began, and that of a gateway not what clients waited for.
+/// Version 1 of a site did not tell where its refill began; versions 1 and 2 of a gateway not what clients waited for.
 #[test]
-fn sites_and_gateways_of_version_1_stay_readable() {
+fn older_sites_and_gateways_stay_readable() {
     let site = |resync| SiteRecord { cluster: "c".to_owned(), name: "dc".to_owned(), since_ms: 5, resync };
     let walk = Resync { started_ms: 6, cursor: vec![0x6b, 0x2f], done: 7, begin: vec![] };
     let filled = site(Some(walk.clone()));
@@ -360,8 +360,10 @@ fn sites_and_gateways_of_version_1_stay_readable() {
     assert_eq!((old.name.as_str(), old.beat, old.holds_more, old.foreground.len()), ("g", 3, true, 0));
     let foreground = vec![Latency { kind: 3, count: 300, p99_us: 1 }];
     let new = GatewayRecord { foreground, ..old };
-    assert_eq!(&new.encode()[..], hex("02 0167 01 02 03 0176 00 00 01 01 03 ac02 01"));
+    assert_eq!(&new.encode()[..], hex("03 0167 01 02 03 0176 00 00 01 00 01 03 ac02 01"));
     assert_eq!(GatewayRecord::decode(&new.encode()), Ok(new));
+    let second = GatewayRecord::decode(&hex("02 0167 01 02 03 0176 00 00 01 09")).unwrap();
+    assert_eq!((second.passed_ms, second.foreground.len()), (9, 0));
 }
 
 #[test]
