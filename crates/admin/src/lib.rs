@@ -105,6 +105,7 @@ fn router(app: App) -> Router {
     let signed = Router::new()
         .route("/v1/status", get(status::get))
         .route("/v1/workers", get(workers::get))
+        .route("/v1/repair", get(workers::repair).put(workers::steer_repair))
         .route("/v1/gateways", get(gateways::get))
         .route("/v1/island", get(island::list))
         .route("/v1/island/{id}", axum::routing::delete(island::drop_entry))

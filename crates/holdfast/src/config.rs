@@ -1,6 +1,7 @@
 //! Configuration: what the file says, then what it means. All mistakes are reported at once.
 
 mod notify;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base::limits::COLUMNS;
 use listener::Tls;
 use serde::Deserialize;
-use store::TargetOptions;
+use store::{RepairBounds, TargetOptions};
 
 use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs, TpmArgs};
 use crate::credentials::{self, Credentials};
@@ -59,6 +60,8 @@ struct Raw {
     collect_after_s: Option<u64>,
     rekey_mib_per_s: Option<u32>,
     island_max_mib: Option<u64>,
+    #[serde(default)]
+    repair: repair::RawRepair,
     lifecycle_day_s: Option<u64>,
     #[serde(default)]
     site: Vec<RawSite>,
@@ -122,6 +125,8 @@ pub(crate) struct Config {
     pub(crate) rekey_bytes_per_s: Option<NonZeroU64>,
     /// Bytes that may be taken while this gateway is cut off; 0: nothing is.
     pub(crate) island_bytes: u64,
+    /// How fast repair may go.
+    pub(crate) repair: RepairBounds,
     pub(crate) lifecycle_day: lifecycle::Day,
     pub(crate) sites: [SiteConfig; COLUMNS],
     /// Where events go.
@@ -254,6 +259,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     if rekey_bytes_per_s == Some(None) {
         mistakes.push("rekey_mib_per_s: 0 would end no rekey; leave it out for as fast as it goes".to_owned());
     }
+    let repair = repair::bounds(&raw.repair, &mut mistakes);
     let sites = sites(raw.site, &data_dir, &mut mistakes);
     let targets = notify::targets(raw.notify, &mut mistakes);
     let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites), Some(tpm), Some(meta)) =
@@ -286,6 +292,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         collect_after_ms: collect_after_s.saturating_mul(1000),
         rekey_bytes_per_s: rekey_bytes_per_s.flatten(),
         island_bytes: raw.island_max_mib.unwrap_or(10_240).saturating_mul(1 << 20),
+        repair,
         sites,
         targets,
     })
@@ -586,6 +593,10 @@ mod tests {
                 "PIN file /nonexistent",
             ),
             (site("a", "file:///a"), "exactly 5"),
+            ("[repair]\nmax_mib_per_s = 0".to_owned(), "repair: max_mib_per_s: 0 would end no repair"),
+            ("[repair]\nshare_percent = 0".to_owned(), "repair: share_percent: 0 is not between 1 and 1000"),
+            ("[repair]\nshare_percent = 200".to_owned(), "repair: urgent_percent: 100 is less than share_percent"),
+            ("repair = { mib_per_s = 1 }".to_owned(), "unknown field"),
             (five(|i| site(&format!("s{i}"), &format!("ftp://h/{i}"))), "unknown scheme ftp"),
             (five(|i| site(&format!("s{i}"), &format!("file://{i}"))), "three slashes"),
             ("listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"".to_owned(), "same address"),

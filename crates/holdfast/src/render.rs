@@ -2,6 +2,7 @@
 
 mod island;
 pub(crate) mod release;
+pub(crate) mod repair;
 
 pub(crate) use island::island;
 
@@ -81,12 +82,7 @@ pub(crate) fn status(status: &Status, now_ms: u64) -> String {
         status.at_risk_blobs,
         bytes(status.at_risk_bytes)
     ));
-    let eta = match (status.repair_backlog, status.repair_eta_s) {
-        (0, _) => "nothing to do".to_owned(),
-        (left, Some(eta)) => format!("{left} blobs left, {:.0}/s, about {}", status.repair_rate_per_s, duration(eta)),
-        (left, None) => format!("{left} blobs left, waiting for their sites"),
-    };
-    text.push_str(&format!("repair        {eta}\n"));
+    text.push_str(&format!("repair        {}\n", repair::line(&status.repair, status.repair_backlog)));
     for target in &status.targets {
         let error = target.last_error.as_deref().map_or_else(String::new, |error| format!(", {}", clean(error)));
         let (name, queued, dropped) = (clean(&target.name), target.queued, target.dropped);

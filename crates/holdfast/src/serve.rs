@@ -14,7 +14,7 @@ use meta::Engine;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sites::{Pool, PoolOptions, SiteSpec};
-use store::{EventOptions, IslandOptions, Options, Store};
+use store::{EventOptions, IslandOptions, Options, RepairOptions, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -179,6 +179,7 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
         journal: config.journal,
         gc_grace_ms: config.collect_after_ms,
         rekey_bytes_per_s: config.rekey_bytes_per_s,
+        repair: RepairOptions { bounds: config.repair, ..RepairOptions::default() },
         lifecycle_day: config.lifecycle_day,
         buffer_bytes: config.body_memory,
         events: EventOptions { region: config.region.clone(), targets: config.targets.clone() },

@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use meta::record::{BlobRecord, DataRecord, RepairReason, SegmentPlacement, key};
 use sites::{PlaceError, SiteError};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::buffers::Buffers;
 use crate::pin::{Held, Pin};
@@ -148,7 +149,9 @@ impl Store {
     ) -> Result<Option<SegmentPlacement>, Error> {
         let names = std::array::from_fn(|column| shard_name(shape.blob, segment, column));
         let home = shape.home(segment);
+        let begun = Instant::now();
         let slots = self.0.pool.put_shards(home, &names, &shards).await.map_err(place_error)?;
+        self.0.workers.paced.foreground.wrote(shape.geometry(segment).len, begun);
         Ok((slots != home).then_some(SegmentPlacement { segment, slots }))
     }
 
@@ -230,8 +233,15 @@ impl BlobReader {
         Ok(whole.freeze())
     }
 
-    /// Reads a piece from its own column; when that fails or is late, from any three others.
     async fn piece(&self, segment: u32, piece: Piece, avoid: ColumnSet) -> Result<Bytes, Error> {
+        let begun = Instant::now();
+        let read = self.piece_from_any(segment, piece, avoid).await?;
+        self.store.0.workers.paced.foreground.read(read.len() as u64, begun);
+        Ok(read)
+    }
+
+    /// Reads a piece from its own column; when that fails or is late, from any three others.
+    async fn piece_from_any(&self, segment: u32, piece: Piece, avoid: ColumnSet) -> Result<Bytes, Error> {
         let column = usize::from(piece.column);
         let lost = avoid | 1 << column;
         if avoid & 1 << column != 0 {

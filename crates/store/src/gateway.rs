@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use base::GatewayId;
 use base::limits::COLUMNS;
-use meta::record::{GatewayRecord, Record, SiteRecord, key};
+use meta::record::{GatewayRecord, Latency, Record, SiteRecord, key};
 use meta::{Batch, Check, CommitError, Key, Version, Write, each_row};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -298,7 +298,16 @@ impl Store {
             bodies,
             holds_more,
             passed_ms: passed,
+            foreground: self.0.workers.paced.told(),
         }
+    }
+
+    /// What clients of the others waited for, as far as it was not taken in before; `known` remembers what was.
+    pub(crate) fn windows_of_others(&self, known: &mut HashMap<GatewayId, Version>) -> Vec<(GatewayId, Vec<Latency>)> {
+        let state = self.0.gateways.state.lock();
+        known.retain(|id, _| state.others.contains_key(id));
+        let fresh = state.others.iter().filter(|(id, other)| known.insert(**id, other.version) != Some(other.version));
+        fresh.map(|(id, other)| (*id, other.record.foreground.clone())).collect()
     }
 
     /// Reads all rows. Returns those of the dead.
@@ -472,6 +481,7 @@ mod tests {
             bodies: vec![],
             holds_more: false,
             passed_ms: 0,
+            foreground: vec![],
         };
         let other = GatewayId::from_bytes([2; 16]);
         let mut saw = |version: u128, at: u64| {

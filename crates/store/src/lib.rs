@@ -58,4 +58,4 @@ pub use status::{Replace, ScrubProgress, ScrubSummary, SiteReport, State, Status
 pub use store::{Options, Store};
 pub use tenant::DEFAULT_TENANT;
 pub use version::Change;
-pub use worker::TestReport;
+pub use worker::{RepairBounds, RepairChange, RepairOptions, RepairReport, RiskReport, TestReport};

@@ -10,6 +10,7 @@ use sites::{SiteState, read_marker, write_marker};
 
 use crate::blob::Shape;
 use crate::commit::is;
+use crate::worker::RepairReport;
 use crate::{Error, Store};
 
 /// Rows of the repair queue read for a status; past it the numbers are a lower bound.
@@ -70,6 +71,8 @@ pub struct Status {
     pub repair_rate_per_s: f64,
     /// Seconds until repair is done at that rate.
     pub repair_eta_s: Option<u64>,
+    /// How far repair is, and how fast it may go.
+    pub repair: RepairReport,
     /// Further sites that may be lost without losing data.
     pub tolerates: u8,
     /// What was found wrong with the set-up at the start.
@@ -234,16 +237,21 @@ impl Store {
     pub async fn status(&self) -> Result<Status, Error> {
         let mut sites = Vec::new();
         let total = *self.0.workers.repair.resync_total.lock();
-        let mut resync_left = 0;
+        let mut resync_left = 0_u64;
         for slot in 0..COLUMNS as u8 {
             let report = self.site_report(slot, total).await?;
-            resync_left += report.resync.as_ref().map_or(0, |resync| resync.total.saturating_sub(resync.done));
+            // One walk fills all of them.
+            let left = report.resync.as_ref().map_or(0, |resync| resync.total.saturating_sub(resync.done));
+            resync_left = resync_left.max(left);
             sites.push(report);
         }
         let dead = dead_slots(&sites);
         let Backlog { blobs, bytes, tolerates: queued } = self.backlog(&dead).await?;
-        let backlog = blobs + resync_left;
-        let rate = *self.0.workers.repair.rate.lock();
+        let repair = self.repair_report().await?;
+        // The gateway that leads has read all of the queue, and counted what it walks over.
+        let counted: u64 = repair.queued.iter().map(|class| class.blobs).sum();
+        let backlog = if blobs < BACKLOG_ROWS_MAX { blobs } else { blobs.max(counted) };
+        let backlog = backlog + resync_left.max(repair.to_walk);
         let scrub = self.scrub_progress();
         let (state, tolerates) = judge(&sites, backlog, queued, scrub.unrepairable);
         let mut warnings = self.0.warnings.lock().clone();
@@ -265,8 +273,9 @@ impl Store {
             at_risk_blobs: blobs,
             at_risk_bytes: bytes,
             repair_backlog: backlog,
-            repair_rate_per_s: rate,
-            repair_eta_s: (rate > 0.0 && backlog > 0).then(|| (backlog as f64 / rate).ceil() as u64),
+            repair_rate_per_s: repair.blobs_per_s,
+            repair_eta_s: repair.eta_s.filter(|_| backlog > 0),
+            repair,
             tolerates,
             warnings,
             buckets: self.count(key::buckets(AccountId::DEFAULT)).await?
@@ -381,13 +390,14 @@ impl Store {
         }
         let site_key = key::site_key(slot);
         let now_ms = self.now_ms();
+        let begin = self.place_to_join(slot).await?;
         let marker = self
             .until_won(|| async {
                 let found = self.record::<SiteRecord>(site_key.clone()).await?;
                 let (mut record, version) = found.ok_or_else(|| Error::NoSuchSite(name.to_owned()))?;
                 // Later than the site before it, also by a clock that went back: else its epoch keys would not end.
                 record.since_ms = now_ms.max(record.since_ms.saturating_add(1));
-                record.resync = Some(Resync { started_ms: now_ms, cursor: Vec::new(), done: 0 });
+                record.resync = Some(Resync::after(begin.clone(), now_ms));
                 let marker = self.marker(slot, &record);
                 let writes = vec![Write::Put(site_key.clone(), record.encode())];
                 Ok((Batch { checks: vec![is(site_key.clone(), version)], writes }, marker))

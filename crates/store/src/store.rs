@@ -32,7 +32,7 @@ use crate::pin::Pins;
 use crate::principal::{Identity, Principal};
 use crate::reach::Reach;
 use crate::shares;
-use crate::worker::Workers;
+use crate::worker::{RepairOptions, Workers};
 
 /// How the store behaves.
 #[derive(Clone)]
@@ -45,6 +45,8 @@ pub struct Options {
     pub buffer_bytes: usize,
     /// Most bytes of parts that rekeys seal anew in a second; `None`: as many as they can.
     pub rekey_bytes_per_s: Option<NonZeroU64>,
+    /// How fast repair may go.
+    pub repair: RepairOptions,
     /// How long a day of lifecycle rules is: a day, unless rules are being tried out.
     pub lifecycle_day: lifecycle::Day,
     /// Where events go.
@@ -77,6 +79,7 @@ impl Options {
             gc_grace_ms: 60_000,
             buffer_bytes: 112 << 20,
             rekey_bytes_per_s: None,
+            repair: RepairOptions::default(),
             lifecycle_day: lifecycle::Day::UTC,
             events: EventOptions::default(),
             island: None,
@@ -203,7 +206,7 @@ impl Store {
             users: Mutex::default(),
             policies: Mutex::default(),
             key_policies: Mutex::default(),
-            workers: Workers::default(),
+            workers: Workers::new(&options.repair),
             tasks,
             journal,
             era,

@@ -7,7 +7,7 @@ use base::{BlobId, BodyId, GatewayId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, RecordError, grown, join, under};
+use super::{Record, RecordError, exactly, join, under};
 
 /// A process that serves the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +31,31 @@ pub struct GatewayRecord {
     /// By the writer's clock that never goes back ([`base::Clock::passed_ms`]) when this was written: a copy of the rows that has it is no
     /// older, as the writer itself can tell. Since version 2.
     pub passed_ms: u64,
+    /// How long what clients wait for took of late. Since version 3.
+    pub foreground: Vec<Latency>,
+}
+
+/// How long pieces of clients' requests took in the time between two rows of a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// What: the low bit says whether it was written (1) or read (0), the next one whether it was large.
+    pub kind: u8,
+    /// How many.
+    pub count: u32,
+    /// The 99th percentile, microseconds.
+    pub p99_us: u32,
 }
 
 impl Record for GatewayRecord {
     const NAME: &'static str = "gateway";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0])
+        match version {
+            1 => exactly(&[body, &[0, 0]].concat()),
+            2 => exactly(&[body, &[0]].concat()),
+            _ => exactly(body),
+        }
     }
 }
 

@@ -50,6 +50,8 @@
 //! | `M/leader` | the id of the gateway that does what one does for all | for ever |
 //! | `M/era` | how often the rows came into another engine | for ever |
 //! | `M/floor` | nothing: written when a checkpoint begins | for ever |
+//! | `M/pace` | [`RepairControlRecord`]: what operators said of repair | for ever |
+//! | `M/repair` | [`RepairProgressRecord`]: how far repair is | for ever |
 //! | `C/head` | nothing: changes with everything that takes something away | for ever |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
@@ -68,6 +70,7 @@ mod island;
 mod object;
 mod portion;
 mod release;
+mod repair;
 mod site;
 mod upload;
 mod user;
@@ -88,7 +91,7 @@ pub use bucket::{
 };
 pub use departed::DepartedRecord;
 pub use event::QueueRecord;
-pub use gateway::GatewayRecord;
+pub use gateway::{GatewayRecord, Latency};
 pub use grant::{GrantPrincipal, KeyGrantCount, KeyGrantId, KeyGrantRecord, KeyOperation, PrincipalDigest};
 pub use island::ConflictRecord;
 pub use object::{
@@ -103,6 +106,7 @@ pub use portion::{
 pub use release::{
     ApprovalRecord, DenialReason, DenialRecord, Matter, ReleasePolicyRecord, ReleasedRecord, SpentRecord,
 };
+pub use repair::{RISKS, RepairControlRecord, RepairProgressRecord};
 pub use site::{Resync, SiteRecord};
 pub use upload::{PartRecord, UploadRecord};
 pub use user::{
@@ -137,6 +141,7 @@ pub mod key {
         after_account, all_approvals, approval_key, approvals, approvals_about, denial_key, denials, release_policies,
         release_policy_key, released, released_key, released_names, released_of, spent_key,
     };
+    pub use super::repair::{repair_control_key, repair_progress_key};
     pub use super::site::site_key;
     pub use super::upload::{part_key, part_number_of, parts, upload_key, upload_of, uploads, uploads_of_key};
     pub use super::user::{

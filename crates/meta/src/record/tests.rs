@@ -338,3 +338,51 @@ fn rows_of_grants_are_as_specified() {
     assert_eq!(&KeyGrantCount { count: 3 }.encode()[..], hex("01 03"));
     assert!(KeyOperation::ALL.iter().all(|operation| KeyOperation::named(operation.name()) == Some(*operation)));
 }
+
+/// Version 1 of a site did not tell where its refill began; versions 1 and 2 of a gateway not what clients waited for.
+#[test]
+fn older_sites_and_gateways_stay_readable() {
+    let site = |resync| SiteRecord { cluster: "c".to_owned(), name: "dc".to_owned(), since_ms: 5, resync };
+    let walk = Resync { started_ms: 6, cursor: vec![0x6b, 0x2f], done: 7, begin: vec![] };
+    let filled = site(Some(walk.clone()));
+    for (old, expected) in [("01 0163 026463 05 00", site(None)), ("01 0163 026463 05 01 06 026b2f 07", filled.clone())]
+    {
+        let read = SiteRecord::decode(&hex(old)).unwrap();
+        assert_eq!(read, expected);
+        assert_eq!(SiteRecord::decode(&read.encode()), Ok(read));
+    }
+    assert_eq!(&filled.encode()[..], hex("02 0163 026463 05 01 06 026b2f 07 00"));
+    for wrong in ["01 0163 026463 05 01 06 026b2f 07 00", "02 0163 026463 05 01 06 026b2f 07", "01 0163 026463 05"] {
+        assert!(SiteRecord::decode(&hex(wrong)).is_err(), "{wrong}");
+    }
+
+    let old = GatewayRecord::decode(&hex("01 0167 01 02 03 0176 00 00 01")).unwrap();
+    assert_eq!((old.name.as_str(), old.beat, old.holds_more, old.foreground.len()), ("g", 3, true, 0));
+    let foreground = vec![Latency { kind: 3, count: 300, p99_us: 1 }];
+    let new = GatewayRecord { foreground, ..old };
+    assert_eq!(&new.encode()[..], hex("03 0167 01 02 03 0176 00 00 01 00 01 03 ac02 01"));
+    assert_eq!(GatewayRecord::decode(&new.encode()), Ok(new));
+    let second = GatewayRecord::decode(&hex("02 0167 01 02 03 0176 00 00 01 09")).unwrap();
+    assert_eq!((second.passed_ms, second.foreground.len()), (9, 0));
+}
+
+#[test]
+fn what_a_walk_has_done() {
+    let walk =
+        |begin: &[u8], cursor: &[u8]| Resync { started_ms: 1, cursor: cursor.to_vec(), done: 0, begin: begin.to_vec() };
+    // (where it began, where it is) -> of the keys 1 to 6 those that it has done
+    for (begin, cursor, expected) in [
+        (&b""[..], &b""[..], &b""[..]),
+        (b"", b"3", b"123"),
+        (b"", b"6", b"123456"),
+        (b"3", b"3", b""),
+        (b"3", b"5", b"45"),
+        (b"3", b"", b"456"),
+        (b"3", b"2", b"12456"),
+    ] {
+        let walk = walk(begin, cursor);
+        let done: Vec<u8> = b"123456".iter().copied().filter(|key| walk.has_done(&[*key])).collect();
+        assert_eq!(done, expected, "{walk:?}");
+    }
+    assert_eq!(Resync::after(b"3".to_vec(), 1), walk(b"3", b"3"));
+}

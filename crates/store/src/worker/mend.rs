@@ -11,6 +11,7 @@ use sites::SiteError;
 use crate::blob::{Shape, shard_name};
 use crate::commit::is;
 use crate::pin::Held;
+use crate::worker::pace::Moving;
 use crate::{Error, Store};
 
 /// How closely to look.
@@ -39,18 +40,10 @@ pub struct Mended {
     pub hopeless: u64,
     /// Shards that wait for a site.
     pub waiting: u64,
-}
-
-impl Mended {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.shards += other.shards;
-        self.bytes += other.bytes;
-        self.missing += other.missing;
-        self.damaged += other.damaged;
-        self.mended += other.mended;
-        self.hopeless += other.hopeless;
-        self.waiting += other.waiting;
-    }
+    /// Sites of which it is not sure that what they should have of the blob is there and whole, as bits.
+    pub unsure: u8,
+    /// Every shard was found good, or made good, at home.
+    pub whole: bool,
 }
 
 /// What is known of one shard.
@@ -67,8 +60,8 @@ enum Shard {
 
 impl Store {
     /// Brings a blob's shards home and replaces bad ones. The blob's repair record goes when
-    /// nothing is left to do.
-    pub(crate) async fn mend(&self, blob: BlobId, look: Look) -> Result<Mended, Error> {
+    /// nothing is left to do. `paced`: no faster than repair may.
+    pub(crate) async fn mend(&self, blob: BlobId, look: Look, paced: bool) -> Result<Mended, Error> {
         let _pin = self.0.pins.hold(Held::Blob(blob));
         let fence = self.fence();
         let blob_key = key::blob_key(blob);
@@ -80,6 +73,7 @@ impl Store {
         let look = if reason == Some(RepairReason::Damaged) { Look::Bytes } else { look };
         let Some((mut record, version)) = self.record::<BlobRecord>(blob_key.clone()).await? else {
             self.0.meta.commit(Batch { checks: vec![], writes: vec![Write::Delete(key::repair_key(blob))] }).await?;
+            done.whole = true;
             return Ok(done);
         };
         let shape = Shape::of_blob(blob, &record);
@@ -87,7 +81,7 @@ impl Store {
         let mut stale = Vec::new();
         for segment in 0..shape.segments() {
             let slots = shape.slots(segment, &record.away);
-            let mender = Mender { store: self, shape, segment, geometry: shape.geometry(segment), slots };
+            let mender = Mender { store: self, shape, segment, geometry: shape.geometry(segment), slots, paced };
             let placed = mender.run(look, &mut done).await?;
             for column in 0..COLUMNS {
                 if placed[column] != slots[column] {
@@ -99,6 +93,7 @@ impl Store {
             }
         }
         let whole = away.is_empty() && done.waiting == 0 && done.hopeless == 0;
+        done.whole = whole;
         let mut batch = Batch { checks: vec![is(blob_key.clone(), version)], writes: vec![] };
         if away != record.away {
             record.away = away;
@@ -151,7 +146,8 @@ impl Store {
     pub(crate) async fn verified_data(&self, blob: BlobId, record: &BlobRecord, segment: u32) -> Result<Bytes, Error> {
         let shape = Shape::of_blob(blob, record);
         let geometry = shape.geometry(segment);
-        let mender = Mender { store: self, shape, segment, geometry, slots: shape.slots(segment, &record.away) };
+        let slots = shape.slots(segment, &record.away);
+        let mender = Mender { store: self, shape, segment, geometry, slots, paced: false };
         let mut shards: [Option<Bytes>; COLUMNS] = Default::default();
         for (column, shard) in shards.iter_mut().enumerate() {
             *shard = mender.read_verified(column).await.ok();
@@ -191,6 +187,8 @@ struct Mender<'a> {
     segment: u32,
     geometry: Geometry,
     slots: [u8; COLUMNS],
+    /// No faster than repair may.
+    paced: bool,
 }
 
 impl Mender<'_> {
@@ -213,8 +211,10 @@ impl Mender<'_> {
             done.damaged += 1;
         }
         let mut placed = self.slots;
+        let mut sure = [false; COLUMNS];
         for column in 0..COLUMNS {
             let at = self.slots[column];
+            sure[column] = matches!(known[column], Shard::Good);
             let home_open = pool.state(home[column]).writable();
             let bad = match known[column] {
                 Shard::Good if at == home[column] => continue,
@@ -236,18 +236,30 @@ impl Mender<'_> {
                 continue;
             };
             match self.shard(column, &mut shards).await {
-                Ok(bytes) => match pool.put(target, &self.name(column), &[bytes]).await {
-                    Ok(()) => {
-                        placed[column] = target;
-                        done.mended += 1;
+                Ok(bytes) => {
+                    let _turn = self.turn(bytes.len() as u64).await;
+                    match pool.put(target, &self.name(column), &[bytes]).await {
+                        Ok(()) => {
+                            placed[column] = target;
+                            sure[column] = true;
+                            done.mended += 1;
+                        }
+                        Err(_) => done.waiting += 1,
                     }
-                    Err(_) => done.waiting += 1,
-                },
+                }
                 Err(_) if bad => done.hopeless += 1,
                 Err(_) => done.waiting += 1,
             }
         }
+        for column in (0..COLUMNS).filter(|column| !sure[*column]) {
+            done.unsure |= 1 << (placed[column] % 8);
+        }
         Ok(placed)
+    }
+
+    /// Waits until so many bytes may be moved.
+    async fn turn(&self, bytes: u64) -> Option<Moving<'_>> {
+        if self.paced { Some(self.store.repair_turn(bytes).await) } else { None }
     }
 
     fn name(&self, column: usize) -> String {
@@ -269,7 +281,10 @@ impl Mender<'_> {
         let pool = &self.store.0.pool;
         let (slot, name) = (self.slots[column], self.name(column));
         done.shards += 1;
-        let size = match pool.size(slot, &name).await {
+        let turn = self.turn(0).await;
+        let size = pool.size(slot, &name).await;
+        drop(turn);
+        let size = match size {
             Ok(size) => size,
             Err(SiteError::NotFound { .. }) => {
                 done.missing += 1;
@@ -301,6 +316,7 @@ impl Mender<'_> {
     /// A whole shard, its checksums verified.
     async fn read_verified(&self, column: usize) -> Result<Bytes, Error> {
         let len = erasure::shard_len(&self.geometry);
+        let _turn = self.turn(len).await;
         let bytes = self.store.0.pool.get(self.slots[column], &self.name(column), 0..len).await?;
         let header = erasure::check(&bytes).map_err(|error| Error::Corrupt(error.to_string()))?;
         let expected = (self.shape.blob, self.segment, column);

@@ -7,11 +7,16 @@ mod depart;
 mod expire;
 mod halves;
 mod mend;
+mod pace;
+mod plan;
+mod progress;
+mod refill;
 mod repair;
 mod reseal;
 mod rewrap;
 mod scrub;
 mod sweep;
+mod throttle;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;
@@ -26,9 +31,12 @@ pub use collect::Collected;
 pub use deliver::TestReport;
 pub use expire::{Expired, LIFECYCLE};
 pub use mend::Mended;
+pub use pace::RepairOptions;
+pub use progress::{RepairChange, RepairReport, RiskReport};
 pub use reseal::RekeyProgress;
 pub use rewrap::Rewrapped;
 pub use sweep::Swept;
+pub use throttle::RepairBounds;
 
 use crate::gateway::{BEAT_MS, Witness};
 use crate::journal::checkpoint::Last;
@@ -58,10 +66,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 const SWEEP_FIRST: Duration = Duration::from_secs(60);
 
 /// What the workers share and tell.
-#[derive(Default)]
 pub(crate) struct Workers {
     pub(crate) reports: Mutex<BTreeMap<String, WorkerReport>>,
     pub(crate) repair: repair::Repairs,
+    pub(crate) paced: pace::Paced,
     pub(crate) scrub: scrub::Scrub,
     pub(crate) wake_repair: Notify,
     pub(crate) wake_rewrap: Notify,
@@ -77,6 +85,24 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
+    pub(crate) fn new(repair: &RepairOptions) -> Self {
+        Self {
+            reports: Mutex::default(),
+            repair: repair::Repairs::default(),
+            paced: pace::Paced::new(repair.bounds),
+            scrub: scrub::Scrub::default(),
+            wake_repair: Notify::new(),
+            wake_rewrap: Notify::new(),
+            wake_rekey: Notify::new(),
+            rests: rewrap::Rests::default(),
+            rekeys: Mutex::default(),
+            rekeying: AtomicBool::new(false),
+            pace: reseal::Pace::default(),
+            checkpointed: Mutex::default(),
+            collecting: Mutex::default(),
+        }
+    }
+
     /// Changes a worker's report.
     pub(crate) fn report(&self, name: &str, change: impl FnOnce(&mut WorkerReport)) {
         let mut reports = self.reports.lock();
@@ -97,7 +123,7 @@ impl Store {
             tokio::select! {
                 () = changed => {}
                 () = store.0.workers.wake_repair.notified() => {}
-                () = tokio::time::sleep(REPAIR_EVERY) => {}
+                () = tokio::time::sleep(store.repair_pause(REPAIR_EVERY)) => {}
             }
             done
         });
@@ -154,7 +180,9 @@ impl Store {
             done
         });
         self.spawn_loop("gateway", |store| async move {
+            store.end_window();
             let done = store.keep_place().await;
+            let done = store.pace_repair().await.and(done);
             tokio::time::sleep(Duration::from_millis(BEAT_MS)).await;
             done
         });

@@ -1,36 +1,73 @@
-//! The repair queue, and the walk that refills a replaced site.
+//! The repair queue: what is put into it, and how it is worked off, those blobs first that are nearest to loss.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use base::BlobId;
 use base::limits::COLUMNS;
 use futures::StreamExt;
-use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, Resync, SiteRecord, key};
+use futures::stream::FuturesUnordered;
+use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, key};
 use meta::{Batch, Check, Range, Write, after};
 use parking_lot::Mutex;
+use sites::SiteState;
+use tokio::time::Instant;
 
-use crate::blob::Shape;
+use super::pace::RepairOptions;
+use super::plan::{Item, Plan, Queued};
+use super::progress::Told;
 use crate::commit::is;
 use crate::worker::mend::{Look, Mended};
-use crate::worker::readable;
 use crate::{Error, Store};
 
-/// Blobs mended at once. Few, so that clients come first.
-const AT_ONCE: usize = 3;
 /// Blobs remembered as queued already, so that a hot damaged blob costs one row, not thousands.
 const RECENT_MAX: usize = 10_000;
 /// How long they are remembered.
 const RECENT_MS: u64 = 60_000;
+/// A plan is made anew after this at the earliest: another gateway may have queued what is nearer to loss.
+const PLAN_FOR_MIN: Duration = Duration::from_secs(1);
+/// And after so many times as long as it took to make it, so that little of the time goes into plans.
+const PLAN_FOR: u32 = 20;
 
 /// What the repair worker remembers.
 #[derive(Default)]
 pub(crate) struct Repairs {
     /// Blobs that were queued, and when, by the time that never goes back.
     recent: Mutex<HashMap<BlobId, u64>>,
-    /// Blobs per second, smoothed; 0 when idle.
-    pub(crate) rate: Mutex<f64>,
     /// Blobs to walk for a running resync.
     pub(crate) resync_total: Mutex<u64>,
+    /// What waited when the queue was read last, less what was done since.
+    pub(super) queued: Mutex<Queued>,
+    pub(super) told: Mutex<Told>,
+    /// How long it took to read the queue the last time.
+    planned_in: Mutex<Duration>,
+}
+
+/// What was tried in a pass and is not whole.
+#[derive(Default)]
+struct Tried {
+    stuck: HashSet<BlobId>,
+    /// All items up to this one were tried, where they are too many to remember.
+    floor: Option<Item>,
+}
+
+impl Tried {
+    fn add(&mut self, item: Item, options: &RepairOptions) {
+        self.stuck.insert(item.blob);
+        if self.stuck.len() > 2 * options.plan {
+            self.stuck.clear();
+            self.floor = self.floor.max(Some(item));
+        }
+    }
+}
+
+/// How a plan ended.
+#[derive(PartialEq, Eq)]
+enum Followed {
+    /// Nothing is left that can be done now.
+    ToTheEnd,
+    /// There is more, or it may be another one now.
+    Again,
 }
 
 impl Store {
@@ -53,7 +90,7 @@ impl Store {
         }
         let store = self.clone();
         self.0.tasks.spawn(async move {
-            if let Err(error) = store.put_repair(blob, reason).await {
+            if let Err(error) = store.put_repair(blob, reason, 1).await {
                 tracing::warn!(%blob, %error, "repair could not be queued");
                 store.0.workers.repair.recent.lock().remove(&blob);
             }
@@ -61,167 +98,141 @@ impl Store {
         });
     }
 
-    /// Queues a blob. With what is queued already, the stronger word stays: damage is only found
-    /// by reading the bytes.
-    async fn put_repair(&self, blob: BlobId, reason: RepairReason) -> Result<(), Error> {
+    /// Queues a blob of which so many columns are wrong, as far as is known. With what is queued already, the stronger word
+    /// stays: damage is only found by reading the bytes.
+    pub(super) async fn put_repair(&self, blob: BlobId, reason: RepairReason, columns: u8) -> Result<(), Error> {
         let Some((record, _)) = self.record::<BlobRecord>(key::blob_key(blob)).await? else { return Ok(()) };
         let row_key = key::repair_key(blob);
         self.until_won(|| async {
-            let fresh = self.repair_record(reason, 1, record.len);
             let (check, repair) = match self.record::<RepairRecord>(row_key.clone()).await? {
-                None => (Check::Absent(row_key.clone()), fresh),
-                Some((queued, _)) if queued.reason == RepairReason::Damaged || reason != RepairReason::Damaged => {
-                    return Ok((Batch::default(), ()));
+                None => (Check::Absent(row_key.clone()), self.repair_record(reason, columns, record.len)),
+                Some((queued, version)) => {
+                    let stronger = stronger(&queued, reason, columns);
+                    if stronger == queued {
+                        return Ok((Batch::default(), ()));
+                    }
+                    (is(row_key.clone(), version), stronger)
                 }
-                Some((queued, version)) => (is(row_key.clone(), version), RepairRecord { reason, ..queued }),
             };
             Ok((Batch { checks: vec![check], writes: vec![Write::Put(row_key.clone(), repair.encode())] }, ()))
         })
         .await
     }
 
-    /// One pass over the queue and over replaced sites.
+    /// One pass over the queue and over replaced sites, in the order of risk, until nothing is left that can be done now.
+    ///
+    /// All that it follows from is in rows: cut off anywhere, by the end of the process or of its turn to lead, the next pass
+    /// goes on with what is not done.
     ///
     /// # Errors
     /// A metadata error. What sites refuse stays queued.
     pub async fn repair_pass(&self) -> Result<(), Error> {
         self.0.workers.report("repair", |report| report.state = "running".to_owned());
-        let done = async {
-            self.work_queue().await?;
-            for slot in 0..COLUMNS as u8 {
-                self.resync_site(slot).await?;
-            }
-            Ok(())
-        };
-        let done = done.await;
-        *self.0.workers.repair.rate.lock() = 0.0;
+        let errors_before = self.0.workers.repair.told.lock().errors;
+        let done = self.work_off().await;
+        *self.0.workers.paced.risk.lock() = None;
+        let is_clean = done.is_ok() && self.0.workers.repair.told.lock().errors == errors_before;
         self.0.workers.report("repair", |report| {
             report.state = "idle".to_owned();
             report.progress = None;
-            if done.is_ok() {
+            if is_clean {
                 report.last_error = None;
             }
         });
-        done
+        let told = self.tell_progress().await;
+        done.and(told)
     }
 
-    async fn work_queue(&self) -> Result<(), Error> {
-        let (mut from, to) = key::repairs();
+    /// How long to wait until the next pass where nothing wakes it.
+    pub(super) fn repair_pause(&self, least: Duration) -> Duration {
+        (*self.0.workers.repair.planned_in.lock() * PLAN_FOR).max(least)
+    }
+
+    async fn work_off(&self) -> Result<(), Error> {
+        let mut tried = Tried::default();
+        let mut states: Option<([SiteState; COLUMNS], u64)> = None;
         loop {
-            let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 200 }).await?;
-            let mut work = Vec::new();
-            for (row_key, row) in &page.rows {
-                let Some(blob) = key::blob_of(row_key) else { continue };
-                // The key alone names the blob: of a row that cannot be read the worst is assumed.
-                let record = readable::<RepairRecord>(row_key, &row.value)
-                    .unwrap_or_else(|| self.repair_record(RepairReason::Damaged, 2, 0));
-                if self.worth_trying(blob, &record).await? {
-                    // Two lost columns before one: they are nearer to loss.
-                    work.push((std::cmp::Reverse(record.columns), record.since_ms, blob, record.reason));
-                }
+            // What could not be done may be possible now.
+            let current = Some(self.states());
+            if states != current {
+                (tried, states) = (Tried::default(), current);
             }
-            work.sort_unstable_by_key(|(columns, since, ..)| (*columns, *since));
-            let blobs = work.into_iter().map(|(_, _, blob, reason)| (blob, look_for(reason)));
-            self.mend_all(blobs.collect()).await?;
-            match page.rows.last() {
-                Some((last, _)) if page.more => from = after(last),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// Whether anything can be done now: for a shard that was handed off, its home must live.
-    async fn worth_trying(&self, blob: BlobId, record: &RepairRecord) -> Result<bool, Error> {
-        if record.reason != RepairReason::HandedOff {
-            return Ok(true);
-        }
-        let Some((blob_record, _)) = self.record::<BlobRecord>(key::blob_key(blob)).await? else { return Ok(true) };
-        let shape = Shape::of_blob(blob, &blob_record);
-        Ok(blob_record.away.is_empty()
-            || blob_record.away.iter().any(|placement| {
-                let home = shape.home(placement.segment);
-                (0..COLUMNS).any(|c| home[c] != placement.slots[c] && self.0.pool.state(home[c]).writable())
-            }))
-    }
-
-    async fn mend_all(&self, blobs: Vec<(BlobId, Look)>) -> Result<Mended, Error> {
-        let mut total = Mended::default();
-        let mut running = futures::stream::iter(blobs)
-            .map(|(blob, look)| async move { (blob, self.mend(blob, look).await) })
-            .buffer_unordered(AT_ONCE);
-        let mut last = self.now_ms();
-        while let Some((blob, mended)) = running.next().await {
-            self.0.workers.repair.recent.lock().remove(&blob);
-            match mended {
-                Ok(mended) => {
-                    total.add(&mended);
-                    self.0.workers.report("repair", |report| report.done += u64::from(mended.mended > 0));
-                }
-                Err(Error::Contended) => total.waiting += 1,
-                Err(error) => {
-                    total.waiting += 1;
-                    tracing::warn!(%blob, %error, "blob not repaired; it stays queued");
-                    self.0.workers.report("repair", |report| report.last_error = Some(error.to_string()));
-                }
-            }
-            let now = self.now_ms();
-            let seconds = (now.saturating_sub(last)).max(1) as f64 / 1000.0;
-            last = now;
-            let mut rate = self.0.workers.repair.rate.lock();
-            *rate = if *rate == 0.0 { 1.0 / seconds } else { *rate * 0.95 + 0.05 / seconds };
-        }
-        Ok(total)
-    }
-
-    /// Goes on with the walk over all blobs that fills a replaced site.
-    async fn resync_site(&self, slot: u8) -> Result<(), Error> {
-        let site_key = key::site_key(slot);
-        let Some((record, _)) = self.record::<SiteRecord>(site_key.clone()).await? else { return Ok(()) };
-        let Some(mut resync) = record.resync else { return Ok(()) };
-        let total = self.count(key::blobs()).await?;
-        *self.0.workers.repair.resync_total.lock() = total;
-        let (first, to) = key::blobs();
-        loop {
-            if !self.0.pool.state(slot).writable() {
+            let begun = Instant::now();
+            let plan = self.plan(&tried.stuck, tried.floor).await?;
+            *self.0.workers.repair.planned_in.lock() = begun.elapsed();
+            let until = Instant::now() + self.repair_pause(PLAN_FOR_MIN);
+            self.note_queue(plan.queued);
+            self.tell_progress_in_a_while().await?;
+            if self.follow(plan, &mut tried, until).await? == Followed::ToTheEnd {
                 return Ok(());
             }
-            let from = if resync.cursor.is_empty() { first.clone() } else { after(&resync.cursor) };
-            let page = self.0.meta.range(Range { from, to: to.clone(), limit: 100 }).await?;
-            let blobs: Vec<BlobId> = page.rows.iter().filter_map(|(row_key, _)| key::blob_of(row_key)).collect();
-            let done = self.mend_all(blobs.iter().map(|blob| (*blob, Look::Sizes)).collect()).await?;
-            if done.waiting + done.hopeless > 0 {
-                // Some shard could not be put back now. The queue keeps those blobs; the walk
-                // need not wait for them.
-                for blob in &blobs {
-                    self.put_repair(*blob, RepairReason::Replaced).await?;
-                }
-            }
-            resync.done += blobs.len() as u64;
-            if let Some((last, _)) = page.rows.last() {
-                resync.cursor = last.to_vec();
-            }
-            let next = if page.more { Some(resync.clone()) } else { None };
-            if !self.save_resync(slot, &resync, next).await? || !page.more {
-                return Ok(());
-            }
-            self.0.workers.report("repair", |report| report.progress = Some((resync.done, total)));
         }
     }
 
-    /// Saves a walk's progress; false when the site was replaced again meanwhile.
-    async fn save_resync(&self, slot: u8, walk: &Resync, next: Option<Resync>) -> Result<bool, Error> {
-        let site_key = key::site_key(slot);
-        self.until_won(|| async {
-            let found = self.record::<SiteRecord>(site_key.clone()).await?;
-            let (mut record, version) = found.ok_or_else(|| Error::NoSuchSite(slot.to_string()))?;
-            if record.resync.as_ref().is_none_or(|current| current.started_ms != walk.started_ms) {
-                return Ok((Batch::default(), false));
+    async fn follow(&self, plan: Plan, tried: &mut Tried, until: Instant) -> Result<Followed, Error> {
+        let at_home = plan.sites.risk_at_home();
+        let planned_with = (plan.sites.states, plan.sites.generation);
+        let mut walks = self.can_walk(&plan.sites);
+        let mut items = plan.items.into_iter().peekable();
+        let mut running = FuturesUnordered::new();
+        loop {
+            // Who does not lead any more ends what is under way.
+            let leads = || !self.0.options.background || self.leads();
+            let is_same = || self.states() == planned_with && leads();
+            while is_same() && Instant::now() < until && running.len() < self.0.workers.paced.throttle.lock().at_once()
+            {
+                let is_next = items.peek().is_some_and(|item| !walks || item.risk <= at_home);
+                if let Some(item) = items.next_if(|_| is_next) {
+                    *self.0.workers.paced.risk.lock() = Some(item.risk);
+                    running.push(async move { (item, self.mend(item.blob, look(&item), true).await) });
+                } else if walks && running.is_empty() {
+                    *self.0.workers.paced.risk.lock() = Some(at_home);
+                    walks = self.walk_page().await?;
+                } else {
+                    break;
+                }
             }
-            record.resync.clone_from(&next);
-            let writes = vec![Write::Put(site_key.clone(), record.encode())];
-            Ok((Batch { checks: vec![is(site_key.clone(), version)], writes }, true))
-        })
-        .await
+            match running.next().await {
+                Some((item, mended)) => self.note_mended(item, mended, tried),
+                None if !leads() => return Ok(Followed::ToTheEnd),
+                None if !is_same() || plan.more || walks || items.peek().is_some() => return Ok(Followed::Again),
+                None => return Ok(Followed::ToTheEnd),
+            }
+        }
+    }
+
+    fn note_mended(&self, item: Item, mended: Result<Mended, Error>, tried: &mut Tried) {
+        self.0.workers.repair.recent.lock().remove(&item.blob);
+        match mended {
+            Ok(mended) if mended.whole => {
+                self.count_done(u64::from(mended.mended > 0));
+                let mut queued = *self.0.workers.repair.queued.lock();
+                let (blobs, bytes) = &mut queued[item.risk as usize];
+                (*blobs, *bytes) = (blobs.saturating_sub(1), bytes.saturating_sub(item.bytes));
+                self.note_queue(queued);
+                return;
+            }
+            Ok(mended) => self.count_done(u64::from(mended.mended > 0)),
+            Err(Error::Contended) => {}
+            Err(error) => self.note_failed(item.blob, &error),
+        }
+        tried.add(item, &self.0.options.repair);
+    }
+
+    pub(super) fn note_failed(&self, blob: BlobId, error: &Error) {
+        tracing::warn!(%blob, %error, "blob not repaired; it stays queued");
+        self.0.workers.repair.told.lock().errors += 1;
+        self.0.workers.report("repair", |report| report.last_error = Some(error.to_string()));
+    }
+
+    pub(super) fn count_done(&self, mended: u64) {
+        self.0.workers.paced.done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.workers.report("repair", |report| report.done += mended);
+    }
+
+    fn note_queue(&self, queued: Queued) {
+        *self.0.workers.repair.queued.lock() = queued;
+        self.0.workers.report("repair", |report| report.queue = queued.iter().map(|(blobs, _)| blobs).sum());
     }
 
     /// Rows in an interval.
@@ -238,10 +249,43 @@ impl Store {
     }
 }
 
+/// What is queued, with what is found now.
+fn stronger(queued: &RepairRecord, reason: RepairReason, columns: u8) -> RepairRecord {
+    let reason = match (queued.reason, reason) {
+        (RepairReason::Damaged, _) | (_, RepairReason::Damaged) => RepairReason::Damaged,
+        // What was handed off is durable; what is missing is not.
+        (RepairReason::HandedOff, found) => found,
+        (known, _) => known,
+    };
+    let columns = if queued.reason == RepairReason::HandedOff { columns } else { columns.max(queued.columns) };
+    RepairRecord { reason, columns, ..queued.clone() }
+}
+
 /// A damaged shard has the right size; only its bytes tell.
-fn look_for(reason: RepairReason) -> Look {
-    match reason {
-        RepairReason::Damaged => Look::Bytes,
-        RepairReason::HandedOff | RepairReason::Missing | RepairReason::Replaced => Look::Sizes,
+fn look(item: &Item) -> Look {
+    if item.damaged { Look::Bytes } else { Look::Sizes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stronger_word_stays() {
+        use RepairReason::{Damaged, HandedOff, Missing, Replaced};
+        // (queued, columns, found, columns) -> (reason, columns)
+        for (queued, had, found, columns, expected) in [
+            (HandedOff, 2, Missing, 1, (Missing, 1)),
+            (HandedOff, 2, HandedOff, 1, (HandedOff, 1)),
+            (Missing, 2, HandedOff, 1, (Missing, 2)),
+            (Missing, 1, Replaced, 2, (Missing, 2)),
+            (Missing, 1, Damaged, 1, (Damaged, 1)),
+            (Damaged, 1, Missing, 2, (Damaged, 2)),
+        ] {
+            let before = RepairRecord { since_ms: 5, reason: queued, columns: had, bytes: 9 };
+            let after = stronger(&before, found, columns);
+            assert_eq!((after.reason, after.columns), expected, "{queued:?} {found:?}");
+            assert_eq!((after.since_ms, after.bytes), (5, 9));
+        }
     }
 }

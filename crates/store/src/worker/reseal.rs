@@ -50,7 +50,7 @@ pub(crate) struct Pace(Mutex<Option<Instant>>);
 
 impl Pace {
     /// When so many bytes may go, of which `per_s` go in a second; those that are asked for next go when these are through.
-    fn turn(&self, bytes: u64, per_s: NonZeroU64, now: Instant) -> Instant {
+    pub(super) fn turn(&self, bytes: u64, per_s: NonZeroU64, now: Instant) -> Instant {
         let mut next = self.0.lock();
         let turn = next.map_or(now, |next| next.max(now));
         *next = Some(turn + Duration::from_secs_f64(bytes as f64 / per_s.get() as f64));

@@ -63,7 +63,7 @@ impl Store {
             let page = self.0.meta.range(Range { from: from.clone(), to: to.clone(), limit: 100 }).await?;
             for (row_key, _) in &page.rows {
                 let Some(blob) = key::blob_of(row_key) else { continue };
-                let mended = self.mend(blob, Look::Bytes).await;
+                let mended = self.mend(blob, Look::Bytes, false).await;
                 let mut progress = self.0.workers.scrub.progress.lock();
                 progress.blobs_done += 1;
                 match mended {
