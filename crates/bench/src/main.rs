@@ -5,6 +5,8 @@
 
 mod component;
 mod error;
+mod five;
+mod fleet;
 mod holdfast;
 mod http;
 mod kms;
@@ -76,6 +78,16 @@ struct Arguments {
     /// Measure what release policies cost a 4 KiB GET, and nothing else
     #[arg(long, conflicts_with_all = ["peer", "only", "skip_holdfast", "kms"])]
     release: bool,
+    /// Five sites, five gateways and etcd with five members as processes, beside Garage with five nodes when that is a peer:
+    /// whole, then with two of the five killed. Nothing else
+    #[arg(long, conflicts_with_all = ["skip_holdfast", "kms", "release", "profile"])]
+    five_sites: bool,
+    /// With five sites: leave out what is measured with two of them killed
+    #[arg(long, requires = "five_sites")]
+    skip_killed: bool,
+    /// With five sites: do not write the journal of the metadata
+    #[arg(long, requires = "five_sites")]
+    no_journal: bool,
     /// Run `perf` beside each workload and put its lists of functions into this folder
     #[arg(long)]
     profile: Option<PathBuf>,
@@ -122,6 +134,21 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
         return Ok(turns.iter().map(release::Turns::failed).sum());
     }
 
+    let tools = arguments.tools.clone().unwrap_or_else(|| build.join("../bench-peers"));
+    if arguments.five_sites {
+        let garage = arguments.peer.contains(&Peer::Garage).then(|| Peer::Garage.install(&tools)).transpose()?;
+        let plan = five::Plan {
+            holdfast: &binary,
+            garage,
+            journal: !arguments.no_journal,
+            only: &arguments.only,
+            skip_killed: arguments.skip_killed,
+        };
+        let report = five::measure(&bench, &plan)?;
+        say(&report, &five::table(&report), arguments.json)?;
+        return Ok(report.failed());
+    }
+
     let mut report = Report {
         machine: report::machine(dir.path()),
         connections: pressure.connections,
@@ -139,7 +166,6 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
     if !arguments.skip_holdfast {
         run_holdfast(&bench, &binary, &workloads, &mut report)?;
     }
-    let tools = arguments.tools.clone().unwrap_or_else(|| build.join("../bench-peers"));
     for peer in &arguments.peer {
         run_peer(&bench, *peer, &tools, &workloads, &mut report)?;
     }

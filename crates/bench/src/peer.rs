@@ -2,7 +2,7 @@
 //!
 //! They are run as their documentation says, on loopback, in their own folder, and not tuned.
 
-mod garage;
+pub mod garage;
 mod seaweedfs;
 
 use std::path::{Path, PathBuf};

@@ -73,7 +73,7 @@ pub struct Bench {
 
 impl Bench {
     /// The body of object `index`: a slice of the random bytes, another one for each.
-    fn body(&self, workload: &Workload, index: usize) -> &[u8] {
+    pub fn body(&self, workload: &Workload, index: usize) -> &[u8] {
         let slack = self.random.len().saturating_sub(workload.size).max(1);
         let from = index.wrapping_mul(4099) % slack;
         self.random.get(from..from + workload.size).unwrap_or_default()

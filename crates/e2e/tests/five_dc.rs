@@ -53,6 +53,57 @@ fn fifteen_processes_are_one_store() {
     say("five_dc: what one gateway has acknowledged, every other one has");
 }
 
+/// Requests of which the middle one counts.
+const TIMED: usize = 15;
+
+/// The middle of how long requests take at a gateway, milliseconds: a PUT of a new object, a GET of one that it knows.
+fn times(cluster: &Cluster, dc: Dc, round: &str) -> [f64; 2] {
+    let (client, runtime, host) = (Client::new(Duration::from_secs(30)), runtime(), cluster.s3(dc));
+    let body = e2e::noise(1, 4096);
+    let timed = |method: &str, path: &str, body: &[u8]| {
+        let begun = Instant::now();
+        let reply = runtime.block_on(client.send(&host, method, path, &[], body));
+        assert!(matches!(reply, Reply::Answer { status: 200, .. }), "{method} {path} at {dc}: {reply:?}");
+        begun.elapsed().as_secs_f64() * 1e3
+    };
+    let middle = |mut all: Vec<f64>| {
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    // Connections, room under keys, and what is looked up once in a while.
+    for turn in 0..5 {
+        timed("PUT", &format!("/far/{round}-{dc}-warm{turn}"), &body);
+    }
+    let puts = (0..TIMED).map(|turn| timed("PUT", &format!("/far/{round}-{dc}-{turn}"), &body)).collect();
+    let path = format!("/far/{round}-{dc}-0");
+    [middle(puts), middle((0..TIMED).map(|_| timed("GET", &path, b"")).collect())]
+}
+
+/// What 20 ms there and back between data centres add to a PUT and to a GET, in round trips, at each gateway. The fewest are those of the
+/// one beside etcd's leader. How many calls there are is counted by `store/tests/round_trips.rs`; this is what etcd makes of them.
+#[test]
+#[ignore = "needs etcd and root; run `cargo xtask e2e`"]
+fn what_distance_costs() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let cluster = Cluster::start(0);
+    if !cluster.has_wires() {
+        say("five_dc: without wires there is no distance");
+        return;
+    }
+    ask(&cluster, Dc(0), "PUT", "/far", b"", 200);
+    let near: Vec<[f64; 2]> = Dc::all().map(|dc| times(&cluster, dc, "near")).collect();
+    cluster.delay(10);
+    let far: Vec<[f64; 2]> = Dc::all().map(|dc| times(&cluster, dc, "far")).collect();
+    for ((dc, near), far) in Dc::all().zip(near).zip(far) {
+        let [put, get] = [0, 1].map(|which| (far[which] - near[which]) / 20.0);
+        say(&format!(
+            "five_dc: at {dc} 20 ms add {put:.1} round trips to a PUT, {get:.1} to a GET ({near:.1?} and {far:.1?} ms)"
+        ));
+        // Eight reads one after the other, as it once was, are 16 at most gateways. The rest is room for a busy machine.
+        assert!(put < 8.0 && get < 8.0, "at {dc}: {put} {get}");
+    }
+}
+
 /// How a run is to be.
 struct Run {
     seed: u64,

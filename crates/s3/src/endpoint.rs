@@ -223,7 +223,27 @@ impl Endpoint {
     }
 
     async fn call(&self, request: Request<Body>, notes: &Notes) -> Result<Response<Body>, S3Error> {
-        let response = self.s3.call(request).await;
+        let store = &self.service.store;
+        let response = match going_by(&request) {
+            GoingBy::Nothing => self.s3.call(request).await,
+            GoingBy::Reading => {
+                let (parts, body) = request.into_parts();
+                match store.reading(self.s3.call(Request::from_parts(parts.clone(), body))).await {
+                    Ok(response) => response,
+                    // There was no body, so it can be done again.
+                    Err(_) => self.s3.call(Request::from_parts(parts, Body::empty())).await,
+                }
+            }
+            GoingBy::Writing => {
+                let is_refused = |answer: &Result<Response<Body>, _>| {
+                    answer.as_ref().is_ok_and(|response| !response.status().is_success())
+                };
+                match store.writing(self.s3.call(request), is_refused).await {
+                    Ok(response) => response,
+                    Err(error) => return Err(error::answer(error)),
+                }
+            }
+        };
         match (notes.fault.get(), response) {
             (Some(fault), _) => Err(error::refusal(fault)),
             (None, Ok(response)) => Ok(response),
@@ -238,6 +258,52 @@ fn is_plain<B>(request: &Request<B>) -> bool {
     let names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
     let mut names = names.map(str::to_ascii_lowercase);
     names.all(|name| name == "x-id" || name.starts_with("x-amz-"))
+        && !request.headers().contains_key("x-amz-copy-source")
+}
+
+/// How a request may use what is remembered of the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GoingBy {
+    /// Not at all.
+    Nothing,
+    /// It changes nothing and can be done again.
+    Reading,
+    /// It puts an object, and nothing else.
+    Writing,
+}
+
+/// What of a query says nothing about what is done with an object that is put.
+const SAYS_NOTHING: [&str; 9] = [
+    "x-id",
+    "X-Amz-Algorithm",
+    "X-Amz-Content-Sha256",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+];
+
+fn going_by<B: http_body::Body>(request: &Request<B>) -> GoingBy {
+    match *request.method() {
+        Method::GET | Method::HEAD if request.body().is_end_stream() => GoingBy::Reading,
+        Method::PUT if puts_object(request) => GoingBy::Writing,
+        _ => GoingBy::Nothing,
+    }
+}
+
+/// Whether a PUT is of an object with its bytes: not of a document about it, a part, or a copy.
+fn puts_object<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path().trim_start_matches('/');
+    let names_object = match request.extensions().get::<Place>() {
+        Some(Place::Endpoint) => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
+        Some(Place::Bucket(_)) => !path.is_empty(),
+        _ => false,
+    };
+    let mut query = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    names_object
+        && query.all(|(name, _)| SAYS_NOTHING.contains(&name.as_ref()))
         && !request.headers().contains_key("x-amz-copy-source")
 }
 
@@ -447,5 +513,46 @@ impl hyper::service::Service<Request<Incoming>> for Endpoint {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let endpoint = self.clone();
         Box::pin(async move { Ok(endpoint.answer(request).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_by_what_is_remembered() {
+        let table = [
+            ("GET", "/b/k", GoingBy::Reading),
+            ("HEAD", "/b", GoingBy::Reading),
+            ("GET", "/b?list-type=2", GoingBy::Reading),
+            ("PUT", "/b/k", GoingBy::Writing),
+            ("PUT", "/b/k/l?X-Amz-Signature=1&X-Amz-Date=2&x-id=PutObject", GoingBy::Writing),
+            ("PUT", "/b", GoingBy::Nothing),
+            ("PUT", "/b/", GoingBy::Nothing),
+            ("PUT", "/b/k?tagging", GoingBy::Nothing),
+            ("PUT", "/b/k?%61cl", GoingBy::Nothing),
+            ("PUT", "/b/k?partNumber=1&uploadId=2", GoingBy::Nothing),
+            ("PUT", "/b/k?X-Amz-Signature=1&legal-hold", GoingBy::Nothing),
+            ("POST", "/b/k", GoingBy::Nothing),
+            ("DELETE", "/b/k", GoingBy::Nothing),
+        ];
+        for (method, target, expected) in table {
+            let request = |place| {
+                let request = Request::builder().method(method).uri(target).extension(place);
+                request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap()
+            };
+            assert_eq!(going_by(&request(Place::Endpoint)), expected, "{method} {target}");
+        }
+        let request = |body: &'static str, header| {
+            let request = Request::builder().method("GET").uri("/b/k").header("x-amz-copy-source", header);
+            request.extension(Place::Bucket("b".into())).body(http_body_util::Full::<bytes::Bytes>::from(body)).unwrap()
+        };
+        let (with_body, mut copy) = (request("x", ""), request("", "a/b"));
+        assert_eq!(going_by(&with_body), GoingBy::Nothing, "it cannot be done again");
+        *copy.method_mut() = Method::PUT;
+        assert_eq!(going_by(&copy), GoingBy::Nothing);
+        copy.headers_mut().remove("x-amz-copy-source");
+        assert_eq!(going_by(&copy), GoingBy::Writing, "the path is the key");
     }
 }

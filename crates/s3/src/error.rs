@@ -75,6 +75,7 @@ fn answer_to(error: store::Error) -> S3Error {
         E::ExpiredToken => s3_error!(ExpiredToken, "The provided token has expired."),
         E::Portion(unusable) => of_portion(unusable).unwrap_or_else(|| by_kind(&error)),
         E::Island(_) => later(error.to_string()),
+        E::Overtaken => slow_down(error.to_string()),
         E::TooFewSites { .. } | E::Unreadable(_) => unavailable(&error),
         E::Full(_) => full(&error),
         E::Corrupt(_) | E::Key(_) | E::Record(_) => internal(&error),

@@ -52,6 +52,8 @@ pub(crate) struct ObjectGoal {
     pub(crate) name: EventName,
     /// It was taken by a cut-off gateway, and is told late.
     pub(crate) late: Option<Late>,
+    /// That the rows still stand by which its request was judged.
+    pub(crate) gone_by: Vec<Check>,
 }
 
 /// A part to put.
@@ -105,10 +107,16 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Whether losing was a matter of timing (`None`: try again) or final. The checks of `fence` are the batch's first.
-    pub(crate) fn explain(error: CommitError, fence: &[Check]) -> Option<Error> {
+    /// Whether losing was a matter of timing (`None`: try again) or final. The checks of `fence` are the batch's first, and after them
+    /// what the goal's request went by.
+    pub(crate) fn explain(error: CommitError, fence: &[Check], store: &Store, goal: Option<&Goal>) -> Option<Error> {
+        let gone_by = match goal {
+            Some(Goal::Object(goal)) => goal.gone_by.as_slice(),
+            _ => &[],
+        };
         match error {
             CommitError::Failed { check } if check < fence.len() => Some(Error::Expelled),
+            CommitError::Failed { check } if check < fence.len() + gone_by.len() => Some(store.overtaken(gone_by)),
             CommitError::Failed { .. } => None,
             other => Some(other.into()),
         }
@@ -116,6 +124,19 @@ impl Prepared {
 }
 
 impl Store {
+    /// The batch that reaches `goal` from the state as far as it is remembered: its checks find out whether that is so. What would be refused
+    /// by it is looked at again.
+    pub(crate) async fn prepare_by_memory(&self, goal: &Goal, new: Option<New<'_>>) -> Result<Prepared, Error> {
+        if let Goal::Object(object) = goal
+            && object.condition == WriteCondition::default()
+            && object.late.is_none()
+            && let Some(Ok(prepared)) = self.by_memory(self.prepare(goal, new)).await
+        {
+            return Ok(prepared);
+        }
+        self.strongly(self.prepare(goal, new)).await
+    }
+
     /// The batch that reaches `goal` from the present state. `new` is the goal's own
     /// part, when its bytes are new.
     pub(crate) async fn prepare(&self, goal: &Goal, new: Option<New<'_>>) -> Result<Prepared, Error> {
@@ -147,6 +168,7 @@ impl Store {
     /// Adds to `batch` what makes the goal's object the newest version; returns it as it is
     /// written. What it replaces is released, or kept as an older version.
     pub(crate) async fn prepare_object(&self, goal: &ObjectGoal, batch: &mut Batch) -> Result<ObjectRecord, Error> {
+        batch.checks.extend_from_slice(&goal.gone_by);
         let stand = self.stand(&goal.bucket, &goal.key, batch).await?;
         let etag = stand.current.as_ref().map(|current| current.as_ref().map_or("", |record| &record.etag));
         judge(&goal.condition, etag)?;
@@ -269,12 +291,16 @@ impl Store {
 
     /// Commits `goal`, again and again while others win.
     pub(crate) async fn commit_goal(&self, goal: &Goal, new: Option<New<'_>>) -> Result<Done, Error> {
-        for _ in 0..ATTEMPTS {
-            let prepared = self.prepare(goal, new).await?;
+        for attempt in 0..ATTEMPTS {
+            // Where there are bytes, this is not the first.
+            let prepared = match (attempt, new) {
+                (0, None) => self.prepare_by_memory(goal, new).await?,
+                _ => self.strongly(self.prepare(goal, new)).await?,
+            };
             match self.0.meta.commit(prepared.batch).await {
                 Ok(()) => return Ok(prepared.object),
                 Err(error) => {
-                    if let Some(error) = Prepared::explain(error, new.map_or(&[], |new| new.fence)) {
+                    if let Some(error) = Prepared::explain(error, new.map_or(&[], |new| new.fence), self, Some(goal)) {
                         return Err(error);
                     }
                 }
@@ -329,6 +355,24 @@ fn pending<'a>(batch: &'a mut Batch, key: &[u8]) -> Option<&'a mut bytes::Bytes>
         Write::Put(put, value) if put == key => Some(value),
         _ => None,
     })
+}
+
+/// The row that tells where the bytes of an object's row are.
+pub(crate) fn data_of(row: &meta::Row) -> Option<Key> {
+    match ObjectRecord::decode(&row.value).ok()?.body {
+        Body::Single(part) => Some(key::data_key(part.id)),
+        _ => None,
+    }
+}
+
+impl Goal {
+    /// The row that it replaces.
+    pub(crate) fn replaces(&self) -> Option<Key> {
+        match self {
+            Self::Object(goal) => Some(key::object_key(goal.bucket.id, &goal.key)),
+            _ => None,
+        }
+    }
 }
 
 /// Names a row's version for a later batch.

@@ -160,6 +160,7 @@ impl Store {
                 origin,
                 name,
                 late: None,
+                gone_by: Vec::new(),
             };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(goal.bucket.id, key, object)))

@@ -97,7 +97,7 @@ impl Store {
         let cached = self.0.users.lock().get(access_key).map(|cached| cached.rows.clone());
         let Some(rows) = cached else { return Ok(None) };
         let keys: Vec<Key> = rows.iter().map(|(row_key, _)| row_key.clone()).collect();
-        let found = self.0.meta.get(&keys).await?;
+        let found = self.rows(&keys).await?;
         let found = found.iter().map(|row| row.as_ref().map(|row| row.version));
         let same = found.eq(rows.iter().map(|(_, version)| *version));
         let users = self.0.users.lock();

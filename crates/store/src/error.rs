@@ -125,6 +125,9 @@ pub enum Error {
     /// The other gateways took this one for dead while it wrote (the fence, see `gateway`): nothing was done.
     #[error("this gateway was taken for dead while it wrote, and goes on as another one; try again")]
     Expelled,
+    /// The request went by rows that another gateway had changed in that moment. Nothing was done; it is right the next time.
+    #[error("another gateway changed the bucket, or what its caller may do, in this moment; try again")]
+    Overtaken,
     /// Every site that could take a shard is full.
     #[error("no space left at enough sites: {0}")]
     Full(String),
@@ -315,9 +318,11 @@ impl Classify for Error {
             | Self::Body(_) => ErrorKind::Invalid,
             Self::InvalidToken | Self::ExpiredToken | Self::KeyGone => ErrorKind::Denied,
             Self::Policy(e) => e.kind(),
-            Self::TooFewSites { .. } | Self::Unreadable(_) | Self::ClockOff { .. } | Self::Expelled => {
-                ErrorKind::Unavailable
-            }
+            Self::TooFewSites { .. }
+            | Self::Unreadable(_)
+            | Self::ClockOff { .. }
+            | Self::Expelled
+            | Self::Overtaken => ErrorKind::Unavailable,
             Self::CustomerKeyWrong => ErrorKind::Denied,
             Self::Full(_) => ErrorKind::Full,
             Self::Corrupt(_) => ErrorKind::Corrupt,

@@ -33,6 +33,7 @@ mod principal;
 mod put;
 mod reach;
 mod read;
+mod remember;
 mod sealed;
 mod session;
 mod shares;

@@ -389,6 +389,7 @@ impl Store {
                 origin,
                 name,
                 late: None,
+                gone_by: Vec::new(),
             };
             let mut batch = Batch {
                 checks: vec![is(upload_key.clone(), version)],

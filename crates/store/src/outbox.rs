@@ -369,7 +369,9 @@ impl Store {
 
     async fn rules_of(&self, bucket: &BucketRecord) -> Result<Option<Rules>, Error> {
         let row_key = key::bucket_config_key(bucket.id, NOTIFICATION);
-        let Some((config, _)) = self.record::<BucketConfig>(row_key).await? else { return Ok(None) };
+        // A batch is checked by the bucket's state, which changes with these rules: they must not be older.
+        let Some(row) = self.0.meta.get(&[row_key]).await?.pop().flatten() else { return Ok(None) };
+        let config = BucketConfig::decode(&row.value)?;
         let rules = postcard::from_bytes(&config.document);
         rules.map(Some).map_err(|_| Error::Corrupt("the stored notification rules cannot be read".to_owned()))
     }

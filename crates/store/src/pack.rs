@@ -115,6 +115,8 @@ impl Store {
             Ok(shards) => shards,
             Err(error) => return fail(jobs, &error),
         };
+        // What is not known when the shards are there is guessed.
+        self.look_ahead(jobs.iter().filter_map(|job| job.goal.replaces()));
         let generation = self.0.pool.generation();
         let away = match self.put_segment(&plan.shape, 0, shards).await {
             Ok(away) => away,
@@ -142,7 +144,7 @@ impl Store {
     async fn commit_pack(&self, jobs: Vec<Job>, plan: &Plan, known: Batch, fence: &[Check]) {
         let prepare = jobs.iter().zip(&plan.parts).map(|(job, place)| async move {
             let data = plan.data(place);
-            self.prepare(&job.goal, Some(New { part: job.part, data: &data, fence })).await
+            self.prepare_by_memory(&job.goal, Some(New { part: job.part, data: &data, fence })).await
         });
         let prepared = futures::future::join_all(prepare).await;
         let mut group = vec![known];
@@ -151,7 +153,7 @@ impl Store {
         if let Some(Err(error)) = answers.next() {
             // Without the blob's row its parts must not be used: whatever of the group went
             // through is told as a failure of unknown outcome.
-            return fail(jobs, &Prepared::explain(error, fence).unwrap_or(Error::Contended));
+            return fail(jobs, &Prepared::explain(error, fence, self, None).unwrap_or(Error::Contended));
         }
         for ((job, place), prepared) in jobs.into_iter().zip(&plan.parts).zip(prepared) {
             let Job { part, goal, memory, answer, .. } = job;
@@ -160,7 +162,7 @@ impl Store {
                 Err(error) => Err(error),
                 Ok(prepared) => match answers.next() {
                     Some(Ok(_)) => Ok(prepared.object),
-                    Some(Err(error)) => match Prepared::explain(error, fence) {
+                    Some(Err(error)) => match Prepared::explain(error, fence, self, Some(&goal)) {
                         Some(error) => Err(error),
                         // Lost to another writer: the bytes are durable, only the batch is redone.
                         None => {
@@ -218,6 +220,7 @@ fn fail(jobs: Vec<Job>, error: &Error) {
             }
             Error::Commit(error) => Error::Commit(error.clone()),
             Error::Expelled => Error::Expelled,
+            Error::Overtaken => Error::Overtaken,
             Error::Contended => Error::Contended,
             other => Error::Unreadable(other.to_string()),
         };

@@ -73,6 +73,9 @@ impl Store {
             self.pack(Job { part: id, sealed: bytes, goal, memory, answer });
             return result.await.unwrap_or(Err(Error::Unreadable("the store is shutting down".to_owned())));
         }
+        if target.number == 0 {
+            self.look_ahead(std::iter::once(key::object_key(target.place.bucket.id, target.place.key)));
+        }
         let writer = BlobWriter::new(self, len);
         let blob = writer.write(sealer, size, body, &released).await?;
         // The sites may have taken long.
@@ -119,7 +122,7 @@ impl Store {
         };
         let fence = std::mem::take(&mut blob.fence);
         let new = New { part, data: &data, fence: &fence };
-        let prepared = self.prepare(goal, Some(new)).await?;
+        let prepared = self.prepare_by_memory(goal, Some(new)).await?;
         let group = vec![self.blob_batch(shape.blob, &record, blob.generation, &fence), prepared.batch];
         let mut answers = self.0.meta.commit_group(group).await.into_iter();
         match answers.next() {
@@ -128,12 +131,12 @@ impl Store {
                 blob.keep();
                 return Err(error.into());
             }
-            Some(Err(error)) => return Err(Prepared::explain(error, &fence).unwrap_or(Error::Contended)),
+            Some(Err(error)) => return Err(Prepared::explain(error, &fence, self, None).unwrap_or(Error::Contended)),
             // The row knows the shards now: collection, not the guard, takes care of them.
             _ => blob.keep(),
         }
         let result = match answers.next() {
-            Some(Err(error)) => match Prepared::explain(error, &fence) {
+            Some(Err(error)) => match Prepared::explain(error, &fence, self, Some(goal)) {
                 Some(error) => Err(error),
                 None => self.commit_goal(goal, Some(new)).await,
             },

@@ -122,7 +122,8 @@ impl Store {
             let (bucket, condition) = (bucket.clone(), condition.clone());
             let (account, origin, name) = (self.account(), self.1.clone(), EventName::Put);
             let key = key.to_owned();
-            let goal = ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name, late };
+            let gone_by = self.gone_by()?;
+            let goal = ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name, late, gone_by };
             Ok(Goal::Object(Box::new(goal)))
         };
         let stored = self.store_body(target, size, body, goal).await?;
@@ -140,7 +141,9 @@ impl Store {
         if *condition == WriteCondition::default() {
             return Ok(());
         }
-        let found = self.record::<ObjectRecord>(meta::record::key::object_key(bucket.id, key)).await?;
+        let row_key = meta::record::key::object_key(bucket.id, key);
+        // Read, not remembered: others write the same key, and who comes late is to be told so.
+        let found = self.strongly(self.record::<ObjectRecord>(row_key)).await?;
         judge(condition, found.as_ref().map(|(record, _)| record.etag.as_str()))
     }
 }

@@ -85,7 +85,7 @@ impl Store {
                 Body::Multipart(_) => {
                     let pin = self.0.pins.hold(Held::Body(record.body_id));
                     // Held before it is looked at again: from here on nobody takes it apart.
-                    if self.row(row_key).await?.is_none_or(|row| row.version != version) {
+                    if !self.stands(row_key, version).await? {
                         continue;
                     }
                     (Some(pin), None)
@@ -119,12 +119,9 @@ impl Store {
             let Some((data, version)) = self.record::<DataRecord>(data_key.clone()).await? else { return Ok(None) };
             let blob = BlobReader::new(self, Shape::of_data(&data));
             // Held now; if the row still says so, the shards stay until we let go.
-            match self.row(data_key.clone()).await? {
-                Some(row) if row.version == version => {}
-                Some(_) => continue,
-                None => return Ok(None),
+            if self.stands(data_key.clone(), version).await? {
+                return Ok(Some(FoundPart { blob, offset: data.offset }));
             }
-            return Ok(Some(FoundPart { blob, offset: data.offset }));
         }
     }
 }
@@ -278,7 +275,10 @@ impl PartReader {
         let spans = spans(&range);
         let part = self.0;
         part.store.spend(&part.released, objects, range.end - range.start).await?;
-        let first = part.span(spans.start, &range).await?;
+        // Nothing is told before what it was found by is confirmed.
+        let (first, confirmed) = futures::join!(part.span(spans.start, &range), part.store.confirm());
+        confirmed?;
+        let first = first?;
         if spans.end - spans.start == 1 {
             return Ok(futures::stream::once(async move { Ok(first) }).boxed());
         }

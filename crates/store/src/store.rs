@@ -31,6 +31,7 @@ use crate::pack::Packer;
 use crate::pin::Pins;
 use crate::principal::{Identity, Principal};
 use crate::reach::Reach;
+use crate::remember::{Remembering, Rows};
 use crate::shares;
 use crate::worker::{RepairOptions, Workers};
 
@@ -103,6 +104,8 @@ pub(crate) struct Inner {
     pub(crate) meta: Arc<dyn Engine>,
     /// Below all that is in front of the engine; `None` where that is in this process.
     pub(crate) reach: Option<Arc<Reach>>,
+    /// What of it was seen.
+    pub(crate) rows: Arc<Rows>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) portions: Portions,
@@ -175,6 +178,8 @@ impl Store {
         let reach = meta.is_shared().then(|| Arc::new(Reach::over(meta.clone(), options.doors.clock.clone())));
         let engine = reach.clone().map_or(meta, |reach| reach as Arc<dyn Engine>);
         let meta: Arc<dyn Engine> = Arc::new(Revoking(Arc::new(Watched { engine, outbox: outbox.clone() })));
+        let rows = Rows::of(meta.as_ref());
+        let meta: Arc<dyn Engine> = Arc::new(Remembering { engine: meta, rows: rows.clone() });
         let keys = Arc::new(keys);
         let shares = shares::holders(&pool, &options);
         let holders = shares.each_ref().map(|holder| holder.clone() as Arc<dyn ShareHolder>);
@@ -190,6 +195,7 @@ impl Store {
             quorum,
             meta,
             reach,
+            rows,
             outbox,
             pool,
             keys,
@@ -277,7 +283,7 @@ impl Store {
     }
 
     pub(crate) async fn row(&self, key: meta::Key) -> Result<Option<Row>, Error> {
-        Ok(self.0.meta.get(&[key]).await?.pop().flatten())
+        Ok(self.rows(&[key]).await?.pop().flatten())
     }
 
     /// A record and its row's version.

@@ -110,7 +110,7 @@ impl Store {
     ) -> Result<Stand<'a>, Error> {
         let state = self.bucket_state_for(bucket, name, batch).await?;
         let row_key = key::object_key(bucket.id, name);
-        let row = self.row(row_key.clone()).await?;
+        let row = self.row_to_replace(row_key.clone()).await?;
         batch.checks.push(Check::unchanged(row_key.clone(), row.as_ref().map(|row| row.version)));
         let seen = row.as_ref().map(|row| (row_key, row.version));
         let current = row.map(|row| ObjectRecord::decode(&row.value));

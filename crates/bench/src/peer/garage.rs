@@ -31,15 +31,37 @@ pub(super) fn install(tools: &Path) -> Result<PathBuf, Error> {
     Ok(binary)
 }
 
-struct Node {
+/// One of the five, each in a zone of its own.
+pub(crate) struct Node {
     config: PathBuf,
-    api: SocketAddr,
-    server: Server,
+    /// Everything that it keeps.
+    pub(crate) home: PathBuf,
+    /// Its S3 endpoint.
+    pub(crate) api: SocketAddr,
+    pub(crate) server: Server,
 }
 
 pub(super) fn start(binary: &Path, dir: &Path) -> Result<Target, Error> {
+    let (nodes, credentials) = cluster(binary, dir, 3)?;
+    let endpoint = nodes.first().map(|node| node.api);
+    Ok(Target {
+        name: "garage",
+        terms: "five nodes, 3 copies, plain, no fsync",
+        endpoint: endpoint.ok_or_else(no_nodes)?,
+        credentials,
+        servers: nodes.into_iter().map(|node| node.server).collect(),
+    })
+}
+
+fn no_nodes() -> Error {
+    Error::Unreadable("a cluster without nodes".to_owned())
+}
+
+/// Five nodes that keep so many copies, with an empty bucket.
+pub(crate) fn cluster(binary: &Path, dir: &Path, copies: usize) -> Result<(Vec<Node>, Credentials), Error> {
     let secret = random_hex(32)?;
-    let nodes = (0..NODES).map(|index| start_node(binary, dir, index, &secret)).collect::<Result<Vec<_>, _>>()?;
+    let nodes =
+        (0..NODES).map(|index| start_node(binary, dir, index, (copies, &secret))).collect::<Result<Vec<_>, _>>()?;
     let garage = |config: &Path, arguments: &[&str]| {
         let mut command = Command::new(binary);
         command.arg("-c").arg(config).args(arguments);
@@ -49,8 +71,7 @@ pub(super) fn start(binary: &Path, dir: &Path) -> Result<Target, Error> {
     for node in &nodes {
         ids.push(garage(&node.config, &["node", "id", "--quiet"])?.trim().to_owned());
     }
-    let Some(first) = nodes.first() else { return Err(Error::Unreadable("a cluster without nodes".to_owned())) };
-    let (config, endpoint) = (first.config.clone(), first.api);
+    let config = nodes.first().map(|node| node.config.clone()).ok_or_else(no_nodes)?;
     for id in ids.iter().skip(1) {
         garage(&config, &["node", "connect", id])?;
     }
@@ -64,37 +85,32 @@ pub(super) fn start(binary: &Path, dir: &Path) -> Result<Target, Error> {
     garage(&config, &["key", "import", "--yes", "-n", "bench", &credentials.access_key, &credentials.secret_key])?;
     garage(&config, &["bucket", "create", BUCKET])?;
     garage(&config, &["bucket", "allow", "--read", "--write", "--owner", BUCKET, "--key", &credentials.access_key])?;
-    Ok(Target {
-        name: "garage",
-        terms: "five nodes, 3 copies, plain, no fsync",
-        endpoint,
-        credentials,
-        servers: nodes.into_iter().map(|node| node.server).collect(),
-    })
+    Ok((nodes, credentials))
 }
 
-fn start_node(binary: &Path, dir: &Path, index: usize, secret: &str) -> Result<Node, Error> {
+fn start_node(binary: &Path, dir: &Path, index: usize, (copies, secret): (usize, &str)) -> Result<Node, Error> {
     let home = dir.join(format!("node{}", index + 1));
     target::folder(&home)?;
     let (rpc, api) = (target::free_port()?, target::free_port()?);
     let config = home.join("garage.toml");
-    fs::write(&config, config_toml(&home, rpc, api, secret)).map_err(Error::path("write", &config))?;
+    fs::write(&config, config_toml(&home, (rpc, api), copies, secret)).map_err(Error::path("write", &config))?;
     let mut command = Command::new(binary);
     command.arg("-c").arg(&config).arg("server").env("RUST_LOG", "garage=warn");
     let start = Instant::now();
-    let mut node = Node { server: Server::start(command, &home.join("log"), HINT)?, config, api };
+    let server = Server::start(command, &home.join("log"), HINT)?;
+    let mut node = Node { server, config, home, api };
     // Any answer will do: without a layout it is an error.
     target::first_answer("garage", &mut node.server, node.api, start)?;
     Ok(node)
 }
 
-fn config_toml(home: &Path, rpc: SocketAddr, api: SocketAddr, secret: &str) -> String {
+fn config_toml(home: &Path, (rpc, api): (SocketAddr, SocketAddr), copies: usize, secret: &str) -> String {
     let home = home.display();
     format!(
         "metadata_dir = \"{home}/meta\"\n\
          data_dir = \"{home}/data\"\n\
          db_engine = \"lmdb\"\n\
-         replication_factor = 3\n\
+         replication_factor = {copies}\n\
          rpc_bind_addr = \"{rpc}\"\n\
          rpc_public_addr = \"{rpc}\"\n\
          rpc_secret = \"{secret}\"\n\

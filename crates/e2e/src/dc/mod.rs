@@ -143,6 +143,11 @@ impl Cluster {
         self.net.has_wires()
     }
 
+    /// How long a packet takes from one data centre to another from now on.
+    pub fn delay(&self, delay_ms: u64) {
+        self.net.delay(delay_ms);
+    }
+
     /// Whether disks can be filled up.
     pub fn has_disks(&self) -> bool {
         self.disks

@@ -8,6 +8,7 @@ mod plan;
 mod read;
 mod space;
 mod splits;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     quota_bytes: u64,
     splits: Mutex<Splits>,
     lanes: Lanes,
+    together: together::Waiting,
     upkeep: Mutex<health::Remembered>,
     /// Rows that etcd counted for intervals.
     counted: AtomicU64,
@@ -93,6 +95,7 @@ impl Etcd {
             quota_bytes: options.quota_bytes,
             splits: Mutex::default(),
             lanes,
+            together: together::Waiting::default(),
             upkeep: Mutex::default(),
             counted: AtomicU64::new(0),
         };
@@ -155,7 +158,7 @@ impl Engine for Etcd {
     }
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
-        self.inner.get(keys).await
+        self.inner.get_together(keys).await
     }
 
     async fn range(&self, range: Range) -> Result<Page, MetaError> {

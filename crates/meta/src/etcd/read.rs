@@ -13,7 +13,7 @@ use super::{ANSWER_WITHIN, Inner, space};
 use crate::{Key, MetaError, Nearby, Page, Range, Row, after};
 
 /// Reads in one transaction; etcd takes 128.
-const GETS_MAX: usize = 100;
+pub(crate) const GETS_MAX: usize = 100;
 /// Rows in one answer: a page of a listing and one more; 128 MiB of the largest.
 const ROWS_MAX: usize = 1001;
 /// Time for what one member has at hand.

@@ -240,6 +240,10 @@ impl Store {
         condition: &WriteCondition,
         body: &mut dyn BodySource,
     ) -> Result<Deferred, Error> {
+        // What no commit checks is judged by rows that were read.
+        if self.goes_by_memory() {
+            return Err(self.overtaken(&[]));
+        }
         let island = self.0.island.as_ref().ok_or_else(|| Error::Island("nothing is taken here".to_owned()))?;
         check_name(key, &new.meta)?;
         if size > PART_SIZE_MAX {

@@ -95,7 +95,7 @@ impl Store {
     /// A metadata error, or a record that cannot be read.
     pub async fn told(&self, info: &ObjectInfo, newest: bool) -> Result<Told, Error> {
         let keys = [key::bucket_state_key(info.bucket), key::bucket_config_key(info.bucket, LIFECYCLE)];
-        let rows = self.0.meta.get(&keys).await?;
+        let rows = self.recent_rows(&keys).await?;
         let [state, rules] = &rows[..] else { return Ok(Told::default()) };
         // The bucket may have been deleted since.
         let state = state.as_ref().map(|row| BucketState::decode(&row.value)).transpose()?.unwrap_or_default();
