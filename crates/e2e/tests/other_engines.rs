@@ -84,6 +84,8 @@ fn engines_are_killed_and_clients_do_not_see() {
         load.finish(true);
         assert!(mixed.verify(&bucket, &acks) > 20);
         // What was written meanwhile is elsewhere, and as safe as it can be: any one more may go.
+        // On a busy machine an engine may have been late before, so that the dead one had two shards of a kind: those come first.
+        mixed.server.wait_for("safe from one more", |status| status["tolerates"].as_u64() >= Some(1));
         mixed.without(other, || {
             mixed.verify(&bucket, &acks);
         });
