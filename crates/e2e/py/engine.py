@@ -50,7 +50,11 @@ def objects():
 def spoil():
     names = [item["Key"] for item in objects() if "/shards/" in item["Key"]]
     for at, name in enumerate(names):
-        body = bytearray(s3.get_object(Bucket=bucket, Key=name)["Body"].read())
+        try:
+            body = bytearray(s3.get_object(Bucket=bucket, Key=name)["Body"].read())
+        except s3.exceptions.NoSuchKey:
+            # Collected meanwhile.
+            continue
         if at % 3 == 2:
             s3.delete_object(Bucket=bucket, Key=name)
             continue

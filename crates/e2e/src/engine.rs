@@ -46,13 +46,11 @@ impl Foreign {
         format!("[[site]]\nname = {:?}\nurl = \"{}\"\n[site.options]\n{options}", self.name(), self.url())
     }
 
-    /// The site's address.
-    pub fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("s3://{BUCKET}/shards-of-us")
     }
 
-    /// The options of the site.
-    pub fn options(&self) -> BTreeMap<String, String> {
+    fn options(&self) -> BTreeMap<String, String> {
         let keys = &self.engine.credentials;
         let endpoint = format!("http://{}", self.engine.endpoint);
         let options = [

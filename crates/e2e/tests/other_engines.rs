@@ -179,15 +179,3 @@ fn engines_are_empty_after_all_is_deleted() {
         }
     }
 }
-
-/// What Holdfast asks of a site, asked of the engines themselves.
-#[test]
-#[ignore = "needs engines; run `cargo xtask e2e`"]
-fn engines_do_what_a_site_must() {
-    let dir = tempfile::TempDir::new().expect("a directory");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    for engine in [Foreign::garage(dir.path()), Foreign::seaweedfs(dir.path())] {
-        let site = sites::open(&engine.url(), &engine.options()).unwrap_or_else(|error| panic!("{error}"));
-        runtime.block_on(sites::conformance::suite(site.as_ref()));
-    }
-}
