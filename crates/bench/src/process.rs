@@ -1,73 +1,13 @@
-//! Child processes: started with a log, watched through `/proc`, ended with the bench.
+//! Child processes: those of [`engines::process`], watched through `/proc` or bounded in time.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use engines::process::{Server, run, tail};
+
 use crate::error::Error;
-
-/// A server under test. Killed when dropped, so that no bench leaves a server behind.
-pub struct Server {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Server {
-    /// Starts `command` with its output in `log`.
-    pub fn start(mut command: Command, log: &Path, hint: &str) -> Result<Self, Error> {
-        let out = File::create(log).map_err(Error::path("create", log))?;
-        let err = out.try_clone().map_err(Error::path("share", log))?;
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
-        let program = PathBuf::from(command.get_program());
-        let child = command.spawn().map_err(|source| Error::Program { program, hint: hint.to_owned(), source })?;
-        Ok(Self { child, log: log.to_owned() })
-    }
-
-    /// Where its output goes.
-    pub fn log(&self) -> &Path {
-        &self.log
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// True once it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
-    }
-
-    /// `kill -9`, and waits until it is gone.
-    pub fn kill(&mut self) {
-        // Both fail only when the process is gone already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Runs `command` to its end and gives back what it printed on stdout.
-pub fn run(mut command: Command, hint: &str) -> Result<String, Error> {
-    let program = PathBuf::from(command.get_program());
-    let said = command.stdin(Stdio::null()).output().map_err(|source| Error::Program {
-        program,
-        hint: hint.to_owned(),
-        source,
-    })?;
-    let stdout = String::from_utf8_lossy(&said.stdout).into_owned();
-    if said.status.success() {
-        return Ok(stdout);
-    }
-    let stderr = String::from_utf8_lossy(&said.stderr);
-    Err(Error::Failed { program: format!("{command:?}"), output: tail(&format!("{stdout}{stderr}")) })
-}
 
 /// A program that ran to its end, or was killed at its limit.
 pub struct Ended {
@@ -83,7 +23,8 @@ pub fn run_bounded(mut command: Command, limit: Duration, stdout: &Path, hint: &
     let err = out.try_clone().map_err(Error::path("share", stdout))?;
     command.stdin(Stdio::null()).stdout(out).stderr(err);
     let program = PathBuf::from(command.get_program());
-    let mut child = command.spawn().map_err(|source| Error::Program { program, hint: hint.to_owned(), source })?;
+    let child = command.spawn();
+    let mut child = child.map_err(|source| engines::Error::Program { program, hint: hint.to_owned(), source })?;
     let deadline = Instant::now() + limit;
     // A zombie still shows its CPU time in /proc; after `wait` nobody does. So look first, reap after.
     while !is_zombie(child.id())? && Instant::now() < deadline {
@@ -96,7 +37,8 @@ pub fn run_bounded(mut command: Command, limit: Duration, stdout: &Path, hint: &
     let printed = fs::read_to_string(stdout).map_err(Error::path("read", stdout))?;
     if !in_time || !status.success() {
         let why = if in_time { status.to_string() } else { format!("still running after {} s", limit.as_secs()) };
-        return Err(Error::Failed { program: format!("{command:?}"), output: format!("{why}: {}", tail(&printed)) });
+        let output = format!("{why}: {}", tail(&printed));
+        return Err(engines::Error::Failed { program: format!("{command:?}"), output }.into());
     }
     Ok(Ended { stdout: printed, cpu_s })
 }
@@ -170,13 +112,6 @@ fn status_bytes(status: &str, name: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The last lines of a long output, for an error message.
-pub fn tail(output: &str) -> String {
-    let lines: Vec<&str> = output.trim().lines().collect();
-    let from = lines.len().saturating_sub(12);
-    lines.get(from..).unwrap_or_default().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +155,6 @@ mod tests {
         let mut command = Command::new("sleep");
         command.arg("600");
         let result = run_bounded(command, Duration::from_millis(100), &folder.path().join("out"), "");
-        assert!(matches!(result, Err(Error::Failed { .. })));
+        assert!(matches!(result, Err(Error::Engine(engines::Error::Failed { .. }))));
     }
 }

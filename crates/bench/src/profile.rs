@@ -37,7 +37,7 @@ impl Profiler {
             .stdout(out)
             .stderr(err)
             .spawn()
-            .map_err(|source| Error::Program { program: "perf".into(), hint: HINT.to_owned(), source })?;
+            .map_err(|source| engines::Error::Program { program: "perf".into(), hint: HINT.to_owned(), source })?;
         Ok(Self { child, data, report: folder.join(format!("{name}.txt")), pids: pids.join(",") })
     }
 

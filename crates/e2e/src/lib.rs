@@ -5,6 +5,7 @@
 //! program of `strangers/`).
 
 pub mod dc;
+mod engine;
 mod halfway;
 mod site;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+pub use engine::Foreign;
 use halfway::Halfway;
 use serde_json::Value;
 pub use site::{SiteServer, serve, site_serve};
@@ -396,11 +398,16 @@ pub struct Load {
 impl Load {
     /// Starts `load.py` on a bucket.
     pub fn start(server: &Server, name: &str) -> Self {
+        Self::of(server, "load.py", name)
+    }
+
+    /// Starts a script that is told to stop, and tells what was acknowledged, as `load.py` does.
+    pub fn of(server: &Server, script: &str, name: &str) -> Self {
         let (stop, acks) = (server.dir().join(format!("{name}.stop")), server.dir().join(format!("{name}.acks")));
         // An earlier load of the same name may have been stopped.
         let _ = std::fs::remove_file(&stop);
         let args = [name, acks.to_str().expect("a path"), stop.to_str().expect("a path")];
-        let child = server.script("load.py", &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = server.script(script, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let load = Self { child: child.expect("python3 runs"), stop, acks };
         load.wait_for_acks(20);
         load

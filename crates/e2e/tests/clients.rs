@@ -1,10 +1,8 @@
 //! The clients that people have.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use e2e::{HALF_A_TREE, Load, Server, lose, same_trees, tree};
+use e2e::{HALF_A_TREE, Server, lose, same_trees, tree};
 
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
@@ -180,97 +178,4 @@ fn keys_forms_and_websites_live_through_two_lost_sites() {
     copy(&["s3://edges/cli", "back"]);
     let read = |name: &str| std::fs::read(server.dir().join(name)).expect("a file");
     assert!(read("sse12000000") == read("back"));
-}
-
-/// A SeaweedFS server with its S3 port, in a folder of its own.
-struct Weed(Child);
-
-impl Weed {
-    fn start(dir: &Path, port: u16) -> Self {
-        let tools = std::env::var("HOLDFAST_E2E_TOOLS").expect("tools");
-        let data = dir.join("weed");
-        std::fs::create_dir_all(&data).expect("a folder");
-        let keys = dir.join("weed.json");
-        let text = r#"{"identities":[{"name":"hf","credentials":[{"accessKey":"weed","secretKey":"weedsecret"}],"actions":["Admin","Read","Write","List","Tagging"]}]}"#;
-        std::fs::write(&keys, text).expect("a file");
-        let child = Command::new(Path::new(&tools).join("bin/weed"))
-            .args(["server", "-s3", "-ip=127.0.0.1", "-master.telemetry=false", "-volume.max=50"])
-            .arg(format!("-dir={}", data.display()))
-            .arg(format!("-s3.config={}", keys.display()))
-            .args([
-                format!("-s3.port={port}"),
-                format!("-master.port={}", port + 1),
-                format!("-volume.port={}", port + 2),
-            ])
-            .args([format!("-filer.port={}", port + 3)])
-            .args([format!("-s3.port.grpc={}", port + 4), format!("-master.port.grpc={}", port + 5)])
-            .args([format!("-volume.port.grpc={}", port + 6), format!("-filer.port.grpc={}", port + 7)])
-            .arg("-s3.port.iceberg=0")
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(dir.join("weed.log")).expect("a log"))
-            .spawn();
-        Self(child.expect("weed runs; `cargo xtask e2e` installs it"))
-    }
-}
-
-impl Drop for Weed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Two of the five sites are buckets of a real S3 server, which is then killed.
-#[test]
-#[ignore = "needs clients; run `cargo xtask e2e`"]
-fn sites_on_another_s3_server() {
-    let port = 18_300;
-    let dir = tempfile::TempDir::new().expect("a directory");
-    let weed = Weed::start(dir.path(), port);
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let make = |bucket: &str| {
-        let begun = Instant::now();
-        let tools = std::env::var("HOLDFAST_E2E_TOOLS").expect("tools");
-        loop {
-            let made = Command::new(Path::new(&tools).join("bin/aws"))
-                .args(["--endpoint-url", &endpoint, "s3", "mb", &format!("s3://{bucket}")])
-                .envs([
-                    ("AWS_ACCESS_KEY_ID", "weed"),
-                    ("AWS_SECRET_ACCESS_KEY", "weedsecret"),
-                    ("AWS_DEFAULT_REGION", "us-east-1"),
-                ])
-                .output()
-                .expect("aws runs");
-            if made.status.success() {
-                return;
-            }
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "{}\n{}",
-                String::from_utf8_lossy(&made.stderr),
-                std::fs::read_to_string(dir.path().join("weed.log")).unwrap_or_default()
-            );
-            std::thread::sleep(Duration::from_millis(300));
-        }
-    };
-    make("site-a");
-    make("site-b");
-    let server = Server::with_config(|dir| {
-        let options = format!(
-            "[site.options]\nendpoint = \"{endpoint}\"\nregion = \"us-east-1\"\naccess_key_id = \"weed\"\nsecret_access_key = \"weedsecret\"\nallow_http = \"true\"\n"
-        );
-        let folder = |i: usize| format!("[[site]]\nname = \"dc{i}\"\nurl = \"file://{}/s{i}\"\n", dir.display());
-        let bucket = |name: &str| format!("[[site]]\nname = \"{name}\"\nurl = \"s3://{name}/shards\"\n{options}");
-        [folder(1), folder(2), folder(3), bucket("site-a"), bucket("site-b")].concat()
-    });
-    let load = Load::start(&server, "load");
-    let acks = load.acks.clone();
-    load.wait_for_acks(60);
-    drop(weed);
-    load.wait_for_acks(load.count() + 60);
-    load.finish(true);
-    server.py("verify.py", &["load", acks.to_str().expect("a path")]);
-    let _weed = Weed::start(dir.path(), port);
-    server.wait_whole();
-    server.py("verify.py", &["load", acks.to_str().expect("a path")]);
 }

@@ -269,6 +269,29 @@ fn whatever_befalls_two_clients_do_not_see() {
     assert!(wrong.is_empty(), "{}\nagain: {}", wrong.join("\n"), run.again());
 }
 
+/// What is left of it where no namespaces can be made.
+#[test]
+#[ignore = "needs etcd; run `cargo xtask e2e`"]
+fn without_namespaces_processes_on_loopback_do() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let run = Run { requests: 60, hold_s: 1, ..Run::wanted() };
+    let mut cluster = Cluster::start_on_loopback();
+    ask(&cluster, Dc(0), "PUT", &format!("/{BUCKET}"), b"", 200);
+    let mut played = 0;
+    for (index, scenario) in scenarios(Dc(1), Dc(4), false).into_iter().enumerate() {
+        let can = possible(&cluster, &scenario);
+        assert!(!can || !scenario.faults.iter().any(Fault::needs_wires), "{} was to be played", scenario.name);
+        if can && ["power off", "site server paused"].contains(&scenario.name) {
+            say(&format!(
+                "five_dc: {}",
+                play(&mut cluster, &run, index, &scenario).unwrap_or_else(|told| panic!("{told}"))
+            ));
+            played += 1;
+        }
+    }
+    assert_eq!(played, 2);
+}
+
 /// A denial at one gateway counts at the others within a second, and at one that is cut off when its lease ends.
 #[test]
 #[ignore = "needs etcd and root; run `cargo xtask e2e`"]

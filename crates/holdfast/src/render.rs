@@ -112,12 +112,13 @@ pub(crate) fn sites(sites: &[Site], now_ms: u64) -> String {
                 format!("{:.1} ms", site.put_p95_ms),
                 format!("{:.1} ms", site.get_p95_ms),
                 site.errors.to_string(),
+                site.damaged.to_string(),
                 clean(&site.url),
                 note,
             ]
         })
         .collect();
-    table(&["SITE", "STATE", "SINCE", "PUT P95", "GET P95", "ERRORS", "URL", "NOTE"], &rows)
+    table(&["SITE", "STATE", "SINCE", "PUT P95", "GET P95", "ERRORS", "DAMAGED", "URL", "NOTE"], &rows)
 }
 
 fn granted(grants: &[Grant]) -> String {

@@ -132,6 +132,11 @@ impl Site for Object {
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, SiteError> {
         check_prefix(prefix)?;
+        // Some servers list nothing after a name that sorts before all of the prefix.
+        let after = after.filter(|after| *after >= prefix);
+        if after.is_some_and(|after| !after.starts_with(prefix)) {
+            return Ok(Vec::new());
+        }
         let under = format!("{}{prefix}", self.prefix);
         let under = if under.is_empty() { None } else { Some(self.parse(prefix.trim_end_matches('/'))?) };
         let listing = match after {

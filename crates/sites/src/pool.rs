@@ -97,6 +97,8 @@ pub struct SiteView {
     pub gets: u64,
     /// Operations that failed since start.
     pub errors: u64,
+    /// Shards found there with wrong bytes since start.
+    pub damaged: u64,
     /// Estimated 95th percentile of put latency, milliseconds.
     pub put_p95_ms: f64,
     /// The same for gets.
@@ -112,6 +114,7 @@ struct Member {
     puts: AtomicU64,
     gets: AtomicU64,
     errors: AtomicU64,
+    damaged: AtomicU64,
 }
 
 /// Five sites.
@@ -147,6 +150,7 @@ impl Pool {
             puts: AtomicU64::new(0),
             gets: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
         });
         Self { members, options, clock, changed: Notify::new(), generation: AtomicU64::new(0) }
     }
@@ -211,6 +215,7 @@ impl Pool {
             puts: member.puts.load(Ordering::Relaxed),
             gets: member.gets.load(Ordering::Relaxed),
             errors: member.errors.load(Ordering::Relaxed),
+            damaged: member.damaged.load(Ordering::Relaxed),
             put_p95_ms: member.put_p95.lock().micros() / 1000.0,
             get_p95_ms: member.get_p95.lock().micros() / 1000.0,
         }
@@ -220,6 +225,12 @@ impl Pool {
     pub fn hedge_after(&self, slot: u8) -> Duration {
         let p95 = Duration::from_micros(self.member(slot).get_p95.lock().micros() as u64);
         (p95 * 3).clamp(self.options.hedge_min, self.options.get_deadline)
+    }
+
+    /// Counts a shard whose bytes are not those that were put. The site stays in service: of what else it gives the same
+    /// checks judge.
+    pub fn note_damage(&self, slot: u8) {
+        self.member(slot).damaged.fetch_add(1, Ordering::Relaxed);
     }
 
     fn note_failure(&self, slot: u8, error: &SiteError) {

@@ -114,6 +114,9 @@ pub struct SiteReport {
     pub gets: u64,
     /// Failed operations since start.
     pub errors: u64,
+    /// Shards found there with wrong bytes since start.
+    #[serde(default)]
+    pub damaged: u64,
     /// 95th percentile of puts, milliseconds.
     pub put_p95_ms: f64,
     /// 95th percentile of reads, milliseconds.
@@ -302,6 +305,7 @@ impl Store {
             puts: view.puts,
             gets: view.gets,
             errors: view.errors,
+            damaged: view.damaged,
             put_p95_ms: view.put_p95_ms,
             get_p95_ms: view.get_p95_ms,
         })
@@ -507,6 +511,7 @@ mod tests {
             puts: 0,
             gets: 0,
             errors: 0,
+            damaged: 0,
             put_p95_ms: 0.0,
             get_p95_ms: 0.0,
         };

@@ -138,6 +138,13 @@ impl Wires {
     }
 }
 
+/// What a process's namespaces are called, and where its network is.
+fn place() -> (String, [u8; 2]) {
+    let pid = std::process::id();
+    let place = [u8::try_from(pid / 250 % 128).unwrap_or(0) + 64, u8::try_from(pid % 250).unwrap_or(0)];
+    (format!("{PREFIX}{pid}"), place)
+}
+
 /// Five data centres' addresses, and what is between them.
 pub struct Net {
     wires: Option<Arc<Wires>>,
@@ -149,22 +156,26 @@ impl Net {
     /// Namespaces where they can be made, which is told where they cannot: then all are on this machine's loopback.
     pub fn make() -> Self {
         sweep();
-        let pid = std::process::id();
-        let id = format!("{PREFIX}{pid}");
-        let place = [u8::try_from(pid / 250 % 128).unwrap_or(0) + 64, u8::try_from(pid % 250).unwrap_or(0)];
+        let (id, place) = place();
         let wanted = std::env::var("HOLDFAST_FIVE_DC_NET").map_or(true, |net| net != "loopback");
         let subnet = [10, place[0], place[1]];
         let made = if wanted { wire(&id, subnet) } else { Err("HOLDFAST_FIVE_DC_NET=loopback".to_owned()) };
         match made {
             Ok(wires) => Self { wires: Some(wires), id, subnet },
             Err(error) => {
-                super::say(&format!(
-                    "five_dc: no namespaces ({error}): all are on 127.0.0.0/8, there is no latency, and nothing can be cut off"
-                ));
                 remove(&id);
-                Self { wires: None, id, subnet: [127, place[0], place[1]] }
+                Self::loopback(&error)
             }
         }
+    }
+
+    /// Addresses of this machine's loopback, for the reason told.
+    pub fn loopback(why: &str) -> Self {
+        super::say(&format!(
+            "five_dc: no namespaces ({why}): all are on 127.0.0.0/8, there is no latency, and nothing can be cut off"
+        ));
+        let (id, place) = place();
+        Self { wires: None, id, subnet: [127, place[0], place[1]] }
     }
 
     /// Whether there are wires, which can be cut.

@@ -207,8 +207,7 @@ impl Mender<'_> {
             // Its checksums hold and its bytes do not fit: forged, or damaged before they were
             // summed.
             shards[liar] = None;
-            known[liar] = Shard::Damaged;
-            done.damaged += 1;
+            known[liar] = self.damaged(liar, done);
         }
         let mut placed = self.slots;
         let mut sure = [false; COLUMNS];
@@ -262,6 +261,12 @@ impl Mender<'_> {
         if self.paced { Some(self.store.repair_turn(bytes).await) } else { None }
     }
 
+    fn damaged(&self, column: usize, done: &mut Mended) -> Shard {
+        done.damaged += 1;
+        self.store.0.pool.note_damage(self.slots[column]);
+        Shard::Damaged
+    }
+
     fn name(&self, column: usize) -> String {
         shard_name(self.shape.blob, self.segment, column)
     }
@@ -293,8 +298,7 @@ impl Mender<'_> {
             Err(_) => return Shard::Unreachable,
         };
         if size != erasure::shard_len(&self.geometry) {
-            done.damaged += 1;
-            return Shard::Damaged;
+            return self.damaged(column, done);
         }
         if look == Look::Sizes {
             return Shard::Good;
@@ -305,10 +309,7 @@ impl Mender<'_> {
                 *keep = Some(bytes);
                 Shard::Good
             }
-            Err(Error::Corrupt(_)) => {
-                done.damaged += 1;
-                Shard::Damaged
-            }
+            Err(Error::Corrupt(_)) => self.damaged(column, done),
             Err(_) => Shard::Unreachable,
         }
     }
