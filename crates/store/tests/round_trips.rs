@@ -200,9 +200,10 @@ async fn so_many_waits_and_no_more() {
     let [a, b] = &world.gateways;
     for size in [0, 4 << 10, 1 << 20, 3 << 20] {
         let body = vec![7; size];
-        // Room under keys, rules and releases are known afterwards.
+        // Room under keys, rules, and what may be opened are known afterwards.
         for store in [a, b] {
             put(store, "first", body.clone()).await.unwrap();
+            get(store, "first").await.unwrap();
         }
         let bytes = u32::from(size > 0);
         let new = format!("new{size}");
