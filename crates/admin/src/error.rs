@@ -4,8 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base::{Classify, ErrorKind};
+use listener::degraded;
 use serde::{Deserialize, Serialize};
-use store::Error;
+use store::{Dependency, Error};
 
 use crate::sigv4::SignatureError;
 
@@ -23,11 +24,17 @@ pub struct Problem {
 pub(crate) struct Failure {
     status: StatusCode,
     problem: Problem,
+    dependency: Option<Dependency>,
 }
 
 impl Failure {
     fn new(status: StatusCode, kind: &str, error: String, hint: Option<&str>) -> Self {
-        Self { status, problem: Problem { error, kind: kind.to_owned(), hint: hint.map(str::to_owned) } }
+        let problem = Problem { error, kind: kind.to_owned(), hint: hint.map(str::to_owned) };
+        Self { status, problem, dependency: None }
+    }
+
+    pub(crate) fn internal(error: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error, None)
     }
 
     pub(crate) fn too_large() -> Self {
@@ -41,7 +48,11 @@ pub(crate) async fn no_such_path() -> Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(self.problem)).into_response()
+        let mut response = (self.status, Json(self.problem)).into_response();
+        if let Some(dependency) = self.dependency {
+            degraded::refuse(response.headers_mut(), dependency.name());
+        }
+        response
     }
 }
 
@@ -79,6 +90,6 @@ impl From<Error> for Failure {
             Error::NoSuchSite(_) => Some("see `holdfast site list`"),
             _ => None,
         };
-        Self::new(status, kind, error.to_string(), hint)
+        Self { dependency: error.dependency(), ..Self::new(status, kind, error.to_string(), hint) }
     }
 }

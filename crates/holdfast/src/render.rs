@@ -1,5 +1,6 @@
 //! Screens: from data to text. Pure.
 
+pub(crate) mod ladder;
 pub(crate) mod release;
 
 use admin::{ExposedPart, Group, Portion, PortionDetail, Site, Tenant, TenantDetail, User};

@@ -7,6 +7,7 @@ pub(crate) mod deploy;
 pub(crate) mod gateway;
 pub(crate) mod group;
 pub(crate) mod key_site;
+pub(crate) mod ladder;
 pub(crate) mod meta;
 pub(crate) mod notify;
 pub(crate) mod policy;
