@@ -1,7 +1,8 @@
 //! Errors as JSON: what went wrong, of which kind, and what to do.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base::{Classify, ErrorKind};
 use listener::degraded;
@@ -9,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use store::{Dependency, Error};
 
 use crate::sigv4::SignatureError;
+
+/// What fails for want of the metadata is looked at again twice a second.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// An error as it goes over the wire.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +55,9 @@ impl IntoResponse for Failure {
         let mut response = (self.status, Json(self.problem)).into_response();
         if let Some(dependency) = self.dependency {
             degraded::refuse(response.headers_mut(), dependency.name());
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         response
     }

@@ -47,6 +47,8 @@ impl Driver {
             "kms-encrypt" | "kms-decrypt" | "kms-generate" | "kms-manage" => {
                 let sealed = world.kms("Encrypt", json!({ "KeyId": world.key, "Plaintext": "eA==" })).await.done();
                 sealed.json()["CiphertextBlob"].as_str().unwrap().clone_into(&mut driver.ciphertext);
+                // Who had it is in the rows for this hour.
+                world.kms("Decrypt", json!({ "CiphertextBlob": driver.ciphertext })).await.done();
             }
             "revoke" | "deny" => drop(world.admin("POST", "/v1/users", json!({ "name": "ann" })).await.done()),
             "policy" => {}

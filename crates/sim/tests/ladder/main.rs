@@ -98,6 +98,8 @@ async fn prove(cell: &Cell, told_as: &str, metrics: &PrometheusHandle) -> Vec<St
     if cell.failure != Failure::Overloaded {
         world.look().await;
     }
+    // With every second call going through no lease comes to its end, so that what is below is not reached.
+    let steps = if cell.failure == Failure::Overloaded { &steps[..1] } else { steps };
     let mut wrong = Vec::new();
     for step in steps {
         let before = all_counted(metrics);
@@ -150,8 +152,15 @@ async fn ticking() {
     }
 }
 
+/// As the data file has it now: what is compiled in is that of the last build.
+fn the_ladder() -> Ladder {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ladder/ladder.toml")).expect("the file");
+    Ladder::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
 fn prove_all(operation: &str) {
-    let ladder = Ladder::compiled().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let ladder = the_ladder();
     let cells = ladder.cells_of(Some(operation), None);
     assert!(!cells.is_empty(), "{operation} is not in the ladder");
     let mut report = Vec::new();
@@ -188,7 +197,7 @@ macro_rules! operations {
         /// A new operation needs a line here.
         #[test]
         fn every_operation_is_proven() {
-            let ladder = Ladder::compiled().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            let ladder = the_ladder();
             let names: Vec<&str> = ladder.operations.iter().map(|operation| operation.name.as_str()).collect();
             assert_eq!(names, [$($operation),*]);
         }
