@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::faults::body;
 use crate::world::{Answer, World};
 
-/// Larger than what goes into packs, and smaller.
+/// Larger than what goes into packs, and smaller, in one piece.
 const SIZES: [usize; 2] = [1_500_000, 70_000];
 /// Uploads that can be completed: one a try.
 const UPLOADS: usize = 4;
@@ -28,16 +28,17 @@ impl Driver {
             Self { operation: operation.to_owned(), size: 0, uploads: Vec::new(), ciphertext: String::new() };
         match operation {
             "get" | "head" | "list" | "delete" | "copy" => {
-                driver.size = SIZES[usize::from(operation == "copy")];
-                driver.put(world, "/b/k", driver.size).await.done();
+                // Read in one piece: once bytes of a body have gone out, all that can be done is to break it off.
+                driver.size = SIZES[1];
+                driver.put(world, "/bbb/k", driver.size).await.done();
                 // In use when it begins.
-                world.s3("GET", "/b/k", "", &[], Bytes::new()).await.done();
+                world.s3("GET", "/bbb/k", "", &[], Bytes::new()).await.done();
             }
             // The key is in use.
-            "put" => drop(driver.put(world, "/b/k", SIZES[0]).await.done()),
+            "put" => drop(driver.put(world, "/bbb/k", SIZES[0]).await.done()),
             "part" | "complete" => {
                 for _ in 0..UPLOADS {
-                    let made = world.s3("POST", "/b/u", "uploads=", &sse(world), Bytes::new()).await.done();
+                    let made = world.s3("POST", "/bbb/u", "uploads=", &sse(world), Bytes::new()).await.done();
                     let upload = made.tag("UploadId");
                     let part = Self::part(world, &upload).await.done();
                     let etag = part.headers["etag"].to_str().unwrap().to_owned();
@@ -57,7 +58,7 @@ impl Driver {
                 world.sites[4].set_fault(sim::Fault::Down);
                 world.look().await;
                 for size in SIZES {
-                    driver.put(world, &format!("/b/{size}"), size).await.done();
+                    driver.put(world, &format!("/bbb/{size}"), size).await.done();
                 }
                 world.sites[4].set_fault(sim::Fault::None);
                 world.look().await;
@@ -72,21 +73,21 @@ impl Driver {
     pub async fn ask(&mut self, world: &World) -> Option<Answer> {
         let none = Bytes::new;
         let answer = match self.operation.as_str() {
-            "get" => world.s3("GET", "/b/k", "", &[], none()).await,
-            "head" => world.s3("HEAD", "/b/k", "", &[], none()).await,
-            "list" => world.s3("GET", "/b", "list-type=2", &[], none()).await,
-            "put" => self.put(world, "/b/new", SIZES[0]).await,
-            "delete" => world.s3("DELETE", "/b/k", "", &[], none()).await,
+            "get" => world.s3("GET", "/bbb/k", "", &[], none()).await,
+            "head" => world.s3("HEAD", "/bbb/k", "", &[], none()).await,
+            "list" => world.s3("GET", "/bbb", "list-type=2", &[], none()).await,
+            "put" => self.put(world, "/bbb/new", SIZES[0]).await,
+            "delete" => world.s3("DELETE", "/bbb/k", "", &[], none()).await,
             "copy" => {
-                let more = [("x-amz-copy-source", "/b/k"), sse(world)[0], sse(world)[1]];
-                world.s3("PUT", "/b/copied", "", &more, none()).await
+                let more = [("x-amz-copy-source", "/bbb/k"), sse(world)[0], sse(world)[1]];
+                world.s3("PUT", "/bbb/copied", "", &more, none()).await
             }
             "part" => Self::part(world, &self.uploads[0].0.clone()).await,
             "complete" => {
                 let (upload, etag) = self.uploads.pop().expect("as many uploads as steps");
                 let part = format!("<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>");
                 let document = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
-                world.s3("POST", "/b/u", &format!("uploadId={upload}"), &[], document.into()).await
+                world.s3("POST", "/bbb/u", &format!("uploadId={upload}"), &[], document.into()).await
             }
             "kms-encrypt" => world.kms("Encrypt", json!({ "KeyId": world.key, "Plaintext": "eA==" })).await,
             "kms-decrypt" => world.kms("Decrypt", json!({ "CiphertextBlob": self.ciphertext })).await,
@@ -120,7 +121,7 @@ impl Driver {
 
     async fn part(world: &World, upload: &str) -> Answer {
         let query = format!("partNumber=1&uploadId={upload}");
-        world.s3("PUT", "/b/u", &query, &[], body(SIZES[0])).await
+        world.s3("PUT", "/bbb/u", &query, &[], body(SIZES[0])).await
     }
 }
 

@@ -52,11 +52,19 @@ pub struct Rows {
     pub nearby: Switch,
     /// As it was when the failure began.
     copy: Mutex<Option<Memory>>,
+    /// Whether there are several gateways: with keys in shares there is one.
+    is_shared: bool,
 }
 
 impl Rows {
-    pub fn new() -> Self {
-        Self { rows: Memory::shared(), strong: Switch::default(), nearby: Switch::default(), copy: Mutex::default() }
+    pub fn new(is_shared: bool) -> Self {
+        Self {
+            rows: Memory::new(),
+            is_shared,
+            strong: Switch::default(),
+            nearby: Switch::default(),
+            copy: Mutex::default(),
+        }
     }
 
     /// From now on no more than a copy is near.
@@ -93,7 +101,7 @@ fn spoil(row: &mut Row) {
 #[async_trait]
 impl Engine for Rows {
     fn is_shared(&self) -> bool {
-        true
+        self.is_shared
     }
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {

@@ -65,7 +65,8 @@ impl World {
             site: sites[slot].clone(),
         });
         let pool = Arc::new(Pool::new(specs, clock.clone(), PoolOptions::default()));
-        let (rows, customer, log) = (Arc::new(Rows::new()), Customer::default(), Arc::new(Log::default()));
+        let (rows, customer, log) =
+            (Arc::new(Rows::new(dependency != "shares")), Customer::default(), Arc::new(Log::default()));
         let doors = Doors { clock, rng: Arc::new(SystemRng) };
         let options = Options {
             background: false,
@@ -90,7 +91,7 @@ impl World {
         let new = NewPortion { name: Some("p".to_owned()), class, ..NewPortion::default() };
         let theirs = store.of(account);
         let key = theirs.portions().create(account, new, Maker::Customer).await.unwrap().id.to_string();
-        theirs.create_bucket("b", "root", false).await.unwrap();
+        theirs.create_bucket("bbb", "root", false).await.unwrap();
         let judging = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
         Self {
             s3: s3::service(store.clone(), s3::S3Options::default()),
