@@ -1,13 +1,18 @@
 //! Errors as JSON: what went wrong, of which kind, and what to do.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base::{Classify, ErrorKind};
+use listener::degraded;
 use serde::{Deserialize, Serialize};
-use store::Error;
+use store::{Dependency, Error};
 
 use crate::sigv4::SignatureError;
+
+/// What fails for want of the metadata is looked at again twice a second.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// An error as it goes over the wire.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,11 +28,17 @@ pub struct Problem {
 pub(crate) struct Failure {
     status: StatusCode,
     problem: Problem,
+    dependency: Option<Dependency>,
 }
 
 impl Failure {
     fn new(status: StatusCode, kind: &str, error: String, hint: Option<&str>) -> Self {
-        Self { status, problem: Problem { error, kind: kind.to_owned(), hint: hint.map(str::to_owned) } }
+        let problem = Problem { error, kind: kind.to_owned(), hint: hint.map(str::to_owned) };
+        Self { status, problem, dependency: None }
+    }
+
+    pub(crate) fn internal(error: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error, None)
     }
 
     pub(crate) fn too_large() -> Self {
@@ -41,7 +52,14 @@ pub(crate) async fn no_such_path() -> Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(self.problem)).into_response()
+        let mut response = (self.status, Json(self.problem)).into_response();
+        if let Some(dependency) = self.dependency {
+            degraded::refuse(response.headers_mut(), dependency.name());
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
     }
 }
 
@@ -79,6 +97,6 @@ impl From<Error> for Failure {
             Error::NoSuchSite(_) => Some("see `holdfast site list`"),
             _ => None,
         };
-        Self::new(status, kind, error.to_string(), hint)
+        Self { dependency: error.dependency(), ..Self::new(status, kind, error.to_string(), hint) }
     }
 }

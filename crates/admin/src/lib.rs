@@ -14,6 +14,7 @@ mod groups;
 mod health;
 mod home;
 mod island;
+mod ladder;
 mod metrics;
 mod notify;
 mod portions;
@@ -28,10 +29,12 @@ mod workers;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use hyper_util::service::TowerToHyperService;
-use listener::{Bounds, Listener, ServeError, Whole};
+use listener::{Bounds, Listener, ServeError, Whole, degraded};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 use store::api::Right;
@@ -96,9 +99,24 @@ pub async fn serve(
     endpoint: Judging,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let app = App { store, root: Arc::new(root), metrics, endpoint };
-    let service = TowerToHyperService::new(router(app));
+    let service = service(store, root, metrics, endpoint);
     listener::serve(listener, BOUNDS, |_| Whole(service.clone()), shutdown).await
+}
+
+/// The API as a hyper service.
+pub type Endpoint = TowerToHyperService<Router>;
+
+/// The API over a store, without a socket.
+pub fn service(store: Store, root: (String, String), metrics: PrometheusHandle, endpoint: Judging) -> Endpoint {
+    let app = App { store, root: Arc::new(root), metrics, endpoint };
+    TowerToHyperService::new(router(app))
+}
+
+/// Counts answers that say they are degraded.
+async fn counted(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    degraded::count(response.headers(), "admin");
+    response
 }
 
 fn router(app: App) -> Router {
@@ -112,6 +130,7 @@ fn router(app: App) -> Router {
         .route("/v1/island/{id}/tell", post(island::tell))
         .route("/v1/conflicts/{id}", axum::routing::delete(island::forget))
         .route("/v1/buckets/{bucket}/island", get(island::bucket).put(island::set_bucket))
+        .route("/v1/ladder", get(ladder::get))
         .route("/v1/notify", get(notify::list))
         .route("/v1/notify/{name}/test", post(notify::test))
         .route("/v1/scrub", get(scrub::get).post(scrub::start).delete(scrub::stop))
@@ -174,5 +193,6 @@ fn router(app: App) -> Router {
         .route("/metrics", get(metrics::get))
         .merge(people)
         .merge(signed)
+        .layer(middleware::from_fn(counted))
         .with_state(app)
 }

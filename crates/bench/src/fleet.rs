@@ -193,7 +193,8 @@ fn wait_for_etcd(member: SocketAddr, log: &Path) -> Result<(), Error> {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    Err(engines::Error::NoAnswer { server: "etcd".to_owned(), seconds: ETCD_WITHIN.as_secs(), log: log.to_owned() }.into())
+    Err(engines::Error::NoAnswer { server: "etcd".to_owned(), seconds: ETCD_WITHIN.as_secs(), log: log.to_owned() }
+        .into())
 }
 
 fn start_site(binary: &Path, home: &Path, address: SocketAddr) -> Result<Server, Error> {

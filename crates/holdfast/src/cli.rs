@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod deploy;
 pub(crate) mod gateway;
 pub(crate) mod island;
+pub(crate) mod ladder;
 pub(crate) mod meta;
 pub(crate) mod portion;
 pub(crate) mod release;
@@ -96,6 +97,8 @@ pub(crate) enum Command {
     /// Five machines from one description: their files, and the commands of day one.
     #[command(subcommand)]
     Deploy(deploy::DeployCommand),
+    /// What is answered while something fails: for each operation, dependency and failure. Asks no server.
+    Ladder(ladder::LadderArgs),
     /// Check a configuration file, or print an example.
     #[command(subcommand)]
     Config(ConfigCommand),

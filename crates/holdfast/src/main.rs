@@ -59,6 +59,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(args) => command::config::run(args, json),
         Command::Deploy(args) => command::deploy::run(&args, json),
         Command::Audit(args) => command::audit::run(&cli.admin, args, json),
+        Command::Ladder(args) => command::ladder::run(&args, json),
         Command::Completions { shell } => command::completions::run(shell),
         Command::Key(KeysCommand::Exposure { tenant, exposure }) => {
             let args = PortionArgs { tenant, command: PortionCommand::Exposure(exposure) };

@@ -1,6 +1,7 @@
 //! Screens: from data to text. Pure.
 
 mod island;
+pub(crate) mod ladder;
 pub(crate) mod release;
 pub(crate) mod repair;
 

@@ -39,6 +39,7 @@ pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     log_to_stderr(args.log_format);
+    ladder::Ladder::compiled()?;
     raise_open_files();
     harden::tell_keeping();
     let mut config = config::load(&args).map_err(mistaken)?;

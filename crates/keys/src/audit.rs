@@ -154,10 +154,16 @@ impl Portions {
 
     /// After a change, which stands whether or not it can be told.
     pub(crate) async fn tell(&self, event: AuditEvent) {
-        let Some(auditor) = &self.auditor else { return };
+        let Some(auditor) = self.auditor.clone() else { return };
         let (action, resource) = (event.action, event.resource.clone());
-        if let Err(error) = auditor.record(event).await {
-            unrecorded(action, &resource, &error);
+        // A log that is slow gets it nevertheless; whom the change was for does not wait for that.
+        let telling = tokio::spawn(async move {
+            if let Err(error) = auditor.record(event).await {
+                unrecorded(action, &resource, &error);
+            }
+        });
+        if tokio::time::timeout(RECORD_WITHIN, telling).await.is_err() {
+            tracing::error!(action, "the audit log has not taken a record in {} seconds", RECORD_WITHIN.as_secs());
         }
     }
 

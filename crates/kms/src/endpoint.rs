@@ -12,8 +12,8 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use listener::Peer;
 use listener::limits::BODY_TIMEOUT;
+use listener::{Peer, degraded};
 use policy::Circumstances;
 use serde_json::json;
 use store::api::Principal;
@@ -35,7 +35,7 @@ const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 /// The KMS endpoint as a hyper service. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     store: Store,
     region: Arc<str>,
     /// The client at the other end of the connection.
@@ -89,6 +89,7 @@ impl Endpoint {
         if !heard.whole {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        degraded::count(response.headers(), heard.operation);
         let (operation, status) = (heard.operation, response.status().as_str().to_owned());
         metrics::counter!("holdfast_kms_requests_total", "operation" => operation, "status" => status).increment(1);
         metrics::histogram!("holdfast_kms_request_seconds", "operation" => operation).record(started.elapsed());
@@ -148,6 +149,9 @@ fn told(fault: &Fault) -> Response<Full<Bytes>> {
     *response.status_mut() = fault.code.status();
     let headers = response.headers_mut();
     headers.insert("x-amzn-errortype", HeaderValue::from_static(fault.code.name()));
+    if let Some(dependency) = fault.dependency {
+        degraded::refuse(headers, dependency.name());
+    }
     if fault.code.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }

@@ -4,6 +4,7 @@ use base::{Classify, ErrorKind};
 use http::StatusCode;
 use keys::PortionError;
 use sigv4::SignatureError;
+use store::Dependency;
 
 /// An error as a client sees it.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,8 @@ use sigv4::SignatureError;
 pub(crate) struct Fault {
     pub(crate) code: Code,
     pub(crate) message: String,
+    /// What failed, where that may pass and is not the request's own fault.
+    pub(crate) dependency: Option<Dependency>,
 }
 
 macro_rules! codes {
@@ -83,7 +86,7 @@ codes! {
 
 impl Fault {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), dependency: None }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -103,7 +106,7 @@ impl Fault {
     /// By what a caller does next, where no more is known.
     fn of_kind(kind: ErrorKind, error: &dyn std::error::Error) -> Self {
         match kind {
-            ErrorKind::Unavailable | ErrorKind::Full => {
+            ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Unknown => {
                 tracing::warn!(error = %error, "a KMS request cannot be answered now");
                 Self::new(Code::Unavailable, "The key is not available at this time; try again.")
             }
@@ -131,8 +134,8 @@ impl Fault {
 
 impl From<PortionError> for Fault {
     fn from(error: PortionError) -> Self {
-        let words = error.to_string();
-        match error {
+        let (words, dependency) = (error.to_string(), Dependency::of_portion(&error));
+        let fault = match error {
             PortionError::NoSuchPortion(_) => Self::new(Code::NotFound, words),
             PortionError::Exists(_) | PortionError::AliasExists(_) => Self::new(Code::AlreadyExists, words),
             PortionError::Release(_) | PortionError::HalfRefused { .. } => Self::new(Code::AccessDenied, words),
@@ -147,7 +150,8 @@ impl From<PortionError> for Fault {
             ),
             PortionError::Invalid(_) => Self::invalid(words),
             error => Self::of_kind(error.kind(), &error),
-        }
+        };
+        Self { dependency, ..fault }
     }
 }
 
@@ -158,7 +162,7 @@ impl From<store::Error> for Fault {
             store::Error::ExpiredToken => {
                 Self::new(Code::ExpiredToken, "The security token included in the request is expired")
             }
-            error => Self::of_kind(error.kind(), &error),
+            error => Self { dependency: error.dependency(), ..Self::of_kind(error.kind(), &error) },
         }
     }
 }

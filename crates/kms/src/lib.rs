@@ -23,7 +23,7 @@ use listener::{Bounds, Listener, ServeError, Whole};
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
-use endpoint::Endpoint;
+pub use endpoint::Endpoint;
 use limits::{FRAME_MAX, HEAD_MAX};
 
 const BOUNDS: Bounds = Bounds { head_max: HEAD_MAX, frame_max: FRAME_MAX, gauge: "holdfast_kms_connections" };
@@ -41,4 +41,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let endpoint = Endpoint::new(store, region);
     listener::serve(listener, BOUNDS, |peer| Whole(endpoint.of(peer)), shutdown).await
+}
+
+/// The KMS service over a store, without a socket.
+pub fn service(store: Store, region: String) -> Endpoint {
+    Endpoint::new(store, region)
 }

@@ -1,6 +1,7 @@
 //! Listens and serves HTTP/1.1, in clear or over TLS: permit, accept with back-off, a task a connection, a shutdown that
 //! waits. What is served, and in which protocol, is the caller's.
 
+pub mod degraded;
 mod greet;
 pub mod limits;
 mod tls;

@@ -1,17 +1,13 @@
-//! Answers that are less than they should be say so: `Holdfast-Degraded: stale;age=12;dependency=meta`.
-//!
-//! A structured item (RFC 9651, section 3.3): the rung of the ladder, and as parameters what was not to be had, and in whole seconds how old
-//! at most what is told may be.
+//! Answers that are less than they should be say so: `Holdfast-Degraded: stale;age=12;dependency=meta`. See [`ladder::Told`].
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
+use ladder::Told;
+pub(crate) use listener::degraded::{DEGRADED, count};
 use store::Dependency;
-
-/// The header.
-pub(crate) const DEGRADED: HeaderName = HeaderName::from_static("holdfast-degraded");
 
 /// Told of an answer that lacks what was acknowledged in the last milliseconds.
 pub(crate) fn stale(age_ms: u64) -> String {
-    format!("stale;age={};dependency={}", age_ms.div_ceil(1000), Dependency::Meta.name())
+    Told::stale(age_ms, Dependency::Meta.name()).to_string()
 }
 
 /// Told of a write that was taken while the metadata are out of reach; `entry` names it to operators.
@@ -21,17 +17,6 @@ pub(crate) fn deferred(entry: &str) -> HeaderValue {
 }
 
 /// Told of a refusal that may pass.
-pub(crate) fn refused(dependency: Dependency) -> HeaderValue {
-    HeaderValue::from_static(match dependency {
-        Dependency::Meta => "refuse;dependency=meta",
-        Dependency::Sites => "refuse;dependency=sites",
-        Dependency::Keys => "refuse;dependency=keys",
-    })
-}
-
-/// Counts an answer that says it is degraded: `holdfast_degraded_answers_total{operation,rung}`.
-pub(crate) fn count(headers: &HeaderMap, operation: &'static str) {
-    let Some(told) = headers.get(DEGRADED).and_then(|told| told.to_str().ok()) else { return };
-    let rung = told.split(';').next().unwrap_or_default().to_owned();
-    metrics::counter!("holdfast_degraded_answers_total", "operation" => operation, "rung" => rung).increment(1);
+pub(crate) fn refused(dependency: Dependency) -> Option<HeaderValue> {
+    HeaderValue::try_from(Told::refused(dependency.name()).to_string()).ok()
 }

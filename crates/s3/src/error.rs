@@ -26,7 +26,7 @@ pub(crate) fn answer(error: store::Error) -> S3Error {
     let mut told = answer_to(error);
     let mut headers = told.headers().cloned().unwrap_or_default();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    headers.insert(DEGRADED, degraded::refused(dependency));
+    headers.extend(degraded::refused(dependency).map(|told| (DEGRADED, told)));
     told.set_headers(headers);
     told
 }

@@ -5,10 +5,14 @@
 //! a single thread: the same seed gives the same run. At any moment at most two sites may fail,
 //! lose or damage data; within that promise no request may fail and no acknowledged byte may be
 //! lost. A failing seed names the command that repeats it.
+//!
+//! The tests of the degradation ladder fail the same sites in the ways that its cells name.
 
 mod auditor;
 mod chance;
 mod run;
 mod site;
 
-pub use run::{Outcome, run_seed};
+pub use chance::Chance;
+pub use run::{Outcome, SimClock, run_seed};
+pub use site::{Fault, SimSite};

@@ -40,7 +40,7 @@ pub struct Outcome {
 }
 
 /// Virtual time as wall-clock time.
-struct SimClock(Instant);
+pub struct SimClock(pub Instant);
 
 impl Clock for SimClock {
     fn now_ms(&self) -> u64 {

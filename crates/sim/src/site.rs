@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +34,12 @@ pub enum Fault {
     Lying,
     /// A read gives wrong bytes one time in three.
     Garbling,
+    /// Each read gives wrong bytes.
+    Wrong,
+    /// Everything is refused.
+    Refusing,
+    /// Every second operation is turned away, the first one first.
+    Overloaded,
 }
 
 pub const FAULTS: [Fault; 8] =
@@ -42,15 +49,36 @@ pub struct SimSite {
     chance: Arc<Chance>,
     files: Mutex<BTreeMap<String, Bytes>>,
     fault: Mutex<Fault>,
+    /// What names begin with that the fault is about.
+    about: Mutex<&'static str>,
+    /// Operations since the fault was set.
+    asked: AtomicUsize,
 }
 
 impl SimSite {
     pub fn new(chance: Arc<Chance>) -> Self {
-        Self { chance, files: Mutex::default(), fault: Mutex::new(Fault::None) }
+        Self {
+            chance,
+            files: Mutex::default(),
+            fault: Mutex::new(Fault::None),
+            about: Mutex::new(""),
+            asked: AtomicUsize::new(0),
+        }
     }
 
     pub fn set_fault(&self, fault: Fault) {
+        self.set_fault_about("", fault);
+    }
+
+    /// It misbehaves so with what is named so, and with nothing else.
+    pub fn set_fault_about(&self, prefix: &'static str, fault: Fault) {
+        *self.about.lock() = prefix;
         *self.fault.lock() = fault;
+        self.asked.store(0, Ordering::Relaxed);
+    }
+
+    fn fault_for(&self, name: &str) -> Fault {
+        if name.starts_with(*self.about.lock()) { *self.fault.lock() } else { Fault::None }
     }
 
     /// The disk is replaced by an empty one.
@@ -85,17 +113,21 @@ impl SimSite {
         bytes.into()
     }
 
-    async fn answer(&self) -> Result<Fault, SiteError> {
-        let before = *self.fault.lock();
+    async fn answer(&self, name: &str) -> Result<Fault, SiteError> {
+        let before = self.fault_for(name);
         let ms = match before {
             Fault::Slow => self.chance.below(5_000),
             _ => self.chance.below(4),
         };
         tokio::time::sleep(Duration::from_millis(ms as u64)).await;
         // Faults may strike while an operation is under way.
-        let fault = *self.fault.lock();
+        let fault = self.fault_for(name);
         match fault {
             Fault::Down => Err(SiteError::Down("simulated".to_owned())),
+            Fault::Refusing => Err(SiteError::Denied("simulated".to_owned())),
+            Fault::Overloaded if self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 0 => {
+                Err(SiteError::Down("simulated: too many requests".to_owned()))
+            }
             Fault::Hung => std::future::pending().await,
             fault => Ok(fault),
         }
@@ -105,7 +137,7 @@ impl SimSite {
 #[async_trait]
 impl Site for SimSite {
     async fn put(&self, name: &str, body: &[Bytes]) -> Result<(), SiteError> {
-        let fault = self.answer().await?;
+        let fault = self.answer(name).await?;
         let mut bytes: Bytes = body.concat().into();
         match fault {
             Fault::Full => return Err(SiteError::Full("simulated".to_owned())),
@@ -131,25 +163,30 @@ impl Site for SimSite {
     }
 
     async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, SiteError> {
-        let fault = self.answer().await?;
+        let fault = self.answer(name).await?;
         let found = self.files.lock().get(name).cloned();
         let bytes = found.ok_or_else(|| SiteError::NotFound { name: name.to_owned() })?;
         if range.end > bytes.len() as u64 {
             return Err(SiteError::Short { name: name.to_owned() });
         }
         let bytes = bytes.slice(range.start as usize..range.end as usize);
-        let garble = fault == Fault::Garbling && name.starts_with("shards/") && self.chance.one_in(3);
+        // A marker that is not right makes the site another one's.
+        let garble = match fault {
+            Fault::Garbling => name.starts_with("shards/") && self.chance.one_in(3),
+            Fault::Wrong => name.starts_with("shards/") || name.starts_with("shares/"),
+            _ => false,
+        };
         Ok(if garble { self.damaged(&bytes) } else { bytes })
     }
 
     async fn size(&self, name: &str) -> Result<u64, SiteError> {
-        self.answer().await?;
+        self.answer(name).await?;
         let found = self.files.lock().get(name).map(|bytes| bytes.len() as u64);
         found.ok_or_else(|| SiteError::NotFound { name: name.to_owned() })
     }
 
     async fn delete(&self, name: &str) -> Result<(), SiteError> {
-        if self.answer().await? == Fault::ReadOnly {
+        if self.answer(name).await? == Fault::ReadOnly {
             return Err(SiteError::Denied("simulated".to_owned()));
         }
         self.files.lock().remove(name);
@@ -157,7 +194,7 @@ impl Site for SimSite {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, SiteError> {
-        self.answer().await?;
+        self.answer(prefix).await?;
         let files = self.files.lock();
         let entries =
             files.iter().filter(|(name, _)| name.starts_with(prefix) && after.is_none_or(|a| name.as_str() > a));

@@ -241,6 +241,8 @@ pub enum Dependency {
     Sites,
     /// What releases or opens a key.
     Keys,
+    /// The audit log.
+    Audit,
 }
 
 impl Dependency {
@@ -250,24 +252,49 @@ impl Dependency {
             Self::Meta => "meta",
             Self::Sites => "sites",
             Self::Keys => "keys",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// What failed, of an error about a portion, where it is not the request's own fault.
+    pub fn of_portion(error: &PortionError) -> Option<Self> {
+        use PortionError as P;
+        match error {
+            P::Meta(_) | P::Commit(_) | P::Record(_) | P::CutOff { .. } if is_degraded(error.kind()) => {
+                Some(Self::Meta)
+            }
+            P::Unrecorded { .. } => Some(Self::Audit),
+            P::HalfRefused { .. } => Some(Self::Keys),
+            _ => is_degraded(error.kind()).then_some(Self::Keys),
         }
     }
 }
 
+/// Whether what went wrong is not the request's own fault.
+fn is_degraded(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Full | ErrorKind::Corrupt)
+}
+
 impl Error {
-    /// What failed, where it is not the request's own fault and may pass.
+    /// What failed, where it is not the request's own fault.
     pub fn dependency(&self) -> Option<Dependency> {
-        if !matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Full) {
+        if let Self::Portion(error) = self {
+            return Dependency::of_portion(error);
+        }
+        if !is_degraded(self.kind()) {
             return None;
         }
         match self {
-            Self::Meta(_) | Self::Commit(_) | Self::Expelled | Self::ClockOff { .. } | Self::Island(_) => {
-                Some(Dependency::Meta)
+            Self::Meta(_)
+            | Self::Commit(_)
+            | Self::Record(_)
+            | Self::Expelled
+            | Self::ClockOff { .. }
+            | Self::Island(_) => Some(Dependency::Meta),
+            Self::Key(_) => Some(Dependency::Keys),
+            Self::TooFewSites { .. } | Self::Full(_) | Self::Unreadable(_) | Self::Site(_) | Self::Corrupt(_) => {
+                Some(Dependency::Sites)
             }
-            Self::Portion(PortionError::Meta(_) | PortionError::Commit(_)) => Some(Dependency::Meta),
-            Self::Portion(PortionError::CutOff { .. }) => Some(Dependency::Meta),
-            Self::Portion(_) | Self::Key(_) => Some(Dependency::Keys),
-            Self::TooFewSites { .. } | Self::Full(_) | Self::Unreadable(_) | Self::Site(_) => Some(Dependency::Sites),
             _ => None,
         }
     }

@@ -7,8 +7,10 @@
 //! gateway's own row in it: it has the time of this process's own clock. A copy that does not know this gateway, or from before
 //! something was taken away that this process knows of, answers nothing.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base::{Clock, GatewayId};
@@ -17,6 +19,17 @@ use meta::{Batch, CommitError, Engine, Key, MetaError, Nearby, Page, Range, Row,
 use parking_lot::Mutex;
 
 const AWAY: &str = "the metadata cannot be reached from this gateway; others may reach them";
+
+/// Longer than an engine's own patience ([`Engine`]s that others use have five seconds): one that has none keeps nobody waiting either.
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
+/// The same for changes, which an engine may have to ask about again before it knows.
+const COMMIT_WITHIN: Duration = Duration::from_secs(12);
+
+/// A read that ends.
+async fn bound<T>(read: impl Future<Output = Result<T, MetaError>>) -> Result<T, MetaError> {
+    let late = |_| MetaError::Unavailable(format!("no answer in {} seconds", ANSWER_WITHIN.as_secs()));
+    tokio::time::timeout(ANSWER_WITHIN, read).await.map_err(late)?
+}
 
 /// An engine that is not asked while it is known not to answer.
 pub(crate) struct Reach {
@@ -74,7 +87,7 @@ impl Reach {
         let known = *self.known.lock();
         let (true, Some(own)) = (stale::is_accepted(), known.own) else { return Err(refused) };
         let keys: Vec<Key> = keys.iter().cloned().chain([key::gateway_key(own), key::head_key()]).collect();
-        let mut found = self.engine.nearby(&keys, range).await?;
+        let mut found = bound(self.engine.nearby(&keys, range)).await?;
         let (head, row) = (found.rows.pop().flatten(), found.rows.pop().flatten());
         let unknown = |what: &str| MetaError::Unavailable(format!("{AWAY}, and the copy at hand {what}"));
         if head.map(|head| head.version) < known.head {
@@ -96,12 +109,12 @@ impl Engine for Reach {
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
         if keys == [key::head_key()] {
-            let found = self.engine.get(keys).await;
+            let found = bound(self.engine.get(keys)).await;
             self.looked(found.as_deref());
             return found;
         }
         let found = match self.check() {
-            Ok(()) => self.engine.get(keys).await,
+            Ok(()) => bound(self.engine.get(keys)).await,
             Err(away) => Err(away),
         };
         match found {
@@ -112,7 +125,7 @@ impl Engine for Reach {
 
     async fn range(&self, range: Range) -> Result<Page, MetaError> {
         let found = match self.check() {
-            Ok(()) => self.engine.range(range.clone()).await,
+            Ok(()) => bound(self.engine.range(range.clone())).await,
             Err(away) => Err(away),
         };
         match found {
@@ -123,7 +136,15 @@ impl Engine for Reach {
 
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
         match self.check() {
-            Ok(()) => self.engine.commit_group(batches).await,
+            Ok(()) => {
+                let count = batches.len();
+                let unknown = |_| {
+                    let late = format!("no answer in {} seconds", COMMIT_WITHIN.as_secs());
+                    vec![Err(CommitError::Unknown(late)); count]
+                };
+                let committed = tokio::time::timeout(COMMIT_WITHIN, self.engine.commit_group(batches)).await;
+                committed.unwrap_or_else(unknown)
+            }
             // Nothing was sent, so nothing happens.
             Err(_) => batches.iter().map(|_| Err(CommitError::Unavailable(AWAY.to_owned()))).collect(),
         }

@@ -8,6 +8,7 @@ pub(crate) mod gateway;
 pub(crate) mod group;
 pub(crate) mod island;
 pub(crate) mod key_site;
+pub(crate) mod ladder;
 pub(crate) mod meta;
 pub(crate) mod notify;
 pub(crate) mod policy;
