@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use listener::degraded;
 use store::stale;
 
 use crate::error::Failure;
 use crate::{App, SERVICE, sigv4};
 
-/// What an answer that is less than it should be says so with; as at the S3 port.
-pub(crate) const DEGRADED: HeaderName = HeaderName::from_static("holdfast-degraded");
 /// Seconds that a signed request's clock may differ from ours (AWS allows 15 minutes; admin
 /// commands are signed when they are sent).
 const SKEW_MAX_S: u64 = 300;
@@ -55,10 +54,6 @@ pub(crate) async fn tell_age(request: Request, next: Next) -> Response {
     }
     let age = Arc::new(stale::Answer::default());
     let mut response = stale::accepting(age.clone(), next.run(request)).await;
-    if let Some(age_ms) = age.age_ms()
-        && let Ok(told) = HeaderValue::try_from(format!("stale;age={};dependency=meta", age_ms.div_ceil(1000)))
-    {
-        response.headers_mut().insert(DEGRADED, told);
-    }
+    degraded::stale(response.headers_mut(), age.age_ms());
     response
 }

@@ -135,7 +135,8 @@ impl Client {
         let answer = async {
             let response = self.http.request(request).await.map_err(|e| unreachable(e.into()))?;
             let status = response.status();
-            if let Some(told) = response.headers().get(crate::auth::DEGRADED).and_then(|told| told.to_str().ok()) {
+            if let Some(told) = response.headers().get(listener::degraded::DEGRADED).and_then(|told| told.to_str().ok())
+            {
                 (self.degraded)(told);
             }
             let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(unreachable)?;

@@ -161,14 +161,29 @@ impl Portions {
     /// # Errors
     /// [`PortionError::CutOff`], or a metadata error.
     pub async fn must_tell_cut_off(&self, account: AccountId, name: &str) -> Result<(), PortionError> {
-        if self.on_lease_to_open().await.is_ok() && self.lease_mark().is_some() {
+        if self.lease_mark().is_some() {
             return Ok(());
         }
-        let cut_off = match self.find(account, name).await {
-            Ok(portion) => portion.record.cut_off,
-            Err(PortionError::NoSuchPortion(_)) => CutOff::default(),
-            Err(error) => return Err(error),
-        };
+        match self.find(account, name).await {
+            Ok(portion) => self.tells_cut_off(name, portion.record.cut_off),
+            Err(PortionError::NoSuchPortion(_)) => self.tells_cut_off(name, CutOff::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same for one that is there.
+    ///
+    /// # Errors
+    /// As [`Self::must_tell_cut_off`]; [`PortionError::NoSuchPortion`].
+    pub async fn must_tell_cut_off_of(&self, account: AccountId, id: PortionId) -> Result<(), PortionError> {
+        if self.lease_mark().is_some() {
+            return Ok(());
+        }
+        let known = self.known(account, id).await?;
+        self.tells_cut_off(&known.name, known.cut_off)
+    }
+
+    fn tells_cut_off(&self, name: &str, cut_off: CutOff) -> Result<(), PortionError> {
         let over_ms = self.site_lease.over(self.doors.clock.passed_ms()).map_or(u64::MAX, |(_, over_ms)| over_ms);
         if stale::is_accepted() && over_ms < cut_off.limit_ms() {
             return Ok(());

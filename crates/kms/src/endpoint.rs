@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use base::{Rng, SystemRng};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -29,8 +29,6 @@ use crate::operations;
 
 /// What the operation's name has before it in `X-Amz-Target`.
 const TARGET: &str = "TrentService.";
-/// What an answer that is less than it should be says so with; as at the S3 port.
-const DEGRADED: HeaderName = HeaderName::from_static("holdfast-degraded");
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 /// The KMS endpoint as a hyper service. Cheap to clone.
@@ -73,16 +71,11 @@ impl Endpoint {
             Ok(text) => Response::new(Full::new(Bytes::from_owner(text))),
             Err(fault) => told(&fault),
         };
-        let status = response.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
-        if let (Some(age_ms), StatusCode::OK) = (age.age_ms(), status) {
-            let told = format!("stale;age={};dependency=meta", age_ms.div_ceil(1000));
-            headers.extend(HeaderValue::try_from(told).map(|told| (DEGRADED, told)));
-            metrics::counter!("holdfast_degraded_answers_total", "operation" => heard.operation, "rung" => "stale")
-                .increment(1);
-        }
+        // A refusal by what is old is no last word either.
+        degraded::stale(headers, age.age_ms());
         if let Ok(id) = HeaderValue::try_from(request_id(&SystemRng)) {
             headers.insert("x-amzn-requestid", id);
         }

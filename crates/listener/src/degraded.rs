@@ -13,6 +13,14 @@ pub fn refuse(headers: &mut HeaderMap, dependency: &str) {
     }
 }
 
+/// Says so of an answer that lacks what was acknowledged in the last milliseconds, unless it says something of the kind already.
+pub fn stale(headers: &mut HeaderMap, age_ms: Option<u64>) {
+    let Some(age_ms) = age_ms.filter(|_| !headers.contains_key(DEGRADED)) else { return };
+    if let Ok(told) = HeaderValue::try_from(Told::stale(age_ms, "meta").to_string()) {
+        headers.insert(DEGRADED, told);
+    }
+}
+
 /// Counts an answer that says it is degraded: `holdfast_degraded_answers_total{operation,rung}`.
 pub fn count(headers: &HeaderMap, operation: &'static str) {
     let Some(told) = headers.get(DEGRADED).and_then(|told| told.to_str().ok()).and_then(Told::read) else { return };

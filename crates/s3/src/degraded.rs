@@ -2,13 +2,8 @@
 
 use http::HeaderValue;
 use ladder::Told;
-pub(crate) use listener::degraded::{DEGRADED, count};
+pub(crate) use listener::degraded::{DEGRADED, count, stale};
 use store::Dependency;
-
-/// Told of an answer that lacks what was acknowledged in the last milliseconds.
-pub(crate) fn stale(age_ms: u64) -> String {
-    Told::stale(age_ms, Dependency::Meta.name()).to_string()
-}
 
 /// Told of a write that was taken while the metadata are out of reach; `entry` names it to operators.
 pub(crate) fn deferred(entry: &str) -> HeaderValue {

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::access::{Access, Peer, Temporary};
 use crate::auth::Auth;
 use crate::chunked::Chunked;
-use crate::degraded::{self, DEGRADED};
+use crate::degraded;
 use crate::document::Document;
 use crate::guard::{self, BodyKind, Named};
 use crate::host::{Hosts, Place};
@@ -85,7 +85,7 @@ impl Endpoint {
         // while the metadata are out of reach.
         let may_be_old = match *request.method() {
             Method::GET | Method::HEAD => true,
-            Method::PUT => is_plain(&request),
+            Method::PUT => puts_object(&request, &self.hosts.place_of(request.uri(), request.headers())),
             _ => false,
         };
         if !may_be_old {
@@ -131,11 +131,7 @@ impl Endpoint {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(header::CONTENT_TYPE);
         }
-        if let (Some(age_ms), false) = (age.age_ms(), response.headers().contains_key(DEGRADED))
-            && let Ok(told) = HeaderValue::try_from(degraded::stale(age_ms))
-        {
-            response.headers_mut().insert(DEGRADED, told);
-        }
+        degraded::stale(response.headers_mut(), age.age_ms());
         let operation = notes.operation.get().copied().unwrap_or("other");
         degraded::count(response.headers(), operation);
         metrics::answered(operation, status, started.elapsed());
@@ -252,15 +248,6 @@ impl Endpoint {
     }
 }
 
-/// Whether it can only be a PutObject.
-fn is_plain<B>(request: &Request<B>) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    let names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
-    let mut names = names.map(str::to_ascii_lowercase);
-    names.all(|name| name == "x-id" || name.starts_with("x-amz-"))
-        && !request.headers().contains_key("x-amz-copy-source")
-}
-
 /// How a request may use what is remembered of the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GoingBy {
@@ -288,18 +275,18 @@ const SAYS_NOTHING: [&str; 9] = [
 fn going_by<B: http_body::Body>(request: &Request<B>) -> GoingBy {
     match *request.method() {
         Method::GET | Method::HEAD if request.body().is_end_stream() => GoingBy::Reading,
-        Method::PUT if puts_object(request) => GoingBy::Writing,
+        Method::PUT if request.extensions().get().is_some_and(|place| puts_object(request, place)) => GoingBy::Writing,
         _ => GoingBy::Nothing,
     }
 }
 
 /// Whether a PUT is of an object with its bytes: not of a document about it, a part, or a copy.
-fn puts_object<B>(request: &Request<B>) -> bool {
+fn puts_object<B>(request: &Request<B>, place: &Place) -> bool {
     let path = request.uri().path().trim_start_matches('/');
-    let names_object = match request.extensions().get::<Place>() {
-        Some(Place::Endpoint) => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
-        Some(Place::Bucket(_)) => !path.is_empty(),
-        _ => false,
+    let names_object = match place {
+        Place::Endpoint => path.split_once('/').is_some_and(|(_, key)| !key.is_empty()),
+        Place::Bucket(_) => !path.is_empty(),
+        Place::Website(_) => false,
     };
     let mut query = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     names_object

@@ -13,7 +13,7 @@ use notify::EventName;
 
 use crate::api::{Encrypt, VersionId, WriteCondition};
 use crate::encryption::{encrypt_by_default, key_lives};
-use crate::island::Late;
+use crate::island::{Late, Place};
 use crate::outbox::{Happened, Origin};
 use crate::version::lock_by_default;
 use crate::{Error, Store};
@@ -183,14 +183,21 @@ impl Store {
         if let Body::Single(part) = &object.body {
             batch.checks.extend(key_lives(&part.wrapped_dek));
         }
-        match &goal.late {
-            Some(late) if late.is_beneath(&stand) => {
-                self.put_beneath(goal, late, &stand, &mut object, batch).await?;
-            }
-            _ => {
-                self.make_room(&stand, batch).await?;
-                batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
-            }
+        let place = match &goal.late {
+            Some(late) => self.place_of(goal, late, &stand).await?,
+            None => Place::Newest,
+        };
+        if let Place::Beneath(order) = place {
+            object.order = order;
+            let row_key = key::version_key(goal.bucket.id, &goal.key, order);
+            batch.checks.push(Check::Absent(row_key.clone()));
+            batch.writes.push(Write::Put(row_key, object.encode()));
+        } else {
+            self.make_room(&stand, batch).await?;
+            batch.writes.push(Write::Put(key::object_key(goal.bucket.id, &goal.key), object.encode()));
+        }
+        if let (Some(late), Place::Beneath(_) | Place::Over) = (&goal.late, place) {
+            self.list_conflict(goal, late, &stand, &object, batch);
         }
         let happened = Happened {
             bucket: &goal.bucket,

@@ -11,7 +11,7 @@ use keys::{BucketKey, CustomerKey, DekPlace, LEASE_MS, Lease, LeaseMark, Wrap};
 use meta::record::{
     Body, BucketRecord, BucketState, DefaultEncryption, Encryption, ObjectRecord, PartRecord, Record, SealedPart, key,
 };
-use meta::{Check, each_row, stale};
+use meta::{Check, Range, each_row, stale};
 use parking_lot::Mutex;
 use release::Action;
 
@@ -141,10 +141,45 @@ impl Store {
         if stale::age_ms().is_none() && !self.is_away() {
             return Ok(());
         }
-        self.nothing_newer_waits(bucket, key).await?;
+        if !bucket.is_empty() {
+            self.nothing_newer_waits(bucket, key).await?;
+        }
         let rules = self.0.portions.chosen_by(self.account()).await?;
         let choice = rules.choose(&Subject { bucket, key, tags: &BTreeMap::new(), content_type: "" });
         Ok(self.0.portions.must_tell_cut_off(self.account(), &choice.portion).await?)
+    }
+
+    /// The same for a version that was found, by the portion that its bytes are under, whichever rule or request chose that.
+    ///
+    /// # Errors
+    /// As [`Self::must_tell_old`].
+    pub(crate) async fn must_tell_found(&self, record: &ObjectRecord) -> Result<(), Error> {
+        if stale::age_ms().is_none() {
+            return Ok(());
+        }
+        let part = match &record.body {
+            Body::Single(part) => Some(part.clone()),
+            Body::Multipart(_) => {
+                let (from, to) = key::parts(record.body_id.into());
+                let page = self.0.meta.range(Range { from, to, limit: 1 }).await?;
+                page.rows
+                    .first()
+                    .map(|(_, row)| PartRecord::decode(&row.value))
+                    .transpose()?
+                    .and_then(|part| part.sealed)
+            }
+            Body::Empty | Body::Marker => None,
+        };
+        let wrap = part.map(|part| Wrap::parse(&part.wrapped_dek)).transpose()?;
+        let portion = match (wrap, &record.encryption) {
+            (Some(Wrap::Portion(name, _)), _) => Some(name.portion),
+            (_, Encryption::Portion { portion, .. }) => Some(*portion),
+            _ => None,
+        };
+        match portion {
+            Some(portion) => Ok(self.0.portions.must_tell_cut_off_of(self.account(), portion).await?),
+            None => Ok(()),
+        }
     }
 
     async fn state_of(&self, bucket: &BucketRecord) -> Result<BucketState, Error> {

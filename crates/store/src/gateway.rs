@@ -208,7 +208,6 @@ impl Store {
             return Ok(());
         }
         self.beat().await?;
-        self.0.portions.write_down_owed().await;
         self.0.portions.prepare_islands()?;
         self.follow_sites().await?;
         for (dead, version) in self.look_at_gateways().await? {

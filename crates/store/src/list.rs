@@ -40,7 +40,9 @@ impl Store {
                 page.common_prefixes.push(common);
             } else {
                 last = Some(name.to_owned());
-                page.objects.push(info(id, name, ObjectRecord::decode(&row.value)?));
+                let record = ObjectRecord::decode(&row.value)?;
+                self.must_tell_found(&record).await?;
+                page.objects.push(info(id, name, record));
                 walk.take();
             }
         }

@@ -92,6 +92,7 @@ impl Store {
                     continue;
                 }
             };
+            self.must_tell_found(&record).await?;
             // The two walks are two snapshots: a version that was current in the first and is an older one in
             // the second was told, and those above it are newer than what the first saw.
             if let Some(above) = above.filter(|above| record.order >= *above) {

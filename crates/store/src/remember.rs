@@ -116,6 +116,11 @@ impl Rows {
         self.0.as_ref()?.get(key)
     }
 
+    /// A row as it was seen last: a guess.
+    pub(crate) fn seen(&self, key: &Key) -> Option<Row> {
+        self.known(key)?.row
+    }
+
     /// A row was seen to be this.
     fn saw(&self, key: &Key, row: Option<&Row>) {
         let Some(cache) = &self.0 else { return };

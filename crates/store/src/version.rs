@@ -175,6 +175,12 @@ impl Store {
     /// [`Error::NoSuchKey`], [`Error::NoSuchVersion`], [`Error::DeleteMarker`] when the object is
     /// deleted and no id was given, or a metadata error. A marker that is named is found.
     pub(crate) async fn find(&self, bucket: &BucketRecord, name: &str, id: Option<VersionId>) -> Result<Found, Error> {
+        let found = self.find_any(bucket, name, id).await?;
+        self.must_tell_found(&found.record).await?;
+        Ok(found)
+    }
+
+    async fn find_any(&self, bucket: &BucketRecord, name: &str, id: Option<VersionId>) -> Result<Found, Error> {
         let current = key::object_key(bucket.id, name);
         let order = match id {
             None => {

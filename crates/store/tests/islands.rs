@@ -186,7 +186,7 @@ async fn releases_are_written_down_afterwards() {
     old(get(&anns(&b.store), "k")).await.0.unwrap();
     assert_eq!(hours().await, [1]);
     b.join_again().await;
-    world.beat(1, &[0]).await;
+    b.store.portions().write_down_owed().await;
     assert_eq!(hours().await, [2]);
 }
 
@@ -419,4 +419,133 @@ async fn damage_is_told() {
     let waiting = b.store.island_waiting();
     assert_eq!(waiting.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), ids[..3]);
     assert!(waiting.iter().all(|one| one.trouble.is_some()), "{waiting:?}");
+}
+
+/// Of several writes of one key at one island the last one acknowledged is the newest, and beneath another's they stay in order.
+#[tokio::test]
+async fn writes_of_one_key_stay_in_order() {
+    for others in [false, true] {
+        let (world, ann) = accepting().await;
+        let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+        b.cut_off().await;
+        world.advance(60_000);
+        if others {
+            put(a, "k", b"others".to_vec()).await.unwrap();
+        }
+        for number in 0..70u8 {
+            take(&ann, "k", vec![number]).await.unwrap();
+        }
+        b.join_again().await;
+        assert_eq!(b.store.merge_island().await.unwrap(), 70);
+        let newest = if others { b"others".to_vec() } else { vec![69] };
+        assert_eq!(get(a, "k").await.unwrap(), newest);
+        let request = ListRequest { limit: 100, ..Default::default() };
+        let versions = a.list_versions("b", &request, None).await.unwrap().versions;
+        assert_eq!(versions.len(), 71 + usize::from(others));
+        let mut read = Vec::new();
+        for version in &versions {
+            let object = a.open_object("b", "k", Some(version.info.version), None).await.unwrap();
+            let bytes: Vec<_> = object.read(ReadRange::All).await.unwrap().collect().await;
+            read.push(bytes[0].as_ref().unwrap().to_vec());
+        }
+        let mut expected: Vec<Vec<u8>> = (0..70).rev().map(|number| vec![number]).collect();
+        expected.push(b"before".to_vec());
+        if others {
+            expected.insert(0, b"others".to_vec());
+        }
+        assert_eq!(read, expected);
+        assert_eq!(a.conflicts().await.unwrap().len(), if others { 70 } else { 0 });
+    }
+}
+
+/// The copy at hand lacks what this gateway has written itself.
+#[tokio::test]
+async fn its_own_last_write_is_known_without_the_copy() {
+    let (world, ann) = accepting().await;
+    let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+    let before = world.rows.copy();
+    put(&ann, "k", b"last".to_vec()).await.unwrap();
+    b.cut_off().await;
+    *b.copy.lock() = Some(before);
+    take(&ann, "k", b"island".to_vec()).await.unwrap();
+    b.join_again().await;
+    b.store.merge_island().await.unwrap();
+    assert_eq!(get(a, "k").await.unwrap(), b"island");
+    assert_eq!(a.conflicts().await.unwrap(), []);
+}
+
+/// What an entry lacks keeps no other waiting, nor does a bucket that keeps no versions any more.
+#[tokio::test]
+async fn trouble_is_each_ones_own() {
+    let (world, ann) = accepting().await;
+    let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+    b.cut_off().await;
+    let gone = take(&ann, "gone", b"1".to_vec()).await.unwrap();
+    world.advance(1);
+    take(&ann, "there", b"2".to_vec()).await.unwrap();
+    std::fs::remove_file(world.island(1).join(format!("{}.body", gone.id))).unwrap();
+    b.join_again().await;
+    assert_eq!(b.store.merge_island().await.unwrap(), 1);
+    assert_eq!(get(a, "there").await.unwrap(), b"2");
+    assert!(b.store.island_waiting()[0].trouble.is_some());
+    b.store.drop_entry(&gone.id).await.unwrap();
+
+    b.cut_off().await;
+    take(&ann, "k", b"island".to_vec()).await.unwrap();
+    let suspend = |state: &mut meta::record::BucketState| {
+        state.versioning = Versioning::Suspended;
+        Ok(())
+    };
+    a.change_bucket_state("b", suspend).await.unwrap();
+    b.join_again().await;
+    assert_eq!(b.store.merge_island().await.unwrap(), 0);
+    assert_eq!(get(a, "k").await.unwrap(), b"before", "nothing is overwritten");
+    assert!(b.store.island_waiting()[0].trouble.as_ref().unwrap().contains("keeps no versions"));
+}
+
+/// An operator tells what the worker is telling.
+#[tokio::test]
+async fn nobody_tells_twice() {
+    let (world, ann) = accepting().await;
+    let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+    b.cut_off().await;
+    let taken = take(&ann, "k", vec![3; LARGE]).await.unwrap();
+    b.join_again().await;
+    let (told, by_hand, dropped) =
+        futures::join!(b.store.merge_island(), b.store.tell_anyway(&taken.id), b.store.drop_entry(&taken.id));
+    assert_eq!(told.unwrap(), 1);
+    by_hand.unwrap();
+    assert!(matches!(dropped, Err(Error::NoSuchEntry(_))), "it was told: there is nothing to drop");
+    let request = ListRequest { limit: 10, ..Default::default() };
+    assert_eq!(a.list_versions("b", &request, None).await.unwrap().versions.len(), 2);
+}
+
+/// Names are told for as long as what they name is opened, by the portion that it really is in.
+#[tokio::test]
+async fn names_in_a_strict_portion_are_not_told() {
+    let world = World::new(2).await;
+    let (a, b) = (&world.gateways[0].store, &world.gateways[1]);
+    put(a, "plain", b"x".to_vec()).await.unwrap();
+    let new = keys::NewPortion { name: Some("secret".to_owned()), cut_off: CutOff::Strict, ..Default::default() };
+    let secret = a.portions().create(AccountId::DEFAULT, new, meta::record::Maker::Customer).await.unwrap().id;
+    let encrypt = store::api::Encrypt::Kms { key: Some(secret), context: None, bucket_key: None };
+    let mut body = Whole(Some((&b"x"[..]).into()));
+    let new = NewObject { encrypt, ..NewObject::default() };
+    a.put("b", "hidden/k", new, 1, &WriteCondition::default(), &mut body).await.unwrap();
+    for key in ["plain", "hidden/k"] {
+        get(&b.store, key).await.unwrap();
+    }
+    b.store.portions().renew_site_lease().await.unwrap();
+    b.cut_off().await;
+    world.advance(SITE_LEASE_MS);
+    let list = |prefix: &str| {
+        let request = ListRequest { prefix: prefix.to_owned(), limit: 10, ..Default::default() };
+        let store = b.store.clone();
+        async move { old(store.list("b", &request)).await.0 }
+    };
+    old(b.store.head("b", "plain", None)).await.0.unwrap();
+    assert!(is_cut_off(old(b.store.head("b", "hidden/k", None)).await.0));
+    assert_eq!(list("plain").await.unwrap().objects.len(), 1);
+    assert!(is_cut_off(list("").await));
+    assert!(is_cut_off(list("hidden/").await));
 }

@@ -63,18 +63,19 @@ impl Portions {
             hour_ms: hour_of(self.now_ms()),
         };
         {
-            let mut owed = self.owed.0.lock();
+            let owed = self.owed.0.lock();
             if owed.contains(&one) {
                 return Ok(());
             }
             if owed.len() >= OWED_MAX {
                 return refused("too many releases are not written down yet");
             }
-            owed.push_back(one);
         }
         let event = self.by(caller.name()).event_of(account, "release:open", id, &portion.name);
         let event = event.with("via", caller.circumstances().via.name()).with("policies", decision.by.join(" "));
-        self.tell(event.with("cut_off", portion.cut_off.name())).await;
+        // The log is all that there is until then.
+        self.announce(event.with("cut_off", portion.cut_off.name())).await?;
+        self.owed.0.lock().push_back(one);
         Ok(())
     }
 
@@ -83,7 +84,13 @@ impl Portions {
         for _ in 0..AT_ONCE {
             let Some(one) = self.owed.0.lock().front().cloned() else { return };
             let done = self.write_down(&one).await;
-            if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+            let later = |error: &PortionError| {
+                matches!(
+                    error.kind(),
+                    ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict | ErrorKind::Full
+                )
+            };
+            if done.as_ref().is_err_and(later) {
                 return;
             }
             if let Err(error) = done {
@@ -95,7 +102,12 @@ impl Portions {
 
     async fn write_down(&self, one: &One) -> Result<(), PortionError> {
         let row_key = key::released_key(one.account, one.portion, &one.principal);
-        let row = self.meta.get(std::slice::from_ref(&row_key)).await?.pop().flatten();
+        let mut rows = self.meta.get(&[row_key.clone(), key::portion_key(one.account, one.portion)]).await?;
+        let (portion, row) = (rows.pop().flatten(), rows.pop().flatten());
+        if portion.is_none() {
+            // The tenant was deleted, and its log with it.
+            return Ok(());
+        }
         let known: Option<(ReleasedRecord, meta::Version)> = versioned(row)?;
         let first = ReleasedRecord { name: String::new(), first_ms: one.hour_ms, last_hour_ms: 0, hours: 0 };
         let (mut record, version) = known.map_or((first, None), |(record, version)| (record, Some(version)));

@@ -18,8 +18,8 @@ pub struct ConflictRecord {
     pub key: String,
     /// The id of the version that the cut-off gateway took.
     pub version: String,
-    /// The id of the version that was the newest when that was told; empty: a delete marker, or nothing.
-    pub newest: String,
+    /// The id of the version that was written meanwhile; empty: it was deleted.
+    pub other: String,
     /// User name of its writer.
     pub principal: String,
     /// What the gateway is called.

@@ -15,13 +15,13 @@ pub(super) const ENTRY_MAX: usize = 64 * 1024;
 /// Bytes of a DEK.
 const KEY_LEN: usize = 32;
 /// How an entry's file ends, and a body's.
-const ENTRY: &str = ".entry";
-const BODY: &str = ".body";
+pub(super) const ENTRY: &str = ".entry";
+pub(super) const BODY: &str = ".body";
 
-/// Names a version that was taken: files are told in the order of their names, which is that of the gateway's clock.
+/// Names a version that was taken: they are told in the order of their names, which is that in which they were acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryId {
-    /// Milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch, and no two of a gateway have the same.
     pub(crate) taken_ms: u64,
     /// The version's body: a version that has it is this one.
     pub(crate) body: BodyId,
@@ -62,11 +62,11 @@ impl EntryId {
         };
         Some((id.parse().ok()?, is_entry))
     }
+}
 
-    /// What is sealed with it is bound to this.
-    pub(super) fn context(self, account: AccountId) -> Vec<u8> {
-        [b"island entry/1".as_slice(), &account.to_bytes(), self.to_string().as_bytes()].concat()
-    }
+/// What a version's body, and what is told of it, are bound to.
+pub(super) fn context(account: AccountId, body: BodyId) -> Vec<u8> {
+    [b"island entry/1".as_slice(), &account.to_bytes(), body.as_bytes()].concat()
 }
 
 /// The text names no entry, or the bytes are none.
@@ -82,6 +82,8 @@ pub(super) struct Taken {
     pub(super) key: String,
     /// The newest version's order as it was known; `None`: there was none.
     pub(super) base: Option<u64>,
+    /// The body of the version of the key that was taken before it and had not been told: the two are of one line.
+    pub(super) after: Option<BodyId>,
     /// Plaintext bytes.
     pub(super) size: u64,
     pub(super) md5_hex: Option<String>,
@@ -153,6 +155,7 @@ mod tests {
             bucket_name: "b".to_owned(),
             key: "k/é".to_owned(),
             base: Some(7),
+            after: None,
             size: 3,
             md5_hex: None,
             checksum: None,

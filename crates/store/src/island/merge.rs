@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use base::limits::{CHUNK, SEALED_CHUNK};
-use base::{BucketId, Classify, ErrorKind};
+use base::{BodyId, BucketId, Classify, ErrorKind};
 use bytes::Bytes;
 use envelope::{BodyHeader, Dek, Opener};
 use keys::Caller;
-use meta::record::{ConflictRecord, ObjectRecord, Record, key};
+use meta::record::{ConflictRecord, ObjectRecord, Record, Versioning, key};
 use meta::{Batch, Check, Range, Write, after};
 use policy::Values;
 use release::Via;
@@ -20,7 +20,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::entry::{self, EntryId, Secret, Taken};
-use super::{Island, io};
+use super::{Island, Waiting};
 use crate::api::{BodyError, BodyFacts, BodySource, NewObject, ObjectMeta, Right, VersionId, WriteCondition};
 use crate::authorize::{Question, judge};
 use crate::commit::ObjectGoal;
@@ -32,6 +32,8 @@ use crate::{Cause, Error, Origin, Store};
 const READ_CHUNKS: usize = 16;
 /// Orders that are tried to put a version between two others.
 const PLACES: usize = 64;
+/// Milliseconds until an entry that could not be told is tried again, at first and at most.
+const AGAIN_MS: (u64, u64) = (3_000, 600_000);
 
 /// What the commit has to know of a version that is told late.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub(crate) struct Late {
     pub(crate) bucket: String,
     /// The newest version's order as its writer's gateway knew it.
     pub(crate) base: Option<u64>,
+    /// The body of the one that was taken before it.
+    pub(crate) after: Option<BodyId>,
     pub(crate) id: EntryId,
 }
 
@@ -51,34 +55,22 @@ impl Store {
     /// The metadata, the sites or a key are not to be had now.
     pub async fn merge_island(&self) -> Result<u64, Error> {
         let Some(island) = &self.0.island else { return Ok(0) };
-        if self.is_away() {
-            return Ok(0);
-        }
-        let ids: Vec<EntryId> = island.waiting.lock().keys().copied().collect();
-        let mut told = 0;
+        let now = self.0.options.doors.clock.passed_ms();
+        let due = |one: &Waiting| one.trouble.as_ref().is_none_or(|(_, _, again_ms)| now >= *again_ms);
+        let ids: Vec<EntryId> =
+            island.state.lock().waiting.iter().filter(|(_, one)| due(one)).map(|(id, _)| *id).collect();
+        let (mut told, mut failed) = (0, None);
         for id in ids {
-            match self.tell_entry(island, id, false).await {
-                Ok(()) => {
-                    island.remove(id).await?;
-                    told += 1;
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Full) => {
-                    return Err(error);
-                }
-                Err(error) => self.cannot_tell(island, id, &error),
+            if self.is_away() {
+                break;
+            }
+            match self.tell_one(island, id, false).await {
+                Ok(()) => told += 1,
+                // Other tenants' keys, and other files, may be there.
+                Err(error) => failed = failed.or(is_passing(&error).then_some(error)),
             }
         }
-        Ok(told)
-    }
-
-    fn cannot_tell(&self, island: &Island, id: EntryId, error: &Error) {
-        let trouble = error.to_string();
-        if let Some(one) = island.waiting.lock().get_mut(&id)
-            && one.trouble.as_ref() != Some(&trouble)
-        {
-            tracing::error!(entry = %id, %error, "what was taken while the metadata were out of reach cannot be told; `holdfast island list`");
-            one.trouble = Some(trouble);
-        }
+        failed.map_or(Ok(told), Err)
     }
 
     /// Tells one entry whoever wrote it, and whatever that one may do by now.
@@ -87,11 +79,7 @@ impl Store {
     /// [`Error::NoSuchEntry`], or why it cannot be told.
     pub async fn tell_anyway(&self, id: &str) -> Result<(), Error> {
         let (island, id) = self.entry(id)?;
-        if let Err(error) = self.tell_entry(island, id, true).await {
-            self.cannot_tell(island, id, &error);
-            return Err(error);
-        }
-        island.remove(id).await
+        self.tell_one(island, id, true).await
     }
 
     /// Forgets one entry. What was acknowledged is lost then.
@@ -99,16 +87,42 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchEntry`], or the folder's.
     pub async fn drop_entry(&self, id: &str) -> Result<(), Error> {
-        let (island, id) = self.entry(id)?;
-        tracing::warn!(entry = %id, "what was taken while the metadata were out of reach is dropped");
-        island.remove(id).await
+        let (island, entry) = self.entry(id)?;
+        let _one = island.telling.lock().await;
+        // It may have been told while this waited.
+        self.entry(id)?;
+        tracing::warn!(%entry, "what was taken while the metadata were out of reach is dropped");
+        island.remove(entry).await
     }
 
-    fn entry(&self, id: &str) -> Result<(&Island, EntryId), Error> {
+    fn entry(&self, id: &str) -> Result<(&Arc<Island>, EntryId), Error> {
         let unknown = || Error::NoSuchEntry(id.to_owned());
         let island = self.0.island.as_ref().ok_or_else(unknown)?;
         let id = id.parse().map_err(|_| unknown())?;
-        if island.waiting.lock().contains_key(&id) { Ok((island, id)) } else { Err(unknown()) }
+        if island.state.lock().waiting.contains_key(&id) { Ok((island, id)) } else { Err(unknown()) }
+    }
+
+    /// Tells one entry and forgets it; or remembers why not, and when to try again.
+    async fn tell_one(&self, island: &Island, id: EntryId, anyway: bool) -> Result<(), Error> {
+        let _one = island.telling.lock().await;
+        if !island.state.lock().waiting.contains_key(&id) {
+            // Told, or dropped, while this waited.
+            return Ok(());
+        }
+        let error = match self.tell_entry(island, id, anyway).await {
+            Ok(()) => return island.remove(id).await,
+            Err(error) => error,
+        };
+        let why = error.to_string();
+        if let Some(one) = island.state.lock().waiting.get_mut(&id) {
+            let times = one.trouble.as_ref().map_or(0, |(_, times, _)| times + 1);
+            if one.trouble.as_ref().is_none_or(|(before, ..)| *before != why) {
+                tracing::error!(entry = %id, %error, "what was taken while the metadata were out of reach cannot be told; `holdfast island list`");
+            }
+            let pause_ms = AGAIN_MS.0.saturating_mul(1 << times.min(16)).min(AGAIN_MS.1);
+            one.trouble = Some((why, times, self.0.options.doors.clock.passed_ms().saturating_add(pause_ms)));
+        }
+        Err(error)
     }
 
     /// Somebody has looked at a conflict: it is listed no more. Both versions stay.
@@ -126,12 +140,12 @@ impl Store {
 
     async fn tell_entry(&self, island: &Island, id: EntryId, anyway: bool) -> Result<(), Error> {
         let damaged = |error: &dyn std::fmt::Display| Error::Corrupt(format!("entry {id} of the island: {error}"));
-        let bytes = tokio::fs::read(island.path(&id.entry_file())).await.map_err(io("an entry"))?;
+        let bytes = tokio::fs::read(island.path(&id.entry_file())).await.map_err(|error| damaged(&error))?;
         let (account, sealed) = entry::in_file(&bytes).map_err(|error| damaged(&error))?;
-        let context = id.context(account);
+        let context = entry::context(account, id.body);
         let opened = self.0.portions.open_of_island(account, &context, sealed).await?;
         let Secret { dek, header, taken } = Secret::decode(&opened).map_err(|error| damaged(&error))?;
-        if let Some(one) = island.waiting.lock().get_mut(&id) {
+        if let Some(one) = island.state.lock().waiting.get_mut(&id) {
             one.name = Some((taken.bucket, taken.bucket_name.clone(), taken.key.clone()));
         }
         let home = self.of(account);
@@ -139,19 +153,21 @@ impl Store {
         if bucket.id != taken.bucket {
             return Err(Error::NoSuchBucket(taken.bucket_name));
         }
-        if home.has_body(bucket.id, &taken, id).await? {
+        if home.order_of(bucket.id, &taken.key, taken.base, id.body).await?.is_some() {
             return Ok(());
         }
         let store = if anyway { home } else { home.acting_as_writer(&taken).await? };
         let opener = Opener::new(&Dek::from_bytes(*dek), &BodyHeader(header), &context);
         let opener = opener.map_err(|error| damaged(&error))?;
-        let file = File::open(island.path(&id.body_file())).await.map_err(io("a body"))?;
+        let file = File::open(island.path(&id.body_file())).await.map_err(|error| damaged(&error))?;
         let facts = BodyFacts { md5_hex: taken.md5_hex, checksum: taken.checksum };
         let mut body = Lying { file, opener, next: 0, left: taken.size, facts };
         let Taken { headers, user_metadata, tags, .. } = taken;
         let new = NewObject::from(ObjectMeta { headers, user_metadata, tags, ..ObjectMeta::default() });
-        let given =
-            Given { body: id.body, late: Some(Late { bucket: taken.bucket_name.clone(), base: taken.base, id }) };
+        let given = Given {
+            body: id.body,
+            late: Some(Late { bucket: taken.bucket_name.clone(), base: taken.base, after: taken.after, id }),
+        };
         let names = (taken.bucket_name.as_str(), taken.key.as_str());
         let stored = store.put_given(names, new, taken.size, &WriteCondition::default(), &mut body, given).await?;
         metrics::counter!("holdfast_island_told_total").increment(1);
@@ -159,27 +175,33 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the key has a version with this entry's body.
-    async fn has_body(&self, bucket: BucketId, taken: &Taken, id: EntryId) -> Result<bool, Error> {
-        let current = self.record::<ObjectRecord>(key::object_key(bucket, &taken.key)).await?;
-        if current.is_some_and(|(record, _)| record.body_id == id.body) {
-            return Ok(true);
+    /// The order of the key's version with this body, among those newer than `base`.
+    async fn order_of(
+        &self,
+        bucket: BucketId,
+        name: &str,
+        base: Option<u64>,
+        body: BodyId,
+    ) -> Result<Option<u64>, Error> {
+        let current = self.record::<ObjectRecord>(key::object_key(bucket, name)).await?;
+        if let Some((record, _)) = current.filter(|(record, _)| record.body_id == body) {
+            return Ok(Some(record.order));
         }
-        let (mut from, to) = key::versions_of_key(bucket, &taken.key);
+        let (mut from, to) = key::versions_of_key(bucket, name);
         loop {
             let page = self.0.meta.range(Range { from, to: to.clone(), limit: 100 }).await?;
             for (row_key, row) in &page.rows {
                 let (_, order) = key::version_of(row_key)?;
-                if taken.base.is_some_and(|base| order <= base) {
-                    return Ok(false);
+                if base.is_some_and(|base| order <= base) {
+                    return Ok(None);
                 }
-                if ObjectRecord::decode(&row.value)?.body_id == id.body {
-                    return Ok(true);
+                if ObjectRecord::decode(&row.value)?.body_id == body {
+                    return Ok(Some(order));
                 }
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => from = after(last),
-                _ => return Ok(false),
+                _ => return Ok(None),
             }
         }
     }
@@ -217,56 +239,80 @@ impl Store {
         }))
     }
 
-    /// Adds to `batch` what puts a version beneath the newest one, about where its time is, and tells that there are two.
-    pub(crate) async fn put_beneath(
+    /// Where a version that is told late goes.
+    ///
+    /// # Errors
+    /// [`Error::BucketState`] where the bucket keeps no versions any more.
+    pub(crate) async fn place_of(&self, goal: &ObjectGoal, late: &Late, stand: &Stand<'_>) -> Result<Place, Error> {
+        if stand.state.versioning != Versioning::Enabled {
+            return Err(Error::BucketState(
+                "the bucket keeps no versions any more, so what is told late would overwrite",
+            ));
+        }
+        let Some(newest) = stand.newest_order().filter(|newest| Some(*newest) > late.base) else {
+            return Ok(Place::Newest);
+        };
+        let before = match late.after {
+            Some(body) => self.order_of(goal.bucket.id, &goal.key, late.base, body).await?,
+            None => None,
+        };
+        if before == Some(newest) {
+            // Nobody else wrote since.
+            return Ok(Place::Newest);
+        }
+        for order in places(late.base.max(before), newest) {
+            let row_key = key::version_key(goal.bucket.id, &goal.key, order);
+            if self.row(row_key).await?.is_none() {
+                return Ok(Place::Beneath(order));
+            }
+        }
+        Ok(Place::Over)
+    }
+
+    /// Adds to `batch` that two versions were written by who did not know of each other. `object` is the one that is told late.
+    pub(crate) fn list_conflict(
         &self,
         goal: &ObjectGoal,
         late: &Late,
         stand: &Stand<'_>,
-        object: &mut ObjectRecord,
+        object: &ObjectRecord,
         batch: &mut Batch,
-    ) -> Result<(), Error> {
-        let mut orders = late.places(stand.newest_order().unwrap_or(u64::MAX));
-        let row_key = loop {
-            object.order = orders.next().ok_or(Error::Contended)?;
-            let row_key = key::version_key(goal.bucket.id, &goal.key, object.order);
-            if self.row(row_key.clone()).await?.is_none() {
-                break row_key;
-            }
-        };
-        object.modified_ms = late.id.taken_ms;
-        batch.checks.push(Check::Absent(row_key.clone()));
-        batch.writes.push(Write::Put(row_key, object.encode()));
+    ) {
         let current = stand.current.as_ref().and_then(|current| current.as_ref().ok());
         let conflict = ConflictRecord {
             account: goal.account,
             bucket: late.bucket.clone(),
             key: goal.key.clone(),
             version: VersionId::of(object).to_string(),
-            newest: current.map(|record| VersionId::of(record).to_string()).unwrap_or_default(),
+            other: current.map(|record| VersionId::of(record).to_string()).unwrap_or_default(),
             principal: goal.origin.principal.clone(),
             gateway: self.0.options.gateway.clone(),
             taken_ms: late.id.taken_ms,
             told_ms: self.now_ms(),
         };
         batch.writes.push(Write::Put(key::conflict_key(late.id.body), conflict.encode()));
-        Ok(())
     }
 }
 
-impl Late {
-    /// Whether it comes beneath what stands: somebody wrote since who did not know of it.
-    pub(crate) fn is_beneath(&self, stand: &Stand<'_>) -> bool {
-        stand.newest_order() > self.base
-    }
+/// Where a version that is told late goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nobody wrote since: it is the newest.
+    Newest,
+    /// Somebody did who did not know of it, and stays the newest; it has this order.
+    Beneath(u64),
+    /// Somebody did, and there is no order between: it is the newest, and the other is kept beneath it.
+    Over,
+}
 
-    /// Orders that it may have beneath `newest`: the one of its time first, where that is between the two, then those next to it.
-    fn places(&self, newest: u64) -> impl Iterator<Item = u64> + use<> {
-        let lowest = self.base.map_or(1, |base| base.saturating_add(1));
-        let highest = newest.saturating_sub(1);
-        let wanted = self.id.taken_ms.min(highest).max(lowest);
-        (lowest..=wanted.min(highest)).rev().chain(wanted.saturating_add(1)..=highest).take(PLACES)
-    }
+/// Orders that a version may have between two others: the first ones after the lower, so that those which come after it have room.
+fn places(lower: Option<u64>, newest: u64) -> impl Iterator<Item = u64> {
+    (lower.map_or(1, |lower| lower.saturating_add(1))..newest).take(PLACES)
+}
+
+/// Whether it may be told a little later.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Full)
 }
 
 /// A body as it lies in its file.
@@ -309,23 +355,18 @@ impl BodySource for Lying {
 
 #[cfg(test)]
 mod tests {
-    use base::{BodyId, SeededRng};
-
     use super::*;
 
     #[test]
     fn places_are_between_what_was_known_and_what_stands() {
-        let body = BodyId::random(&SeededRng::new(1));
-        for (base, taken_ms, newest, expected) in [
-            (Some(10), 15, 20, vec![15, 14, 13, 12, 11, 16, 17, 18, 19]),
-            // Clocks that are off.
-            (Some(10), 5, 14, vec![11, 12, 13]),
-            (Some(10), 99, 14, vec![13, 12, 11]),
-            (None, 3, 5, vec![3, 2, 1, 4]),
-            (Some(10), 10, 11, vec![]),
+        for (lower, newest, expected) in [
+            (Some(10), 14, vec![11, 12, 13]),
+            (None, 4, vec![1, 2, 3]),
+            (Some(10), 11, vec![]),
+            (Some(10), 10, vec![]),
+            (Some(u64::MAX), 3, vec![]),
         ] {
-            let late = Late { bucket: String::new(), base, id: EntryId { taken_ms, body } };
-            assert_eq!(late.places(newest).collect::<Vec<_>>(), expected, "{base:?} {taken_ms} {newest}");
+            assert_eq!(places(lower, newest).collect::<Vec<_>>(), expected, "{lower:?} {newest}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod merge;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base::limits::{PART_SIZE_MAX, SEALED_CHUNK};
 use base::{BodyId, BucketId};
@@ -23,11 +24,13 @@ use crate::put::check_name;
 use crate::{Error, Store};
 
 pub(crate) use entry::EntryId;
-use entry::{ENTRY_MAX, Secret, Taken};
-pub(crate) use merge::Late;
+use entry::{BODY, ENTRY, ENTRY_MAX, Secret, Taken};
+pub(crate) use merge::{Late, Place};
 
 /// How old what is known may be for something to be taken by it, milliseconds.
 const OLD_MAX_MS: u64 = 24 * 3600 * 1000;
+/// How the name of what is not finished ends.
+const TEMPORARY: &str = ".tmp";
 /// Sealed bytes that are written at once.
 const WRITE: usize = 64 * SEALED_CHUNK;
 /// Conflicts that are listed at once.
@@ -45,7 +48,31 @@ pub struct IslandOptions {
 /// What was taken and not told yet.
 pub(crate) struct Island {
     options: IslandOptions,
-    waiting: Mutex<BTreeMap<EntryId, Waiting>>,
+    state: Mutex<State>,
+    /// Held by whoever tells or drops an entry.
+    telling: tokio::sync::Mutex<()>,
+    /// Held by whoever acknowledges one: the time that the last one has in its name.
+    keeping: tokio::sync::Mutex<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Acknowledged.
+    waiting: BTreeMap<EntryId, Waiting>,
+    /// Bytes of what is on its way.
+    coming: u64,
+}
+
+impl State {
+    fn bytes(&self) -> u64 {
+        self.coming + self.waiting.values().map(|one| one.bytes).sum::<u64>()
+    }
+
+    /// The one of a key that was acknowledged last.
+    fn last_of(&self, bucket: BucketId, key: &str) -> Option<EntryId> {
+        let named = |one: &Waiting| one.name.as_ref().is_some_and(|(of, _, named)| *of == bucket && named == key);
+        self.waiting.iter().rev().find(|(_, one)| named(one)).map(|(id, _)| *id)
+    }
 }
 
 /// A version that was taken and is not told yet.
@@ -55,8 +82,8 @@ pub(crate) struct Waiting {
     bytes: u64,
     /// Bucket and key; `None`: nobody could open it since this process began.
     name: Option<(BucketId, String, String)>,
-    /// Why it cannot be told.
-    trouble: Option<String>,
+    /// Why it could not be told, how often in a row, and when it is tried again, by the time that never goes back.
+    trouble: Option<(String, u32, u64)>,
 }
 
 /// A version that was taken and is not told yet, for operators.
@@ -85,10 +112,10 @@ pub struct ConflictReport {
     pub bucket: String,
     /// The object's key.
     pub key: String,
-    /// The version that was taken by a cut-off gateway: it is there, and is not the newest.
+    /// The version that was taken by a cut-off gateway.
     pub version: String,
-    /// The version that is the newest; empty: a delete marker was.
-    pub newest: String,
+    /// The version that was written meanwhile; empty: a delete marker was.
+    pub other: String,
     /// Who wrote the former.
     pub principal: String,
     /// Where.
@@ -130,7 +157,7 @@ impl Island {
             match name.to_str().and_then(EntryId::of_file) {
                 Some((id, true)) => drop(waiting.insert(id, Waiting { bytes, name: None, trouble: None })),
                 Some((id, false)) => drop(bodies.insert(id, bytes)),
-                None if name.to_str().is_some_and(|name| name.ends_with(".tmp")) => {
+                None if name.to_str().is_some_and(|name| name.ends_with(TEMPORARY)) => {
                     std::fs::remove_file(file.path()).map_err(io("a file that was never finished"))?;
                 }
                 None => {}
@@ -142,46 +169,56 @@ impl Island {
                 None => std::fs::remove_file(options.folder.join(id.body_file())).map_err(io("a body"))?,
             }
         }
-        let island = Self { options, waiting: Mutex::new(waiting) };
+        let keeping = waiting.last_key_value().map_or(0, |(id, _)| id.taken_ms);
+        let state = Mutex::new(State { waiting, coming: 0 });
+        let (telling, keeping) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::new(keeping));
+        let island = Self { options, state, telling, keeping };
         island.measure();
         Ok(island)
     }
 
     fn measure(&self) {
-        let waiting = self.waiting.lock();
-        metrics::gauge!("holdfast_island_waiting").set(waiting.len() as f64);
-        metrics::gauge!("holdfast_island_bytes").set(waiting.values().map(|one| one.bytes).sum::<u64>() as f64);
+        let state = self.state.lock();
+        metrics::gauge!("holdfast_island_waiting").set(state.waiting.len() as f64);
+        metrics::gauge!("holdfast_island_bytes").set(state.bytes() as f64);
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.options.folder.join(name)
     }
 
-    /// Whether something newer of a key waits.
-    fn has(&self, bucket: BucketId, key: &str) -> bool {
-        let named = |one: &Waiting| one.name.as_ref().is_some_and(|(of, _, named)| *of == bucket && named == key);
-        self.waiting.lock().values().any(named)
-    }
-
     /// Takes room, or says that there is none.
-    fn room(&self, id: EntryId, waiting: Waiting) -> Result<Room<'_>, Error> {
-        let mut all = self.waiting.lock();
-        let bytes: u64 = all.values().map(|one| one.bytes).sum();
-        if bytes.saturating_add(waiting.bytes) > self.options.bytes_max {
+    fn room(self: &Arc<Self>, body: BodyId, bytes: u64) -> Result<Room, Error> {
+        let mut state = self.state.lock();
+        let there = state.bytes();
+        if there.saturating_add(bytes) > self.options.bytes_max {
             return Err(Error::Full(format!(
-                "{bytes} bytes wait until the metadata are in reach again, and {} may (`island_max_mib`)",
+                "{there} bytes wait until the metadata are in reach again, and {} may (`island_max_mib`)",
                 self.options.bytes_max
             )));
         }
-        // Without a name it hides nothing yet: it was not acknowledged.
-        all.insert(id, Waiting { name: None, ..waiting.clone() });
-        Ok(Room { island: self, id, waiting: Some(waiting) })
+        state.coming += bytes;
+        Ok(Room { island: self.clone(), body, id: None, bytes, is_kept: false })
     }
 
-    async fn sync_folder(&self) -> std::io::Result<()> {
+    /// Where something lies that has no name of its own yet.
+    fn temporary(&self, body: BodyId, what: &str) -> PathBuf {
+        self.path(&format!("{body}{what}{TEMPORARY}"))
+    }
+
+    /// Makes an entry durable. Its body is already, without its name.
+    async fn write_entry(&self, id: EntryId, bytes: &[u8]) -> std::io::Result<()> {
+        tokio::fs::rename(self.temporary(id.body, BODY), self.path(&id.body_file())).await?;
+        // Only whole entries have the name of one.
+        let temporary = self.temporary(id.body, ENTRY);
+        let mut file = File::create_new(&temporary).await?;
+        file.write_all(bytes).await?;
+        file.sync_all().await?;
+        tokio::fs::rename(&temporary, self.path(&id.entry_file())).await?;
         File::open(&self.options.folder).await?.sync_all().await
     }
 
+    /// To be called by who holds `telling`.
     async fn remove(&self, id: EntryId) -> Result<(), Error> {
         // The entry first: a body alone is nothing.
         for name in [id.entry_file(), id.body_file()] {
@@ -190,36 +227,42 @@ impl Island {
                 _ => {}
             }
         }
-        self.waiting.lock().remove(&id);
+        self.state.lock().waiting.remove(&id);
         self.measure();
         Ok(())
     }
 }
 
 /// Room that is given back, with the files, unless what it is for is there.
-struct Room<'a> {
-    island: &'a Island,
-    id: EntryId,
-    waiting: Option<Waiting>,
+struct Room {
+    island: Arc<Island>,
+    body: BodyId,
+    /// Once it has one.
+    id: Option<EntryId>,
+    bytes: u64,
+    is_kept: bool,
 }
 
-impl Room<'_> {
-    fn keep(mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            self.island.waiting.lock().insert(self.id, waiting);
-        }
-        self.island.measure();
+impl Room {
+    fn keep(mut self, id: EntryId, name: (BucketId, String, String)) {
+        self.is_kept = true;
+        let waiting = Waiting { bytes: self.bytes, name: Some(name), trouble: None };
+        self.island.state.lock().waiting.insert(id, waiting);
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
-        if self.waiting.is_some() {
-            self.island.waiting.lock().remove(&self.id);
-            let temporary = format!("{}.tmp", self.id);
-            for name in [self.id.entry_file(), self.id.body_file(), temporary] {
-                let _ = std::fs::remove_file(self.island.path(&name));
-            }
+        self.island.state.lock().coming -= self.bytes;
+        self.island.measure();
+        if self.is_kept {
+            return;
+        }
+        let temporary = [BODY, ENTRY].map(|what| self.island.temporary(self.body, what));
+        let named =
+            self.id.iter().flat_map(|id| [self.island.path(&id.entry_file()), self.island.path(&id.body_file())]);
+        for path in temporary.into_iter().chain(named) {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -262,36 +305,22 @@ impl Store {
             return Err(unknown());
         }
         let rng = self.0.options.doors.rng.as_ref();
-        let id = EntryId { taken_ms: self.now_ms(), body: BodyId::random(rng) };
-        let named = Some((bucket.id, bucket_name.to_owned(), key.to_owned()));
-        let bytes = envelope::sealed_len(size) + ENTRY_MAX as u64;
-        let room = island.room(id, Waiting { bytes, name: named, trouble: None })?;
+        let id = BodyId::random(rng);
+        let room = island.room(id, envelope::sealed_len(size) + ENTRY_MAX as u64)?;
         let mut dek = Zeroizing::new([0; 32]);
         rng.fill(dek.as_mut_slice());
-        let context = id.context(self.account());
+        let context = entry::context(self.account(), id);
         let (sealer, header) = Sealer::new(&Dek::from_bytes(*dek), &context, rng);
-        let facts = {
-            let mut file = File::create_new(island.path(&id.body_file())).await.map_err(io("a body"))?;
-            let mut chunker = Chunker::new(sealer, size, body);
-            let mut sealed = Vec::with_capacity(WRITE);
-            for index in 1..=envelope::chunk_count(size) {
-                chunker.next_chunk(&mut sealed).await?;
-                if sealed.len() >= WRITE || index == envelope::chunk_count(size) {
-                    file.write_all(&sealed).await.map_err(io("a body"))?;
-                    sealed.clear();
-                }
-            }
-            chunker.end().await?;
-            file.sync_all().await.map_err(io("a body"))?;
-            body.finish()?
-        };
-        let etag = facts.md5_hex.clone().unwrap_or_else(|| crate::put::opaque_etag(id.body, 1));
+        write_body(&island.temporary(id, BODY), sealer, size, body).await?;
+        let facts = body.finish()?;
+        let etag = facts.md5_hex.clone().unwrap_or_else(|| crate::put::opaque_etag(id, 1));
         let checksum = facts.checksum.clone();
         let taken = Taken {
             bucket: bucket.id,
             bucket_name: bucket_name.to_owned(),
             key: key.to_owned(),
             base,
+            after: None,
             size,
             md5_hex: facts.md5_hex,
             checksum: facts.checksum,
@@ -303,29 +332,49 @@ impl Store {
             principal: self.1.principal.clone(),
             request: self.1.request.clone(),
         };
-        let secret =
-            Secret { dek, header: header.0, taken }.encode().map_err(|error| Error::Island(error.to_string()))?;
-        let sealed = self.0.portions.seal_at_island(self.account(), &context, &secret)?;
-        let entry = entry::file_of(self.account(), &sealed);
-        if entry.len() > ENTRY_MAX {
-            return Err(Error::TooLarge { what: "what is told of an object", max: ENTRY_MAX as u64 });
-        }
-        // Only whole entries have the name of one.
-        let (temporary, at) = (island.path(&format!("{id}.tmp")), island.path(&id.entry_file()));
-        write_whole(&temporary, &at, &entry).await.map_err(io("an entry"))?;
-        island.sync_folder().await.map_err(io("its folder"))?;
-        room.keep();
+        let secret = Secret { dek, header: header.0, taken };
+        // In a task of its own: who hangs up now must leave all of it behind, or nothing.
+        let store = self.clone();
+        let kept = self.0.tasks.spawn(async move { store.keep_taken(room, secret).await });
+        let id = kept.await.unwrap_or_else(|_| Err(Error::Island("the gateway is stopping".to_owned())))?;
         tracing::info!(bucket = bucket_name, entry = %id, "taken while the metadata are out of reach");
         Ok(Deferred { id: id.to_string(), etag, checksum })
     }
 
+    async fn keep_taken(&self, mut room: Room, mut secret: Secret) -> Result<EntryId, Error> {
+        let island = room.island.clone();
+        // One at a time, so that they are told as they were acknowledged, and of two of a key each knows which came first.
+        let mut last_ms = island.keeping.lock().await;
+        let id = EntryId { taken_ms: self.now_ms().max(last_ms.saturating_add(1)), body: room.body };
+        *last_ms = id.taken_ms;
+        room.id = Some(id);
+        let taken = &mut secret.taken;
+        let before = island.state.lock().last_of(taken.bucket, &taken.key);
+        taken.after = before.map(|before| before.body);
+        let name = (taken.bucket, taken.bucket_name.clone(), taken.key.clone());
+        let opened = secret.encode().map_err(|error| Error::Island(error.to_string()))?;
+        let context = entry::context(self.account(), id.body);
+        let sealed = self.0.portions.seal_at_island(self.account(), &context, &opened)?;
+        let bytes = entry::file_of(self.account(), &sealed);
+        if bytes.len() > ENTRY_MAX {
+            return Err(Error::TooLarge { what: "what is told of an object", max: ENTRY_MAX as u64 });
+        }
+        island.write_entry(id, &bytes).await.map_err(io("an entry"))?;
+        room.keep(id, name);
+        Ok(id)
+    }
+
     /// The order of a key's newest version; `None`: it has none.
     async fn newest_order(&self, bucket: BucketId, name: &str) -> Result<Option<u64>, Error> {
-        let current = self.record::<ObjectRecord>(key::object_key(bucket, name)).await?;
+        let row_key = key::object_key(bucket, name);
+        // What this process has written itself may not have come to the copy any more.
+        let own = self.0.rows.seen(&row_key).and_then(|row| ObjectRecord::decode(&row.value).ok());
+        let current = self.record::<ObjectRecord>(row_key).await?.map(|(record, _)| record);
         let (from, to) = key::versions_of_key(bucket, name);
         let page = self.0.meta.range(Range { from, to, limit: 1 }).await?;
         let kept = page.rows.first().map(|(row_key, _)| key::version_of(row_key)).transpose()?;
-        Ok(current.map(|(record, _)| record.order).max(kept.map(|(_, order)| order)))
+        let orders = [own.map(|record| record.order), current.map(|record| record.order), kept.map(|(_, order)| order)];
+        Ok(orders.into_iter().max().flatten())
     }
 
     /// Refuses to tell of a key of which something newer waits here: what would be told is not what was acknowledged.
@@ -334,12 +383,13 @@ impl Store {
     /// [`Error::Island`].
     pub(crate) async fn nothing_newer_waits(&self, bucket: &str, key: &str) -> Result<(), Error> {
         let Some(island) = &self.0.island else { return Ok(()) };
-        if island.waiting.lock().is_empty() {
+        if island.state.lock().waiting.is_empty() {
             return Ok(());
         }
-        match island.has(self.bucket_record(bucket).await?.id, key) {
-            true => Err(Error::Island("a newer version was taken here and is sealed until then".to_owned())),
-            false => Ok(()),
+        let bucket = self.bucket_record(bucket).await?.id;
+        match island.state.lock().last_of(bucket, key) {
+            Some(_) => Err(Error::Island("a newer version was taken here and is sealed until then".to_owned())),
+            None => Ok(()),
         }
     }
 
@@ -363,16 +413,16 @@ impl Store {
     /// What was taken here and is not told yet, the oldest first.
     pub fn island_waiting(&self) -> Vec<WaitingReport> {
         let Some(island) = &self.0.island else { return Vec::new() };
-        let waiting = island.waiting.lock();
+        let state = island.state.lock();
         let told = |(id, one): (&EntryId, &Waiting)| WaitingReport {
             id: id.to_string(),
             bucket: one.name.as_ref().map(|(_, bucket, _)| bucket.clone()),
             key: one.name.as_ref().map(|(_, _, key)| key.clone()),
             bytes: one.bytes,
             taken_ms: id.taken_ms,
-            trouble: one.trouble.clone(),
+            trouble: one.trouble.as_ref().map(|(why, ..)| why.clone()),
         };
-        waiting.iter().map(told).collect()
+        state.waiting.iter().map(told).collect()
     }
 
     /// Versions that were taken by cut-off gateways, and are not the newest of their keys; up to a thousand.
@@ -389,9 +439,9 @@ impl Store {
             if record.account != self.account() {
                 continue;
             }
-            let ConflictRecord { bucket, key, version, newest, principal, gateway, taken_ms, .. } = record;
+            let ConflictRecord { bucket, key, version, other, principal, gateway, taken_ms, .. } = record;
             let id = body.to_string();
-            conflicts.push(ConflictReport { id, bucket, key, version, newest, principal, gateway, taken_ms });
+            conflicts.push(ConflictReport { id, bucket, key, version, other, principal, gateway, taken_ms });
         }
         conflicts.sort_by_key(|conflict| conflict.taken_ms);
         Ok(conflicts)
@@ -414,9 +464,17 @@ fn may_take(state: &BucketState, new: &NewObject, condition: &WriteCondition) ->
     Err(Error::Island(why.to_owned()))
 }
 
-async fn write_whole(temporary: &Path, at: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create_new(temporary).await?;
-    file.write_all(bytes).await?;
-    file.sync_all().await?;
-    tokio::fs::rename(temporary, at).await
+async fn write_body(at: &Path, sealer: Sealer, size: u64, body: &mut dyn BodySource) -> Result<(), Error> {
+    let mut file = File::create_new(at).await.map_err(io("a body"))?;
+    let mut chunker = Chunker::new(sealer, size, body);
+    let mut sealed = Vec::with_capacity(WRITE);
+    for index in 1..=envelope::chunk_count(size) {
+        chunker.next_chunk(&mut sealed).await?;
+        if sealed.len() >= WRITE || index == envelope::chunk_count(size) {
+            file.write_all(&sealed).await.map_err(io("a body"))?;
+            sealed.clear();
+        }
+    }
+    chunker.end().await?;
+    file.sync_all().await.map_err(io("a body"))
 }

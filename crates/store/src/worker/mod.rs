@@ -186,6 +186,11 @@ impl Store {
             tokio::time::sleep(Duration::from_millis(BEAT_MS)).await;
             done
         });
+        self.spawn_loop("released", |store| async move {
+            store.0.portions.write_down_owed().await;
+            tokio::time::sleep(Duration::from_millis(BEAT_MS)).await;
+            Ok(())
+        });
         if self.0.island.is_some() {
             self.spawn_loop("island", |store| async move {
                 let done = store.merge_island().await.map(drop);
