@@ -21,6 +21,17 @@ pub enum Build {
     Quick,
 }
 
+/// The path of the binary, where it was compiled below `tools` before.
+pub fn built(tools: &Path, build: Build) -> Option<PathBuf> {
+    let root = tools.join("garage");
+    let binary = root.join("bin/garage");
+    (root.join(made(build)).exists() && binary.exists()).then_some(binary)
+}
+
+fn made(build: Build) -> String {
+    format!("holdfast-{VERSION}-{build:?}")
+}
+
 /// Compiles it below `tools` unless that was done. Gives the path of the binary.
 ///
 /// # Errors
@@ -28,8 +39,8 @@ pub enum Build {
 pub fn install(tools: &Path, build: Build) -> Result<PathBuf, Error> {
     let root = tools.join("garage");
     let binary = root.join("bin/garage");
-    let made = root.join(format!("holdfast-{VERSION}-{build:?}"));
-    if !made.exists() || !binary.exists() {
+    if built(tools, build).is_none() {
+        let made = root.join(made(build));
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command
             .args(["install", "garage", "--version", VERSION, "--locked", "--quiet", "--force"])

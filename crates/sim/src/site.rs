@@ -125,7 +125,7 @@ impl SimSite {
         match fault {
             Fault::Down => Err(SiteError::Down("simulated".to_owned())),
             Fault::Refusing => Err(SiteError::Denied("simulated".to_owned())),
-            Fault::Overloaded if self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 0 => {
+            Fault::Overloaded if self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => {
                 Err(SiteError::Down("simulated: too many requests".to_owned()))
             }
             Fault::Hung => std::future::pending().await,
