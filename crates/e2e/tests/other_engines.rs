@@ -65,10 +65,22 @@ fn clean(server: &Server) {
     assert_eq!((&told["damaged"], &told["missing"]), (&0.into(), &0.into()), "{told}");
 }
 
+/// Whether it was asked for: on a busy machine with two processors the engines themselves are late, and the test with them.
+fn by_command(test: &str) -> bool {
+    let asked = std::env::var_os("HOLDFAST_E2E_GARAGE").is_some();
+    if !asked {
+        e2e::skip(test, "it takes a machine for itself: HOLDFAST_E2E_GARAGE=1 cargo xtask e2e engines_");
+    }
+    asked
+}
+
 /// One after the other, in the middle of whatever clients do.
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn engines_are_killed_and_clients_do_not_see() {
+    if !by_command("engines_are_killed_and_clients_do_not_see") {
+        return;
+    }
     let mut mixed = Mixed::start();
     for (at, other) in [(0, "f1"), (1, "f2")] {
         let name = mixed.engines[at].name();
@@ -108,6 +120,9 @@ fn engines_are_killed_and_clients_do_not_see() {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn engines_that_hang_hold_up_nobody() {
+    if !by_command("engines_that_hang_hold_up_nobody") {
+        return;
+    }
     let mixed = Mixed::start();
     for engine in &mixed.engines {
         let bucket = format!("while-{}-hangs", engine.name());
