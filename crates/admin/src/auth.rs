@@ -54,6 +54,7 @@ pub(crate) async fn tell_age(request: Request, next: Next) -> Response {
     }
     let age = Arc::new(stale::Answer::default());
     let mut response = stale::accepting(age.clone(), next.run(request)).await;
-    degraded::stale(response.headers_mut(), age.age_ms());
+    let status = response.status();
+    degraded::stale(response.headers_mut(), status, age.age_ms());
     response
 }

@@ -522,7 +522,7 @@ proptest! {
         ),
         far in prop::bool::weighted(0.1),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let budget = Budget { bytes: limit(most), ..Budget::default() };
             let w = World::new(Terms { budget, ..Terms::default() });

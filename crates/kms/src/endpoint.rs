@@ -71,11 +71,12 @@ impl Endpoint {
             Ok(text) => Response::new(Full::new(Bytes::from_owner(text))),
             Err(fault) => told(&fault),
         };
+        let status = response.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
         // A refusal by what is old is no last word either.
-        degraded::stale(headers, age.age_ms());
+        degraded::stale(headers, status, age.age_ms());
         if let Ok(id) = HeaderValue::try_from(request_id(&SystemRng)) {
             headers.insert("x-amzn-requestid", id);
         }

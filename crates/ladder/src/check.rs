@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{Cell, Dependency, Failure, Ladder, Operation, Plan, Rung, Step};
 
 /// Operations that decide who may do or open something. Each must be there and say so: what the file says of itself is not enough.
-const SECURITY: [&str; 7] = ["kms-encrypt", "kms-decrypt", "kms-generate", "kms-manage", "revoke", "deny", "policy"];
+const SECURITY: [&str; 6] = ["kms-encrypt", "kms-generate", "kms-manage", "revoke", "deny", "policy"];
 
 /// What begins the reason of a cell that does not come up.
 const NONE: &str = "none:";

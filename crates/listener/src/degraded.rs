@@ -1,6 +1,6 @@
 //! The header of answers that are less than they should be, and their count: the same for every protocol.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ladder::Told;
 
 /// The header.
@@ -14,8 +14,11 @@ pub fn refuse(headers: &mut HeaderMap, dependency: &str) {
 }
 
 /// Says so of an answer that lacks what was acknowledged in the last milliseconds, unless it says something of the kind already.
-pub fn stale(headers: &mut HeaderMap, age_ms: Option<u64>) {
+pub fn stale(headers: &mut HeaderMap, status: StatusCode, age_ms: Option<u64>) {
     let Some(age_ms) = age_ms.filter(|_| !headers.contains_key(DEGRADED)) else { return };
+    if status.is_server_error() {
+        return refuse(headers, "meta");
+    }
     if let Ok(told) = HeaderValue::try_from(Told::stale(age_ms, "meta").to_string()) {
         headers.insert(DEGRADED, told);
     }

@@ -131,7 +131,7 @@ impl Endpoint {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(header::CONTENT_TYPE);
         }
-        degraded::stale(response.headers_mut(), age.age_ms());
+        degraded::stale(response.headers_mut(), status, age.age_ms());
         let operation = notes.operation.get().copied().unwrap_or("other");
         degraded::count(response.headers(), operation);
         metrics::answered(operation, status, started.elapsed());

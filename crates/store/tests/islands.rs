@@ -358,7 +358,8 @@ async fn only_what_may_be_taken_is() {
     let cut = ann.put_at_island("b", "k", NewObject::default(), 2, &none, &mut short);
     assert!(matches!(old(cut).await.0, Err(Error::Body(_))), "the client went away");
     assert_eq!(std::fs::read_dir(world.island(1)).unwrap().count(), 0, "and nothing of it is left");
-    assert!(matches!(take(&ann, "k", vec![0; 17 << 20]).await, Err(Error::Full(_))));
+    let full = take(&ann, "k", vec![0; 17 << 20]).await;
+    assert!(matches!(&full, Err(Error::Island(why)) if why.contains("island_max_mib")), "{full:?}");
     world.advance(25 * 60 * MINUTE_MS);
     assert!(take(&ann, "k", b"x".to_vec()).await.is_err(), "what is known is a day old");
     assert_eq!(b.store.island_waiting(), []);

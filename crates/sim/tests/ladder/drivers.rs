@@ -36,6 +36,7 @@ impl Driver {
             }
             // The key is in use.
             "put" => drop(driver.put(world, "/bbb/k", SIZES[0]).await.done()),
+            "put-island" => drop(world.s3("PUT", "/island/k", "", &[], body(SIZES[0])).await.done()),
             "part" | "complete" => {
                 for _ in 0..UPLOADS {
                     let made = world.s3("POST", "/bbb/u", "uploads=", &sse(world), Bytes::new()).await.done();
@@ -77,6 +78,7 @@ impl Driver {
             "head" => world.s3("HEAD", "/bbb/k", "", &[], none()).await,
             "list" => world.s3("GET", "/bbb", "list-type=2", &[], none()).await,
             "put" => self.put(world, "/bbb/new", SIZES[0]).await,
+            "put-island" => world.s3("PUT", "/island/new", "", &[], body(SIZES[0])).await,
             "delete" => world.s3("DELETE", "/bbb/k", "", &[], none()).await,
             "copy" => {
                 let more = [("x-amz-copy-source", "/bbb/k"), sse(world)[0], sse(world)[1]];

@@ -209,6 +209,7 @@ operations! {
     head "head",
     list "list",
     put "put",
+    put_island "put-island",
     part "part",
     complete "complete",
     delete "delete",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::limits::COLUMNS;
-use base::{AccountId, Doors, SeededRng, SystemRng};
+use base::{AccountId, Doors, SeededRng};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -13,12 +13,12 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use keys::{Keyring, NewHold, NewPortion, PortionClass};
 use ladder::Failure;
-use meta::record::Maker;
+use meta::record::{BucketState, DefaultEncryption, Maker, Versioning};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use sim::{Chance, Fault, SimClock, SimSite};
 use sites::{Pool, PoolOptions, SiteSpec};
-use store::{Options, Store};
+use store::{IslandOptions, Options, Store};
 use tokio::time::Instant;
 
 use crate::faults::{Customer, Log, Rows};
@@ -41,6 +41,8 @@ pub struct World {
     /// The key that objects are put under, and that the KMS API uses.
     pub key: String,
     credentials: (String, String),
+    /// What it takes while it is cut off.
+    _folder: tempfile::TempDir,
 }
 
 /// What a client sees.
@@ -67,9 +69,13 @@ impl World {
         let pool = Arc::new(Pool::new(specs, clock.clone(), PoolOptions::default()));
         let (rows, customer, log) =
             (Arc::new(Rows::new(dependency != "shares")), Customer::default(), Arc::new(Log::default()));
-        let doors = Doors { clock, rng: Arc::new(SystemRng) };
+        let doors = Doors { clock, rng: Arc::new(SeededRng::new(2)) };
+        let folder = tempfile::tempdir().unwrap();
+        // Room for one object: the next one is refused.
+        let island = IslandOptions { folder: folder.path().to_owned(), bytes_max: 2 << 20 };
         let options = Options {
             background: false,
+            island: Some(island),
             auditor: Some(log.clone()),
             keepers: Arc::new(customer.clone()),
             ..Options::new(doors)
@@ -90,8 +96,15 @@ impl World {
         let class = if dependency == "shares" { PortionClass::Quorum } else { PortionClass::default() };
         let new = NewPortion { name: Some("p".to_owned()), class, ..NewPortion::default() };
         let theirs = store.of(account);
-        let key = theirs.portions().create(account, new, Maker::Customer).await.unwrap().id.to_string();
+        let portion = theirs.portions().create(account, new, Maker::Customer).await.unwrap().id;
         theirs.create_bucket("bbb", "root", false).await.unwrap();
+        theirs.create_bucket("island", "root", false).await.unwrap();
+        let taking = |state: &mut BucketState| {
+            (state.versioning, state.island) = (Versioning::Enabled, true);
+            state.encryption = DefaultEncryption::Portion { portion, bucket_key: false };
+            Ok(())
+        };
+        theirs.change_bucket_state("island", taking).await.unwrap();
         let judging = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
         Self {
             s3: s3::service(store.clone(), s3::S3Options::default()),
@@ -102,7 +115,8 @@ impl World {
             rows,
             customer,
             log,
-            key,
+            key: portion.to_string(),
+            _folder: folder,
             credentials,
         }
     }

@@ -192,8 +192,8 @@ impl Island {
         let mut state = self.state.lock();
         let there = state.bytes();
         if there.saturating_add(bytes) > self.options.bytes_max {
-            return Err(Error::Full(format!(
-                "{there} bytes wait until the metadata are in reach again, and {} may (`island_max_mib`)",
+            return Err(Error::Island(format!(
+                "{there} bytes wait here already, and {} may (`island_max_mib`)",
                 self.options.bytes_max
             )));
         }
