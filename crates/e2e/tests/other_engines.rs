@@ -144,6 +144,9 @@ fn engines_that_hang_hold_up_nobody() {
 #[test]
 #[ignore = "needs clients; run `cargo xtask e2e`"]
 fn engines_that_lie_are_found_out() {
+    if !by_command("engines_that_lie_are_found_out") {
+        return;
+    }
     let mixed = Mixed::start();
     let load = Load::of(&mixed.server, "mixed.py", "lied-about");
     let acks = load.acks.clone();
