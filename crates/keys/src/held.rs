@@ -154,7 +154,7 @@ impl Portions {
     /// [`PortionError::HalfRefused`], [`PortionError::HalfUnreachable`], or a metadata error.
     pub async fn must_be_open(&self, account: AccountId) -> Result<(), PortionError> {
         self.tenant_must_be_open(account).await?;
-        self.must_be_on_lease("of no name")
+        self.must_be_on_lease()
     }
 
     async fn tenant_must_be_open(&self, account: AccountId) -> Result<(), PortionError> {
@@ -175,7 +175,7 @@ impl Portions {
     /// As [`Self::must_be_open`]; [`PortionError::NoSuchPortion`], or the state that forbids it.
     pub async fn must_stay_open(&self, account: AccountId, portion: Option<PortionId>) -> Result<(), PortionError> {
         self.tenant_must_be_open(account).await?;
-        let Some(id) = portion else { return self.must_be_on_lease("of no name") };
+        let Some(id) = portion else { return self.must_be_on_lease() };
         let known = self.known(account, id).await?;
         open_state(&known)?;
         self.must_open_cut_off(account, id, &known)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use base::AccountId;
-use envelope::{Locked, WING_OVERHEAD, open_to, seal_to, wing_public};
+use envelope::{Locked, open_to, seal_to, wing_public};
 use zeroize::Zeroizing;
 
 use crate::KeyError;
@@ -16,9 +16,6 @@ use crate::tenant::TenantKey;
 
 /// What the key pair is derived for, and what is sealed to it.
 const CONTEXT: &[u8] = b"island/1";
-
-/// Bytes that sealing adds.
-pub const ISLAND_OVERHEAD: usize = WING_OVERHEAD;
 
 impl TenantKey {
     fn island_public(&self) -> Result<Vec<u8>, KeyError> {

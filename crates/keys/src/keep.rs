@@ -181,7 +181,10 @@ impl Portions {
         self.on_lease_to_open().await?;
         let now = self.now_ms();
         if let Some(key) = self.caches.key(account, name, now) {
-            self.must_open_cut_off(account, name.portion, self.known(account, name.portion).await?.as_ref())?;
+            // Its record is read for it only where there is no lease.
+            if !self.uses_on_lease(account, name.portion) {
+                self.must_open_cut_off(account, name.portion, self.known(account, name.portion).await?.as_ref())?;
+            }
             return Ok(key);
         }
         let seen = self.caches.generation(account);

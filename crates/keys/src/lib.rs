@@ -40,7 +40,6 @@ pub use envelope::{SHARES_MAX, Share, ShareError};
 pub use error::PortionError;
 pub use handover::{HandoverError, Inherited, WrappedSite, forget_site, hand_over, inherited, wrap_to, wrapped_sites};
 pub use held::{HOLD_LEASE_MS, HalfState, Holding, Keepers, NewHold, NoKeepers};
-pub use island::ISLAND_OVERHEAD;
 pub use keep::{BYTES_MAX, PARTS_MAX};
 pub use kms::{EncryptionContext, Opened, key_of};
 pub use lease::{

@@ -128,6 +128,15 @@ impl Portions {
         }
     }
 
+    /// Whether there is a lease, by which a portion's key may be used: it is in use then.
+    pub(crate) fn uses_on_lease(&self, account: AccountId, id: PortionId) -> bool {
+        let on_lease = self.lease_mark().is_some();
+        if on_lease {
+            self.caches.used(account, id, self.doors.clock.passed_ms());
+        }
+        on_lease
+    }
+
     /// Whether a portion's key may open something now, though there may be no lease.
     ///
     /// # Errors
@@ -138,12 +147,11 @@ impl Portions {
         id: PortionId,
         record: &PortionRecord,
     ) -> Result<(), PortionError> {
-        let now = self.doors.clock.passed_ms();
-        if self.lease_mark().is_some() {
-            self.caches.used(account, id, now);
+        if self.uses_on_lease(account, id) {
             return Ok(());
         }
-        let over_ms = self.site_lease.over(now).map_or(u64::MAX, |(_, over_ms)| over_ms);
+        let now = self.doors.clock.passed_ms();
+        let over_ms = self.over_ms(now);
         let seen_ms = now.saturating_sub(self.site_lease.age_ms(now));
         let in_use = self.caches.was_used(account, id, seen_ms.saturating_sub(IN_USE_MS));
         let why = match record.cut_off {
@@ -184,8 +192,7 @@ impl Portions {
     }
 
     fn tells_cut_off(&self, name: &str, cut_off: CutOff) -> Result<(), PortionError> {
-        let over_ms = self.site_lease.over(self.doors.clock.passed_ms()).map_or(u64::MAX, |(_, over_ms)| over_ms);
-        if stale::is_accepted() && over_ms < cut_off.limit_ms() {
+        if stale::is_accepted() && self.over_ms(self.doors.clock.passed_ms()) < cut_off.limit_ms() {
             return Ok(());
         }
         Err(PortionError::CutOff { portion: name.to_owned(), why: cut_off.name() })
@@ -195,11 +202,16 @@ impl Portions {
     ///
     /// # Errors
     /// [`PortionError::CutOff`] without a lease.
-    pub(crate) fn must_be_on_lease(&self, what: &str) -> Result<(), PortionError> {
+    pub(crate) fn must_be_on_lease(&self) -> Result<(), PortionError> {
         match self.lease_mark() {
             Some(_) => Ok(()),
-            None => Err(PortionError::CutOff { portion: what.to_owned(), why: CutOff::Strict.name() }),
+            None => Err(PortionError::CutOff { portion: "of no name".to_owned(), why: CutOff::Strict.name() }),
         }
+    }
+
+    /// Milliseconds since the last lease ended.
+    fn over_ms(&self, passed_ms: u64) -> u64 {
+        self.site_lease.over(passed_ms).map_or(u64::MAX, |(_, over_ms)| over_ms)
     }
 }
 

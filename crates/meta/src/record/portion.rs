@@ -57,9 +57,6 @@ pub enum CutOff {
 }
 
 impl CutOff {
-    /// All of them, the strictest first.
-    pub const ALL: [Self; 3] = [Self::Strict, Self::Bounded, Self::Available];
-
     /// As people write it.
     pub fn name(self) -> &'static str {
         match self {
@@ -76,14 +73,6 @@ impl CutOff {
             Self::Bounded => 15 * 60 * 1000,
             Self::Available => 24 * 3600 * 1000,
         }
-    }
-}
-
-impl std::str::FromStr for CutOff {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|one| one.name() == text).ok_or("it is strict, bounded or available")
     }
 }
 
