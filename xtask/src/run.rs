@@ -1,9 +1,12 @@
 //! Running cargo, and counting what its tests tell.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 /// Tests passed, failed, and skipped because the machine lacks what they need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,18 +49,38 @@ pub fn cargo(args: &[&str]) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed", args.join(" "))) }
 }
 
+/// Longest silence of tests that have begun: they wait for nothing longer than a few minutes.
+const SILENCE: Duration = Duration::from_secs(12 * 60);
+/// The same before that: all of them are built first.
+const BUILD: Duration = Duration::from_secs(3600);
+
 /// Runs tests, passes their output on, and adds up their result lines. A run that fails without
-/// a failed test (it did not build) is an error.
+/// a failed test (it did not build) is an error. Tests that hang are ended, as failed ones, and what they were at is told.
 pub fn tests(args: &[&str], env: &[(&str, &str)]) -> Result<Tally, String> {
     eprintln!("== cargo {}", args.join(" "));
     let mut command = command(args);
     command.envs(env.iter().copied()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cargo does not run: {e}"))?;
     let mut tally = Tally::default();
+    let (tell, lines) = mpsc::channel();
     if let Some(out) = child.stdout.take() {
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            println!("{line}");
-            tally.add(count(&line));
+        std::thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| tell.send(line).ok())
+        });
+    }
+    let mut patience = BUILD;
+    loop {
+        match lines.recv_timeout(patience) {
+            Ok(line) => {
+                patience = SILENCE;
+                println!("{line}");
+                tally.add(count(&line));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                println!("no word for {} minutes, ended:\n{}", patience.as_secs() / 60, end_all_below(child.id())?);
+                tally.failed += 1;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     // To libtest a test that ended early has passed.
@@ -67,6 +90,38 @@ pub fn tests(args: &[&str], env: &[(&str, &str)]) -> Result<Tally, String> {
         return Err(format!("cargo {} failed without a failed test", args.join(" ")));
     }
     Ok(tally)
+}
+
+/// `kill -9` to all that a process has started, and to what these have; not to itself: cargo goes on with the next tests. Their command
+/// lines.
+fn end_all_below(parent: u32) -> Result<String, String> {
+    let listed = Command::new("ps").args(["-eo", "pid=,ppid=,etimes=,stat=,args="]).output();
+    let listed = String::from_utf8_lossy(&listed.map_err(|e| format!("ps does not run: {e}"))?.stdout).into_owned();
+    let below = below(&listed, parent);
+    for pid in below.keys() {
+        // It may have ended with another one.
+        let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+    }
+    Ok(below.into_values().map(|line| format!("  {line}\n")).collect())
+}
+
+/// Of lines that begin with a process's id and its parent's: those of the descendants.
+fn below(listed: &str, parent: u32) -> BTreeMap<u32, &str> {
+    let mut found = BTreeMap::new();
+    let mut known = 0;
+    loop {
+        for line in listed.lines() {
+            let mut ids = line.split_whitespace().map_while(|word| word.parse::<u32>().ok());
+            let (Some(pid), Some(of)) = (ids.next(), ids.next()) else { continue };
+            if of == parent || found.contains_key(&of) {
+                found.insert(pid, line.trim());
+            }
+        }
+        if found.len() == known {
+            return found;
+        }
+        known = found.len();
+    }
 }
 
 /// `test result: ok. 3 passed; 0 failed; …`, or `SKIPPED name: reason`.
@@ -92,6 +147,12 @@ mod tests {
         assert_eq!(count(line), Tally { passed: 12, failed: 3, skipped: 0 });
         assert_eq!(count("test a ... ok"), Tally::default());
         assert_eq!(count("SKIPPED a: no /dev/fuse").skipped, 1);
+    }
+
+    #[test]
+    fn descendants_are_found_whatever_the_order() {
+        let listed = "  9 7 1 S deeper\n  5 1 1 S cargo\n 7 5 1 S test\n 8 1 1 S other\n";
+        assert_eq!(below(listed, 5).into_iter().collect::<Vec<_>>(), [(7, "7 5 1 S test"), (9, "9 7 1 S deeper")]);
     }
 
     #[test]

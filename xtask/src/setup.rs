@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 22] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -29,6 +29,7 @@ const PROGRAMS: [(&str, &str); 22] = [
     ("ip", "iproute2"),
     ("faketime", "faketime"),
     ("tpm2_create", "tpm2-tools"),
+    ("ps", "procps"),
 ];
 /// DuckDB loads an extension of its own version only, and only one that its makers signed.
 const PYTHON_PACKAGES: [&str; 9] = [

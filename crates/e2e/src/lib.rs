@@ -428,14 +428,11 @@ impl Load {
     }
 
     /// Stops it. With `clean`, no request of it may have failed.
-    pub fn finish(mut self, clean: bool) {
+    pub fn finish(self, clean: bool) {
         std::fs::write(&self.stop, "").expect("a file");
-        let status = self.child.wait().expect("it ends");
-        let mut text = String::new();
-        if let Some(err) = &mut self.child.stderr {
-            let _ = err.read_to_string(&mut text);
-        }
-        assert!(!clean || status.success(), "requests failed under load:\n{text}");
+        // Reads while it waits: a script with much to say would wait for a reader.
+        let output = self.child.wait_with_output().expect("it ends");
+        assert!(!clean || output.status.success(), "requests failed under load:\n{}", told(&output));
     }
 }
 

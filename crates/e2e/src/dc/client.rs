@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ladder::Told;
 use sigv4::Request;
 
 use crate::{ACCESS_KEY, SECRET_KEY};
@@ -18,6 +19,8 @@ pub enum Reply {
         status: u16,
         /// `ETag`, with its quotes.
         etag: Option<String>,
+        /// The gateway says that all that was acknowledged so long ago is in it, and perhaps no more.
+        stale: Option<Duration>,
         /// The body.
         body: Vec<u8>,
     },
@@ -67,20 +70,22 @@ impl Client {
         };
         let status = answer.status().as_u16();
         let etag = answer.headers().get("etag").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let degraded = answer.headers().get(ladder::HEADER).and_then(|told| told.to_str().ok()).and_then(Told::read);
+        let stale = degraded.and_then(|told| told.age_s).map(Duration::from_secs);
         match answer.bytes().await {
-            Ok(body) => sort(status, etag, body.to_vec()),
+            Ok(body) => sort(status, etag, stale, body.to_vec()),
             Err(error) => Reply::Unknown(format!("{error:?}")),
         }
     }
 }
 
-fn sort(status: u16, etag: Option<String>, body: Vec<u8>) -> Reply {
+fn sort(status: u16, etag: Option<String>, stale: Option<Duration>, body: Vec<u8>) -> Reply {
     let told = || format!("{status} {}", String::from_utf8_lossy(&body[..body.len().min(300)]));
     match status {
         // What failed within may have been done before it failed.
         500.. => Reply::Unknown(told()),
         // A conflict with another request, or a wrong clock.
         403 | 409 => Reply::NotDone(told()),
-        _ => Reply::Answer { status, etag, body },
+        _ => Reply::Answer { status, etag, stale, body },
     }
 }

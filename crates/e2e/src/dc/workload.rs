@@ -70,6 +70,8 @@ struct Seen {
     late: [usize; 5],
     /// The same, one by one.
     late_ones: Vec<(usize, String)>,
+    /// Answers that said of themselves that they may be old.
+    stale: usize,
     /// How often, by its beginning, an attempt failed.
     failures: HashMap<String, usize>,
     /// By ETag: the value.
@@ -215,7 +217,7 @@ impl Load {
         self.thread.join().map_err(|_| "the clients".to_owned())?;
         let seen = std::mem::take(&mut *self.shared.seen.lock());
         let mut wrong = seen.wrong;
-        let mut verdict = Verdict { keys: seen.histories.len(), ..Verdict::default() };
+        let mut verdict = Verdict { keys: seen.histories.len(), stale: seen.stale, ..Verdict::default() };
         for (key, records) in &seen.histories {
             verdict.records += records.len();
             verdict.unknown += records.iter().filter(|record| record.end.is_none()).count();
@@ -247,6 +249,8 @@ pub struct Verdict {
     pub unknown: usize,
     /// The longest history.
     pub longest: usize,
+    /// Answers that said how old they may be, and were no older.
+    pub stale: usize,
 }
 
 /// Chance, for one client.
@@ -312,7 +316,7 @@ impl Shared {
             let answer = self.attempt(key, op, gateway).await;
             let ended = self.now();
             match answer {
-                Ok(()) => break (gateway, ended - sent, None),
+                Ok(_) => break (gateway, ended - sent, None),
                 Err(why) => {
                     self.avoided.lock()[gateway] = Some(Instant::now() + AVOIDED_FOR);
                     if begun.elapsed() > REQUEST_WITHIN {
@@ -326,8 +330,8 @@ impl Shared {
         self.seen.lock().requests.push(Done { start, gateway, last, read, attempts, failed });
     }
 
-    /// Asks one gateway once.
-    async fn attempt(&self, key: &str, op: Op, gateway: usize) -> Result<(), String> {
+    /// Asks one gateway once; how old the answer may be, where it says so.
+    async fn attempt(&self, key: &str, op: Op, gateway: usize) -> Result<Option<Duration>, String> {
         let path = format!("/{BUCKET}/{key}");
         let host = &self.gateways[gateway];
         let etag_of = |wanted: u64| {
@@ -362,8 +366,15 @@ impl Shared {
                 }
                 (Some(Record { start, end: None, op, gateway }), Err(why))
             }
-            Reply::Answer { status, etag, body } => match read_answer(op, status, &body) {
+            Reply::Answer { status, stale, .. } if stale.is_some() && !may_be_old(op, status) => {
+                seen.wrong.push(format!("dc{}, {op:?} of {key}: {status}, by what may be {stale:?} old", gateway + 1));
+                (Some(Record { start, end: None, op, gateway }), Ok(stale))
+            }
+            Reply::Answer { status, etag, stale, body } => match read_answer(op, status, &body) {
                 Ok(op) => {
+                    // What is so old was all there was at some moment since then.
+                    seen.stale += usize::from(stale.is_some());
+                    let start = start.saturating_sub(stale.map_or(0, |age| age.as_nanos() as u64));
                     let value = match op {
                         Op::Get(value) => value,
                         Op::Put(new) | Op::PutIfAbsent(new, true) | Op::PutIfMatch(_, new, true) => Some(new),
@@ -373,11 +384,11 @@ impl Shared {
                         seen.values.insert(etag.clone(), value);
                         seen.etags.insert(key.to_owned(), etag);
                     }
-                    (Some(Record { start, end: Some(end), op, gateway }), Ok(()))
+                    (Some(Record { start, end: Some(end), op, gateway }), Ok(stale))
                 }
                 Err(why) => {
                     seen.wrong.push(format!("dc{}, {op:?} of {key}: {why}", gateway + 1));
-                    (Some(Record { start, end: None, op, gateway }), Ok(()))
+                    (Some(Record { start, end: None, op, gateway }), Ok(None))
                 }
             },
         };
@@ -387,7 +398,7 @@ impl Shared {
         outcome
     }
 
-    /// Every key, through every gateway, which must all have it.
+    /// Every key, through every gateway, which must all have it as it is now.
     async fn read_all(&self) {
         let mut keys: Vec<String> = self.seen.lock().histories.keys().cloned().collect();
         keys.sort_unstable();
@@ -395,7 +406,12 @@ impl Shared {
         for key in keys {
             for gateway in 0..self.gateways.len() {
                 let asked = Instant::now();
-                while let Err(why) = self.attempt(&key, Op::Get(None), gateway).await {
+                loop {
+                    let why = match self.attempt(&key, Op::Get(None), gateway).await {
+                        Ok(None) => break,
+                        Ok(Some(age)) => format!("what it has may be {age:?} old"),
+                        Err(why) => why,
+                    };
                     // Many that cannot be read are as telling as one.
                     if begun.elapsed() > PATIENCE || asked.elapsed() > REQUEST_WITHIN {
                         let text = format!("in the end {key} cannot be read through dc{}: {why}", gateway + 1);
@@ -420,6 +436,11 @@ impl Seen {
         let what: String = what.chars().take(160).collect();
         *self.failures.entry(format!("dc{}: {what}", gateway + 1)).or_default() += 1;
     }
+}
+
+/// Whether an answer may come from old metadata: it only shows what was there.
+fn may_be_old(op: Op, status: u16) -> bool {
+    matches!(op, Op::Get(_)) && matches!(status, 200 | 404)
 }
 
 /// What an answer says was done.
