@@ -16,7 +16,7 @@ use base::{BlobId, Clock, Doors, SeededRng};
 use bytes::Bytes;
 use keys::Keyring;
 use meta::record::{BlobRecord, Record, RepairProgressRecord, key};
-use meta::{Engine, Memory};
+use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Row, Version};
 use parking_lot::Mutex;
 use sites::{Entry, Pool, PoolOptions, Site, SiteError, SiteSpec};
 use store::api::{NewObject, WriteCondition};
@@ -81,8 +81,54 @@ impl Site for Watched {
     }
 }
 
+/// Rows that can be out of reach; to read the repair queue takes its time, and more may happen meanwhile.
+struct Rows {
+    inner: Memory,
+    away: AtomicBool,
+    /// How long a page of the queue takes.
+    page_in: Mutex<Duration>,
+    /// While a page is read this site goes or comes back, as the pool learns at once.
+    flips: Mutex<Option<(Arc<Watched>, Store)>>,
+}
+
+impl Rows {
+    fn check(&self) -> Result<(), MetaError> {
+        if self.away.load(Ordering::SeqCst) { Err(MetaError::Unavailable("out of reach".into())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Engine for Rows {
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
+        self.check()?;
+        self.inner.get(keys).await
+    }
+    async fn range(&self, range: meta::Range) -> Result<Page, MetaError> {
+        self.check()?;
+        if range.to == key::repairs().1 {
+            let page_in = *self.page_in.lock();
+            tokio::time::sleep(page_in).await;
+            let flips = self.flips.lock().as_ref().map(|(site, store)| (site.clone(), store.clone()));
+            if let Some((site, store)) = flips {
+                site.out.fetch_xor(true, Ordering::SeqCst);
+                store.probe().await;
+            }
+        }
+        self.inner.range(range).await
+    }
+    async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
+        if self.check().is_err() {
+            return batches.iter().map(|_| Err(CommitError::Unavailable("out of reach".into()))).collect();
+        }
+        self.inner.commit_group(batches).await
+    }
+}
+
 struct World {
-    rows: Arc<Memory>,
+    rows: Arc<Rows>,
     sites: [Arc<Watched>; COLUMNS],
     puts: Arc<Mutex<Vec<(u8, String)>>>,
     until_stuck: Arc<AtomicUsize>,
@@ -103,7 +149,13 @@ impl World {
             })
         });
         let clock = Arc::new(TestClock(Instant::now()));
-        Self { rows: Arc::new(Memory::shared()), sites, puts, until_stuck, clock, starts: 0 }
+        let rows = Arc::new(Rows {
+            inner: Memory::shared(),
+            away: AtomicBool::new(false),
+            page_in: Mutex::default(),
+            flips: Mutex::default(),
+        });
+        Self { rows, sites, puts, until_stuck, clock, starts: 0 }
     }
 
     /// A process starts beside those that run.
@@ -393,5 +445,59 @@ async fn no_faster_than_it_may() {
     world.assert_whole(&store).await;
     let report = store.repair_report().await.unwrap();
     assert_eq!((report.since_ms, report.done), (None, 30));
+    store.shutdown().await;
+}
+
+/// A site goes or comes back each time that the queue is read: what can be done is done all the same.
+#[tokio::test(start_paused = true)]
+async fn goes_on_while_a_site_flips() {
+    for plan in [1000, 7] {
+        let mut world = World::new();
+        let store = world.start(in_small_plans(plan), false).await;
+        store.create_bucket("b", "root", false).await.unwrap();
+        world.set_out(&store, 0, true).await;
+        put(&store, 0..40).await;
+        world.set_out(&store, 0, false).await;
+        world.take_puts();
+        *world.rows.page_in.lock() = Duration::from_millis(50);
+        *world.rows.flips.lock() = Some((world.sites[4].clone(), store.clone()));
+        // As no two plans find the sites the same, it may have no end.
+        let _ = tokio::time::timeout(Duration::from_secs(20), store.repair_pass()).await;
+        *world.rows.flips.lock() = None;
+        let home = world.take_puts().iter().filter(|(slot, _)| *slot == 0).count();
+        assert_eq!(
+            home, 40,
+            "{plan}: what may go home is there, each once, though the sites were never the same for two plans"
+        );
+        world.set_out(&store, 4, false).await;
+        store.repair_pass().await.unwrap();
+        world.assert_whole(&store).await;
+    }
+}
+
+/// An operator paused repair, and the gateway that was about to mend leads no more: it ends that, and does not wait for the pause's end.
+#[tokio::test(start_paused = true)]
+async fn who_leads_no_more_waits_for_no_turn() {
+    let mut world = World::new();
+    let store = world.start(RepairOptions::default(), true).await;
+    store.create_bucket("b", "root", false).await.unwrap();
+    store.steer_repair(RepairChange { paused: Some(true), max_bytes_per_s: None }).await.unwrap();
+    world.set_out(&store, 0, true).await;
+    put(&store, 0..10).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.set_out(&store, 0, false).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let state = || store.workers().into_iter().find(|worker| worker.name == "repair").unwrap().state;
+    assert_eq!(state(), "running", "it waits for its turn");
+    world.take_puts();
+    world.rows.away.store(true, Ordering::SeqCst);
+    // For ten seconds a gateway goes on without having seen that it leads.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(state(), "idle");
+    world.rows.away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    store.steer_repair(RepairChange { paused: Some(false), max_bytes_per_s: None }).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    world.assert_whole(&store).await;
     store.shutdown().await;
 }

@@ -60,7 +60,7 @@ enum Shard {
 
 impl Store {
     /// Brings a blob's shards home and replaces bad ones. The blob's repair record goes when
-    /// nothing is left to do. `paced`: no faster than repair may.
+    /// nothing is left to do. `paced`: no faster than repair may, and only for as long as this gateway leads.
     pub(crate) async fn mend(&self, blob: BlobId, look: Look, paced: bool) -> Result<Mended, Error> {
         let _pin = self.0.pins.hold(Held::Blob(blob));
         let fence = self.fence();
@@ -199,7 +199,7 @@ impl Mender<'_> {
         let mut shards: [Option<Bytes>; COLUMNS] = Default::default();
         let mut known: [Shard; COLUMNS] = std::array::from_fn(|_| Shard::Unreachable);
         for column in 0..COLUMNS {
-            known[column] = self.look_at(column, look, &mut shards[column], done).await;
+            known[column] = self.look_at(column, look, &mut shards[column], done).await?;
         }
         if look == Look::Bytes
             && let Some(liar) = find_liar(&shards, &self.geometry)
@@ -236,7 +236,7 @@ impl Mender<'_> {
             };
             match self.shard(column, &mut shards).await {
                 Ok(bytes) => {
-                    let _turn = self.turn(bytes.len() as u64).await;
+                    let _turn = self.turn(bytes.len() as u64).await?;
                     match pool.put(target, &self.name(column), &[bytes]).await {
                         Ok(()) => {
                             placed[column] = target;
@@ -246,6 +246,7 @@ impl Mender<'_> {
                         Err(_) => done.waiting += 1,
                     }
                 }
+                Err(lost @ Error::Contended) => return Err(lost),
                 Err(_) if bad => done.hopeless += 1,
                 Err(_) => done.waiting += 1,
             }
@@ -257,8 +258,8 @@ impl Mender<'_> {
     }
 
     /// Waits until so many bytes may be moved.
-    async fn turn(&self, bytes: u64) -> Option<Moving<'_>> {
-        if self.paced { Some(self.store.repair_turn(bytes).await) } else { None }
+    async fn turn(&self, bytes: u64) -> Result<Option<Moving<'_>>, Error> {
+        if self.paced { self.store.repair_turn(bytes).await.map(Some) } else { Ok(None) }
     }
 
     fn damaged(&self, column: usize, done: &mut Mended) -> Shard {
@@ -282,42 +283,50 @@ impl Mender<'_> {
         if bad { open.min_by_key(|slot| load(*slot)) } else { None }
     }
 
-    async fn look_at(&self, column: usize, look: Look, keep: &mut Option<Bytes>, done: &mut Mended) -> Shard {
+    /// What a site does not answer is no error; only that there is no turn is one.
+    async fn look_at(
+        &self,
+        column: usize,
+        look: Look,
+        keep: &mut Option<Bytes>,
+        done: &mut Mended,
+    ) -> Result<Shard, Error> {
         let pool = &self.store.0.pool;
         let (slot, name) = (self.slots[column], self.name(column));
         done.shards += 1;
-        let turn = self.turn(0).await;
+        let turn = self.turn(0).await?;
         let size = pool.size(slot, &name).await;
         drop(turn);
         let size = match size {
             Ok(size) => size,
             Err(SiteError::NotFound { .. }) => {
                 done.missing += 1;
-                return Shard::Missing;
+                return Ok(Shard::Missing);
             }
-            Err(_) => return Shard::Unreachable,
+            Err(_) => return Ok(Shard::Unreachable),
         };
         if size != erasure::shard_len(&self.geometry) {
-            return self.damaged(column, done);
+            return Ok(self.damaged(column, done));
         }
         if look == Look::Sizes {
-            return Shard::Good;
+            return Ok(Shard::Good);
         }
         done.bytes += size;
         match self.read_verified(column).await {
             Ok(bytes) => {
                 *keep = Some(bytes);
-                Shard::Good
+                Ok(Shard::Good)
             }
-            Err(Error::Corrupt(_)) => self.damaged(column, done),
-            Err(_) => Shard::Unreachable,
+            Err(Error::Corrupt(_)) => Ok(self.damaged(column, done)),
+            Err(lost @ Error::Contended) => Err(lost),
+            Err(_) => Ok(Shard::Unreachable),
         }
     }
 
     /// A whole shard, its checksums verified.
     async fn read_verified(&self, column: usize) -> Result<Bytes, Error> {
         let len = erasure::shard_len(&self.geometry);
-        let _turn = self.turn(len).await;
+        let _turn = self.turn(len).await?;
         let bytes = self.store.0.pool.get(self.slots[column], &self.name(column), 0..len).await?;
         let header = erasure::check(&bytes).map_err(|error| Error::Corrupt(error.to_string()))?;
         let expected = (self.shape.blob, self.segment, column);
@@ -340,7 +349,10 @@ impl Mender<'_> {
         }
         for other in (0..COLUMNS).filter(|other| *other != column) {
             if shards[other].is_none() {
-                shards[other] = self.read_verified(other).await.ok();
+                shards[other] = match self.read_verified(other).await {
+                    Err(lost @ Error::Contended) => return Err(lost),
+                    read => read.ok(),
+                };
             }
         }
         let mut sources = shards.clone();

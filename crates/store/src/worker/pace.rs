@@ -28,7 +28,7 @@ const LARGE: u64 = 64 << 10;
 /// What an operation at a site costs beside its bytes, in bytes.
 const OPERATION: u64 = 16 << 10;
 /// Until it is looked again whether repair may go on.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Of a rate, this share is replaced at the next window.
 const NEWS: f64 = 0.2;
 
@@ -166,26 +166,36 @@ impl Drop for Moving<'_> {
 
 impl Store {
     /// Waits until repair may move so many bytes more. Driven by hand, it need not wait.
-    pub(crate) async fn repair_turn(&self, bytes: u64) -> Moving<'_> {
+    ///
+    /// # Errors
+    /// [`Error::Contended`] as soon as this gateway does not lead any more: another one repairs now, and who waits here for an end
+    /// of a pause would hold blobs for as long.
+    pub(crate) async fn repair_turn(&self, bytes: u64) -> Result<Moving<'_>, Error> {
         let paced = &self.0.workers.paced;
-        loop {
+        while self.0.options.background {
+            self.still_leads()?;
             let limit = paced.throttle.lock().limit();
-            match limit {
-                Some(limit) if self.0.options.background => {
-                    let turn = paced.turns.turn(bytes + OPERATION, limit, Instant::now());
-                    tokio::time::sleep_until(turn).await;
-                    // It may have begun to rest meanwhile.
-                    if paced.throttle.lock().limit().is_some() {
-                        break;
-                    }
-                }
-                None if self.0.options.background => tokio::time::sleep(LOOK_AGAIN).await,
-                _ => break,
+            let Some(limit) = limit else {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            };
+            let turn = paced.turns.turn(bytes + OPERATION, limit, Instant::now());
+            while Instant::now() < turn {
+                tokio::time::sleep_until(turn.min(Instant::now() + LOOK_AGAIN)).await;
+                self.still_leads()?;
+            }
+            // It may have begun to rest meanwhile.
+            if paced.throttle.lock().limit().is_some() {
+                break;
             }
         }
         paced.in_flight.fetch_add(1, Ordering::Relaxed);
         paced.moved.fetch_add(bytes, Ordering::Relaxed);
-        Moving(Some(self))
+        Ok(Moving(Some(self)))
+    }
+
+    fn still_leads(&self) -> Result<(), Error> {
+        if self.leads() { Ok(()) } else { Err(Error::Contended) }
     }
 
     /// Ends a window of what clients waited for.

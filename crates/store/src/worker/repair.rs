@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use sites::SiteState;
 use tokio::time::Instant;
 
-use super::pace::RepairOptions;
+use super::pace::{LOOK_AGAIN, RepairOptions};
 use super::plan::{Item, Plan, Queued};
 use super::progress::Told;
 use crate::commit::is;
@@ -58,6 +58,45 @@ impl Tried {
             self.stuck.clear();
             self.floor = self.floor.max(Some(item));
         }
+    }
+}
+
+/// The sites as they are, and the generation of what is to be filled.
+type States = ([SiteState; COLUMNS], u64);
+
+/// Whether a plan is still the one to follow: to make another takes minutes where the queue is long.
+struct Holds {
+    planned_with: States,
+    /// How long the sites must be as they are before it is worth a new plan: as long as it takes to make one. One that comes and goes
+    /// all the time is no reason.
+    settles_in: Duration,
+    /// Other than planned with, and since when.
+    other: Option<(States, Instant)>,
+}
+
+impl Holds {
+    fn of(plan: &Plan, settles_in: Duration) -> Self {
+        Self { planned_with: (plan.sites.states, plan.sites.generation), settles_in, other: None }
+    }
+
+    fn is_other(&self, states: States) -> bool {
+        states != self.planned_with
+    }
+
+    fn with(&mut self, states: States, now: Instant) -> bool {
+        if !self.is_other(states) {
+            self.other = None;
+            return true;
+        }
+        // Which sites are to be filled is in the plan.
+        if states.1 != self.planned_with.1 {
+            return false;
+        }
+        let since = match self.other {
+            Some((known, since)) if known == states => since,
+            _ => self.other.insert((states, now)).1,
+        };
+        now.saturating_duration_since(since) < self.settles_in
     }
 }
 
@@ -150,7 +189,7 @@ impl Store {
 
     async fn work_off(&self) -> Result<(), Error> {
         let mut tried = Tried::default();
-        let mut states: Option<([SiteState; COLUMNS], u64)> = None;
+        let mut states: Option<States> = None;
         loop {
             // What could not be done may be possible now.
             let current = Some(self.states());
@@ -159,28 +198,32 @@ impl Store {
             }
             let begun = Instant::now();
             let plan = self.plan(&tried.stuck, tried.floor).await?;
-            *self.0.workers.repair.planned_in.lock() = begun.elapsed();
-            let until = Instant::now() + self.repair_pause(PLAN_FOR_MIN);
+            let (planned, took) = (Instant::now(), begun.elapsed());
+            *self.0.workers.repair.planned_in.lock() = took;
+            let until = planned + self.repair_pause(PLAN_FOR_MIN);
             self.note_queue(plan.queued);
             self.tell_progress_in_a_while().await?;
             if self.follow(plan, &mut tried, until).await? == Followed::ToTheEnd {
                 return Ok(());
+            }
+            // However often sites come and go: at most half of the time goes into plans.
+            while self.0.options.background && self.leads() && Instant::now() < planned + took {
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
     }
 
     async fn follow(&self, plan: Plan, tried: &mut Tried, until: Instant) -> Result<Followed, Error> {
         let at_home = plan.sites.risk_at_home();
-        let planned_with = (plan.sites.states, plan.sites.generation);
+        let mut holds = Holds::of(&plan, *self.0.workers.repair.planned_in.lock());
         let mut walks = self.can_walk(&plan.sites);
         let mut items = plan.items.into_iter().peekable();
         let mut running = FuturesUnordered::new();
         loop {
             // Who does not lead any more ends what is under way.
             let leads = || !self.0.options.background || self.leads();
-            let is_same = || self.states() == planned_with && leads();
-            while is_same() && Instant::now() < until && running.len() < self.0.workers.paced.throttle.lock().at_once()
-            {
+            let mut is_good = || leads() && Instant::now() < until && holds.with(self.states(), Instant::now());
+            while is_good() && running.len() < self.0.workers.paced.throttle.lock().at_once() {
                 let is_next = items.peek().is_some_and(|item| !walks || item.risk <= at_home);
                 if let Some(item) = items.next_if(|_| is_next) {
                     *self.0.workers.paced.risk.lock() = Some(item.risk);
@@ -195,7 +238,9 @@ impl Store {
             match running.next().await {
                 Some((item, mended)) => self.note_mended(item, mended, tried),
                 None if !leads() => return Ok(Followed::ToTheEnd),
-                None if !is_same() || plan.more || walks || items.peek().is_some() => return Ok(Followed::Again),
+                None if holds.is_other(self.states()) || plan.more || walks || items.peek().is_some() => {
+                    return Ok(Followed::Again);
+                }
                 None => return Ok(Followed::ToTheEnd),
             }
         }
@@ -269,6 +314,23 @@ fn look(item: &Item) -> Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_holds_until_the_sites_have_settled() {
+        let up = [SiteState::Up; COLUMNS];
+        let mut down = up;
+        down[3] = SiteState::Down;
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        let mut holds = Holds { planned_with: (up, 1), settles_in: 10 * second, other: None };
+        for flip in 0..100 {
+            let states = if flip % 2 == 0 { down } else { up };
+            assert!(holds.with((states, 1), begun + flip * 9 * second), "{flip}");
+        }
+        let begun = begun + 1000 * second;
+        assert!(holds.with((down, 1), begun) && holds.with((down, 1), begun + 9 * second));
+        assert!(!holds.with((down, 1), begun + 10 * second), "it stays down");
+        assert!(!holds.with((up, 2), begun), "another site is to be filled");
+    }
 
     #[test]
     fn the_stronger_word_stays() {
