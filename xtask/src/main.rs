@@ -14,9 +14,9 @@ cargo xtask <chore>
 
   check          the daily loop: format, clippy, unit tests
   test           everything: installs what the tests need, then tidy, format, clippy, unit tests,
-                 1,000 simulation seeds, and the real binary against real clients
+                 1,200 simulation seeds, and the real binary against real clients
   e2e [FILTER]   only the real binary against real clients
-  sim [SEEDS]    only the simulation; 1,000 seeds by default
+  sim [SEEDS]    only the simulation; 1,000 seeds of one gateway and 200 of several by default
   tidy           the rules a script can check
   fuzz           build the fuzz targets (running them needs cargo-fuzz and a nightly compiler)
   deny           licences and advisories (needs cargo-deny)
@@ -29,8 +29,8 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["e2e"] => e2e(None),
         ["e2e", filter] => e2e(Some(filter)),
-        ["sim"] => sim("1000"),
-        ["sim", seeds] => sim(seeds),
+        ["sim"] => sim("1000", "200"),
+        ["sim", seeds] => sim(seeds, seeds),
         ["tidy"] => tidy::run().map(|()| Tally::default()),
         ["fuzz"] => cargo(&["check", "--manifest-path", "fuzz/Cargo.toml"]).map(|()| Tally::default()),
         ["deny"] => cargo(&["deny", "check"]).map(|()| Tally::default()),
@@ -69,8 +69,11 @@ fn check() -> Result<Tally, String> {
     unit()
 }
 
-fn sim(seeds: &str) -> Result<Tally, String> {
-    run::tests(&["test", "-p", "sim", "--test", "seeds"], &[("HOLDFAST_SIM_SEEDS", seeds)])
+/// One gateway over failing sites, and several of which everything fails.
+fn sim(seeds: &str, fleets: &str) -> Result<Tally, String> {
+    let mut tally = run::tests(&["test", "-p", "sim", "--test", "seeds"], &[("HOLDFAST_SIM_SEEDS", seeds)])?;
+    tally.add(run::tests(&["test", "-p", "sim", "--test", "fleet"], &[("HOLDFAST_SIM_SEEDS", fleets)])?);
+    Ok(tally)
 }
 
 fn e2e(filter: Option<&str>) -> Result<Tally, String> {
@@ -107,7 +110,7 @@ fn test() -> Result<Tally, String> {
             tally.add(Tally { failed: 1, ..Tally::default() });
         }
     }
-    for part in [unit()?, sim("1000")?, e2e(None)?] {
+    for part in [unit()?, sim("1000", "200")?, e2e(None)?] {
         tally.add(part);
     }
     Ok(tally)

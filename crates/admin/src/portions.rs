@@ -232,7 +232,7 @@ fn told(portion: keys::Portion) -> Portion {
     let (state, shred_ms) = match record.state {
         PortionState::Enabled => ("enabled", None),
         PortionState::Disabled => ("disabled", None),
-        PortionState::PendingShred(at_ms) => ("pending-shred", Some(at_ms)),
+        PortionState::PendingShred(at_ms) => ("pending-shred", Some(at_ms).filter(|at_ms| *at_ms > 0)),
         PortionState::Shredded(at_ms) => ("shredded", Some(at_ms)),
     };
     Portion {

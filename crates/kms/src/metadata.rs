@@ -69,7 +69,7 @@ pub(crate) fn state(record: &PortionRecord) -> &'static str {
 /// When a key will be deleted, seconds since the Unix epoch.
 pub(crate) fn deletion(record: &PortionRecord) -> Option<f64> {
     match record.state {
-        PortionState::PendingShred(at_ms) => Some(seconds(at_ms)),
+        PortionState::PendingShred(at_ms) if at_ms > 0 => Some(seconds(at_ms)),
         _ => None,
     }
 }

@@ -180,6 +180,9 @@ pub trait Engine: Send + Sync + 'static {
     /// order given: when a later one is durable, so is every earlier one that succeeded.
     /// Answers in the same order, each with the version that the rows which it wrote have: of two commits that wrote the same row, the later
     /// one's is the larger. An engine makes this one flush where it can.
+    ///
+    /// A batch of which the outcome was told as unknown has happened, or never will, before anything does that is asked for later through this
+    /// engine: who makes up for what failed is not overtaken by it.
     async fn commit_group(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>>;
 }
 

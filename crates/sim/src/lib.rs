@@ -6,11 +6,15 @@
 //! lose or damage data; within that promise no request may fail and no acknowledged byte may be
 //! lost. A failing seed names the command that repeats it.
 //!
+//! [`fleet`] has several gateways, each with a clock and a network of its own.
+//!
 //! The tests of the degradation ladder fail the same sites in the ways that its cells name.
 
 mod auditor;
 mod chance;
+pub mod fleet;
 mod run;
+pub mod seeds;
 mod site;
 
 pub use chance::Chance;

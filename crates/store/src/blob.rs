@@ -198,7 +198,8 @@ impl BlobReader {
     async fn away(&self) -> Result<Arc<[SegmentPlacement]>, Error> {
         let read = || async {
             let found = self.store.record::<BlobRecord>(key::blob_key(self.shape.blob)).await?;
-            let (record, _) = found.ok_or_else(|| Error::Unreadable("the blob was collected meanwhile".to_owned()))?;
+            let gone = || Error::Unreadable(format!("blob {} was collected meanwhile", self.shape.blob));
+            let (record, _) = found.ok_or_else(gone)?;
             Ok::<_, Error>(record.away.into())
         };
         self.away.get_or_try_init(read).await.cloned()

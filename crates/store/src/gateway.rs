@@ -346,17 +346,21 @@ impl Store {
         let row = self.row(key::leader_key()).await?;
         let leader = row.as_ref().and_then(|row| Some(GatewayId::from_bytes(row.value.as_ref().try_into().ok()?)));
         let is_own = leader == Some(own);
-        {
+        let is_off = {
             let mut state = self.0.gateways.state.lock();
+            let is_off = state.clock_off_ms.is_some();
             state.leader = leader;
-            if is_own {
-                state.led_ms = Some(asked_ms);
+            state.led_ms = (is_own && !is_off).then_some(asked_ms);
+            if state.led_ms.is_some() {
                 return Ok(());
             }
-            state.led_ms = None;
-            if state.clock_off_ms.is_some() || leader.is_some_and(|leader| state.others.contains_key(&leader)) {
+            if !is_own && (is_off || leader.is_some_and(|leader| state.others.contains_key(&leader))) {
                 return Ok(());
             }
+            is_off
+        };
+        if let (true, Some(row)) = (is_off, &row) {
+            return self.step_down(row.version).await;
         }
         let mut checks = vec![
             Check::unchanged(key::leader_key(), row.map(|row| row.version)),
@@ -369,6 +373,20 @@ impl Store {
                 tracing::info!(gateway = %own, "this gateway leads now");
                 let mut state = self.0.gateways.state.lock();
                 (state.leader, state.led_ms) = (Some(own), Some(asked_ms));
+                Ok(())
+            }
+            Err(CommitError::Failed { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Leaves the lead to the others: by a wrong clock none of what one does for all is done, and while the row is there nobody else does it.
+    async fn step_down(&self, led_by: Version) -> Result<(), Error> {
+        let row_key = key::leader_key();
+        let batch = Batch { checks: vec![Check::Is(row_key.clone(), led_by)], writes: vec![Write::Delete(row_key)] };
+        match self.0.meta.commit(batch).await {
+            Ok(()) => {
+                tracing::warn!("this machine's clock is off: another gateway leads from now on");
                 Ok(())
             }
             Err(CommitError::Failed { .. }) => Ok(()),

@@ -96,8 +96,8 @@ async fn a_wrong_clock_decides_nothing_for_good() {
     assert_eq!(world.leader(), Some(0), "alone it cannot know");
     world.beat(1, &[]).await;
     assert!(!world.is_leader(0), "an hour ahead of all others");
-    world.beat(12, &[0]).await;
-    assert!(world.leader().is_some_and(|leader| leader != 0));
+    world.beat(1, &[]).await;
+    assert!(world.leader().is_some_and(|leader| leader != 0), "it lives, and leaves the lead to another one");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use meta::record::{BlobRecord, Record, RepairProgressRecord, key};
 use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Row, Version};
 use parking_lot::Mutex;
 use sites::{Entry, Pool, PoolOptions, Site, SiteError, SiteSpec};
-use store::api::{NewObject, WriteCondition};
+use store::api::{DeleteRequest, NewObject, WriteCondition};
 use store::{Options, RepairBounds, RepairChange, RepairOptions, RepairReport, Replace, Store};
 use tokio::time::Instant;
 use whole::Whole;
@@ -473,6 +473,35 @@ async fn goes_on_while_a_site_flips() {
         store.repair_pass().await.unwrap();
         world.assert_whole(&store).await;
     }
+}
+
+/// What was deleted is half collected when a site goes: what is missing of it is missed by nobody, and no alarm.
+#[tokio::test(start_paused = true)]
+async fn what_is_half_collected_is_no_loss() {
+    let mut world = World::new();
+    let store = world.start(RepairOptions::default(), false).await;
+    store.create_bucket("b", "root", false).await.unwrap();
+    put(&store, 0..2).await;
+    store.delete("b", "o0", &DeleteRequest::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    world.set_out(&store, 4, true).await;
+    for _ in 0..2 {
+        store.collect_garbage().await.unwrap();
+    }
+    let shards = || world.sites.iter().map(|site| site.inner.lock().names().len()).collect::<Vec<_>>();
+    // Those columns that come before the one at the site that is out.
+    assert!(shards().iter().any(|count| *count < shards()[4]), "{:?}", shards());
+    assert!(store.start_scrub());
+    while store.scrub_progress().running {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.scrub_progress().unrepairable, 0);
+    assert_eq!(store.status().await.unwrap().state, store::State::Degraded);
+    world.set_out(&store, 4, false).await;
+    for _ in 0..2 {
+        store.collect_garbage().await.unwrap();
+    }
+    assert_eq!(world.rows(key::blobs()).await.len(), 1);
 }
 
 /// An operator paused repair, and the gateway that was about to mend leads no more: it ends that, and does not wait for the pause's end.

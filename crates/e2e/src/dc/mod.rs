@@ -2,7 +2,6 @@
 
 pub mod client;
 pub mod fault;
-pub mod history;
 mod net;
 mod process;
 pub mod workload;

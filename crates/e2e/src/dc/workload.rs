@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base::{Rng, SeededRng};
+use history::{Op, Record};
 use parking_lot::Mutex;
 
 use super::client::{Client, Reply};
-use super::history::{self, Op, Record};
 use crate::{PATIENCE, noise};
 
 /// The bucket.

@@ -269,6 +269,8 @@ fn switched_state(record: &PortionRecord, switch: Switch, now: u64) -> Result<Po
         }
         (Switch::Enable, _) => PortionState::Enabled,
         (Switch::Disable, _) => PortionState::Disabled,
+        // At once is at once by everybody's clock: one that is fast would put it off.
+        (Switch::Shred { days: 0 }, _) => PortionState::PendingShred(0),
         (Switch::Shred { days }, _) if days <= SHRED_DAYS_MAX => {
             PortionState::PendingShred(now + u64::from(days) * DAY_MS)
         }

@@ -104,7 +104,7 @@ pub enum PortionState {
     Enabled,
     /// It does not, until somebody enables it.
     Disabled,
-    /// It does not, and at this time, milliseconds since the Unix epoch, it will be destroyed.
+    /// It does not, and at this time, milliseconds since the Unix epoch, it will be destroyed; 0: at once.
     PendingShred(u64),
     /// It never will again; since when, milliseconds since the Unix epoch.
     Shredded(u64),

@@ -92,6 +92,10 @@ impl Store {
                 away.push(SegmentPlacement { segment, slots: placed });
             }
         }
+        if done.hopeless > 0 && !self.holds_anything(blob, &record).await? {
+            // Its collection has begun: what is missing is missed by nobody.
+            return Err(Error::Contended);
+        }
         let whole = away.is_empty() && done.waiting == 0 && done.hopeless == 0;
         done.whole = whole;
         let mut batch = Batch { checks: vec![is(blob_key.clone(), version)], writes: vec![] };
@@ -136,6 +140,16 @@ impl Store {
             let _ = self.0.pool.delete(slot, &name).await;
         }
         Ok(done)
+    }
+
+    /// Whether something refers to a part of a blob.
+    async fn holds_anything(&self, blob: BlobId, record: &BlobRecord) -> Result<bool, Error> {
+        for part in &record.parts {
+            if self.part_lives_in(part.id, blob).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A segment's data bytes from shards whose checksums hold and which agree with each other.

@@ -172,7 +172,17 @@ impl Store {
     /// of a pause would hold blobs for as long.
     pub(crate) async fn repair_turn(&self, bytes: u64) -> Result<Moving<'_>, Error> {
         let paced = &self.0.workers.paced;
-        while self.0.options.background {
+        if self.0.options.background {
+            self.wait_for_turn(bytes).await?;
+        }
+        paced.in_flight.fetch_add(1, Ordering::Relaxed);
+        paced.moved.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Moving(Some(self)))
+    }
+
+    async fn wait_for_turn(&self, bytes: u64) -> Result<(), Error> {
+        let paced = &self.0.workers.paced;
+        loop {
             self.still_leads()?;
             let limit = paced.throttle.lock().limit();
             let Some(limit) = limit else {
@@ -186,12 +196,9 @@ impl Store {
             }
             // It may have begun to rest meanwhile.
             if paced.throttle.lock().limit().is_some() {
-                break;
+                return Ok(());
             }
         }
-        paced.in_flight.fetch_add(1, Ordering::Relaxed);
-        paced.moved.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Moving(Some(self)))
     }
 
     fn still_leads(&self) -> Result<(), Error> {
