@@ -32,7 +32,7 @@ pub struct Portion {
     pub id: String,
     /// `enabled`, `disabled`, `pending-shred` or `shredded`.
     pub state: String,
-    /// When it will be, or was, shredded: milliseconds since the Unix epoch.
+    /// When it will be, or was, shredded: milliseconds since the Unix epoch; absent where it will be at once.
     pub shred_ms: Option<u64>,
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,

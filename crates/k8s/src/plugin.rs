@@ -284,7 +284,7 @@ mod tests {
         let first = told(&plugin).await;
         for (switch, words, code) in [
             (Switch::Disable, "`holdfast portion enable`", Code::FailedPrecondition),
-            (Switch::Shred { days: 0 }, "`holdfast portion keep`", Code::FailedPrecondition),
+            (Switch::Shred { days: 7 }, "`holdfast portion keep`", Code::FailedPrecondition),
         ] {
             portions.switch(HOME, id, switch).await.unwrap();
             let now = told(&plugin).await;

@@ -34,11 +34,11 @@ pub enum PortionError {
     #[error("the key of portion {0} is disabled; `holdfast portion enable` lets it open again")]
     Disabled(String),
     /// It is to be shredded.
-    #[error("portion {name} will be shredded; until then `holdfast portion keep` keeps it")]
+    #[error("portion {name} will be shredded{}", if *.at_ms == 0 { " now" } else { "; until then `holdfast portion keep` keeps it" })]
     PendingShred {
         /// Its name.
         name: String,
-        /// Milliseconds since the Unix epoch.
+        /// Milliseconds since the Unix epoch; 0: at once.
         at_ms: u64,
     },
     /// It was shredded: nothing opens it again.

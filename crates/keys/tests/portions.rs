@@ -178,6 +178,19 @@ async fn a_disabled_key_neither_seals_nor_opens() {
     w.one.to_open(HOME, name).await.unwrap();
 }
 
+/// The machine where it was asked for is an hour ahead of all others.
+#[tokio::test]
+async fn at_once_is_so_by_every_clock() {
+    let w = World::new();
+    let id = w.portion("p").await;
+    let now = w.clock.now_ms();
+    w.clock.set_ms(now + DAY_MS / 24);
+    w.one.switch(HOME, id, Switch::Shred { days: 0 }).await.unwrap();
+    w.clock.set_ms(now);
+    assert!(w.two.switch(HOME, id, Switch::KeepAfterAll).await.is_err(), "there is no time to keep it");
+    assert!(w.two.shred(HOME, id).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_shredded_portion_never_opens_again() {
     let w = World::new();

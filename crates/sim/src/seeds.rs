@@ -1,5 +1,6 @@
 //! Many runs, on all processors.
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +23,10 @@ pub fn each(test: &str, count: u64, run: impl Fn(u64) + Sync) -> u64 {
         let mine =
             std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < first + count));
         let fails = |seed: &u64| {
+            if seed.is_multiple_of(500) && *seed > first {
+                // Past libtest's capture: whoever waits for a word hears one.
+                let _ = writeln!(std::io::stdout(), "{test}: seed {seed}");
+            }
             let failed = catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err();
             if failed {
                 eprintln!("seed {seed} failed; repeat it: HOLDFAST_SIM_SEED={seed} cargo test -p sim --test {test}");

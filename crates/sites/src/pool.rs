@@ -197,9 +197,9 @@ impl Pool {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Resolves when some site's state has changed since the last call.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Resolves when some site's state has changed since this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + '_ {
+        self.changed.notified()
     }
 
     /// What operators see of a slot.

@@ -7,6 +7,7 @@ use base::AccountId;
 use futures::StreamExt;
 use history::Op;
 use keys::Switch;
+use meta::record::PortionState;
 use store::api::{ListRequest, ReadRange};
 use tokio::time::sleep;
 
@@ -74,8 +75,9 @@ impl World {
         };
         let portions = self.store(1).portions().clone();
         if taking == Taking::Portion {
-            // By a worker, within a minute.
             sleep(Duration::from_secs(70)).await;
+            let state = portions.get(AccountId::DEFAULT, self.portion).await.map(|portion| portion.record.state);
+            assert!(matches!(state, Ok(PortionState::Shredded(_))), "by a worker, within a minute: {state:?}");
             for again in [Switch::KeepAfterAll, Switch::Enable] {
                 let switched = portions.switch(AccountId::DEFAULT, self.portion, again).await;
                 assert!(switched.is_err(), "{again:?} of what was shredded: {switched:?}");

@@ -43,6 +43,13 @@ pub struct Wrong {
     pub sites_lossy: u8,
 }
 
+impl Wrong {
+    /// Whether it keeps a process from knowing what the others do. What it reaches at sites says nothing of that.
+    pub fn ails(self) -> bool {
+        Self { sites: 0, sites_lossy: 0, ..self } != Self::default()
+    }
+}
+
 /// A life of a process, and its ways.
 pub struct Link {
     chance: Arc<Chance>,
@@ -126,15 +133,6 @@ impl Link {
         }
     }
 
-    /// A question to the metadata and its answer; `None`: there was none in time.
-    async fn ask_meta<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        if !matches!(self.sent().await, Fate::Arrives) {
-            return None;
-        }
-        let done = work.await;
-        self.answered(done).await
-    }
-
     /// What became of a message to the metadata; one that was lost or is late was waited for.
     async fn sent(&self) -> Fate {
         self.until(false).await;
@@ -214,11 +212,11 @@ impl Engine for Rows {
     }
 
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
-        self.link.ask_meta(self.all.truth.get(keys)).await.ok_or_else(no_answer)?
+        self.ask(self.all.truth.get(keys)).await
     }
 
     async fn range(&self, range: meta::Range) -> Result<Page, MetaError> {
-        self.link.ask_meta(self.all.truth.range(range)).await.ok_or_else(no_answer)?
+        self.ask(self.all.truth.range(range)).await
     }
 
     async fn nearby(&self, keys: &[Key], range: Option<meta::Range>) -> Result<Nearby, MetaError> {
@@ -245,6 +243,15 @@ impl Engine for Rows {
 }
 
 impl Rows {
+    async fn ask<T>(&self, work: impl Future<Output = Result<T, MetaError>>) -> Result<T, MetaError> {
+        if !matches!(self.link.sent().await, Fate::Arrives) {
+            return Err(no_answer());
+        }
+        self.settle().await;
+        let done = work.await;
+        self.link.answered(done).await.ok_or_else(no_answer)?
+    }
+
     fn happens_later(&self, batches: Vec<Batch>) {
         let late = Late::new(Mutex::new(Some(batches)));
         self.link.late.lock().push(late.clone());
@@ -258,7 +265,7 @@ impl Rows {
         });
     }
 
-    /// As engines promise: what was told as unknown happens before what the same process commits later, or never.
+    /// As engines promise: what was told as unknown happens before what the same process asks later, or never.
     async fn settle(&self) {
         let late = std::mem::take(&mut *self.link.late.lock());
         for batches in late.iter().filter_map(|late| late.lock().take()) {

@@ -87,9 +87,7 @@ impl Gateway {
     /// Since when nothing is wrong with it, nanoseconds.
     pub(super) fn well_since(&self) -> Option<u64> {
         let (wrong, until) = *self.wrong.lock();
-        // What it reaches at sites says nothing of what it knows.
-        let is_well = Wrong { sites: 0, sites_lossy: 0, ..wrong } == Wrong::default();
-        (is_well && self.life.lock().is_some()).then_some(until)
+        (!wrong.ails() && self.life.lock().is_some()).then_some(until)
     }
 }
 
@@ -269,7 +267,13 @@ impl World {
     fn set(&self, index: usize, wrong: Wrong) {
         tracing::info!(at_ms = self.now() / 1_000_000, gateway = index, ?wrong, "ways");
         let gateway = &self.gateways[index];
-        *gateway.wrong.lock() = (wrong, self.now());
+        {
+            let mut known = gateway.wrong.lock();
+            if known.0.ails() || wrong.ails() {
+                known.1 = self.now();
+            }
+            known.0 = wrong;
+        }
         if let Some((_, link)) = gateway.life() {
             link.set(wrong);
         }
@@ -418,7 +422,9 @@ impl World {
         while store.scrub_progress().running {
             sleep(Duration::from_millis(100)).await;
         }
-        started
+        let told = store.scrub_progress();
+        assert_eq!(told.unrepairable, 0, "{told:?}");
+        started && told.last_error.is_none()
     }
 
     fn nothing_waits(&self) -> bool {

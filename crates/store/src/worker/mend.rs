@@ -5,7 +5,7 @@ use base::limits::{COLUMNS, DATA_COLUMNS};
 use bytes::{Bytes, BytesMut};
 use erasure::Geometry;
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
-use meta::{Batch, Write};
+use meta::{Batch, Key, Version, Write};
 use sites::SiteError;
 
 use crate::blob::{Shape, shard_name};
@@ -92,9 +92,14 @@ impl Store {
                 away.push(SegmentPlacement { segment, slots: placed });
             }
         }
-        if done.hopeless > 0 && !self.holds_anything(blob, &record).await? {
-            // Its collection has begun: what is missing is missed by nobody.
+        if done.hopeless > 0
+            && (self.is_garbage(blob, &record).await? || self.version(&blob_key).await? != Some(version))
+        {
+            // Its collection has begun, or is done: what is missing is missed by nobody.
             return Err(Error::Contended);
+        }
+        if done.hopeless > 0 {
+            tracing::error!(%blob, shards = done.hopeless, "shards cannot be rebuilt from what is in reach");
         }
         let whole = away.is_empty() && done.waiting == 0 && done.hopeless == 0;
         done.whole = whole;
@@ -142,14 +147,18 @@ impl Store {
         Ok(done)
     }
 
-    /// Whether something refers to a part of a blob.
-    async fn holds_anything(&self, blob: BlobId, record: &BlobRecord) -> Result<bool, Error> {
+    async fn version(&self, row_key: &Key) -> Result<Option<Version>, Error> {
+        Ok(self.row(row_key.clone()).await?.map(|row| row.version))
+    }
+
+    /// Whether all parts of a blob are to be collected. One to which nothing refers yet, since it is being committed, is not.
+    async fn is_garbage(&self, blob: BlobId, record: &BlobRecord) -> Result<bool, Error> {
         for part in &record.parts {
-            if self.part_lives_in(part.id, blob).await? {
-                return Ok(true);
+            if self.part_lives_in(part.id, blob).await? || self.row(key::garbage_key(part.id)).await?.is_none() {
+                return Ok(false);
             }
         }
-        Ok(false)
+        Ok(true)
     }
 
     /// A segment's data bytes from shards whose checksums hold and which agree with each other.

@@ -120,6 +120,10 @@ impl Store {
         self.spawn_led("repair", |store| async move {
             let changed = store.0.pool.changed();
             let done = store.repair_pass().await;
+            if !store.leads() {
+                // It may lead again in a moment, and then goes on.
+                return done;
+            }
             tokio::select! {
                 () = changed => {}
                 () = store.0.workers.wake_repair.notified() => {}

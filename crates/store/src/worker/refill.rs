@@ -103,6 +103,8 @@ impl Store {
                     self.count_done(u64::from(mended.mended > 0));
                     (mended.unsure & filled).count_ones()
                 }
+                // Another gateway leads: it walks from where the row says.
+                Err(Error::Contended) if self.0.options.background && !self.leads() => return Ok(false),
                 // Somebody changes the blob now.
                 Err(Error::Contended) => 1,
                 Err(error) => {

@@ -47,6 +47,8 @@ pub(crate) struct Repairs {
 #[derive(Default)]
 struct Tried {
     stuck: HashSet<BlobId>,
+    /// Sites came and went meanwhile: what they refused they may take now.
+    in_vain: bool,
     /// All items up to this one were tried, where they are too many to remember.
     floor: Option<Item>,
 }
@@ -72,11 +74,13 @@ struct Holds {
     settles_in: Duration,
     /// Other than planned with, and since when.
     other: Option<(States, Instant)>,
+    /// Whether they ever were: what was tried meanwhile may be possible now.
+    has_flipped: bool,
 }
 
 impl Holds {
     fn of(plan: &Plan, settles_in: Duration) -> Self {
-        Self { planned_with: (plan.sites.states, plan.sites.generation), settles_in, other: None }
+        Self { planned_with: (plan.sites.states, plan.sites.generation), settles_in, other: None, has_flipped: false }
     }
 
     fn is_other(&self, states: States) -> bool {
@@ -88,6 +92,7 @@ impl Holds {
             self.other = None;
             return true;
         }
+        self.has_flipped = true;
         // Which sites are to be filled is in the plan.
         if states.1 != self.planned_with.1 {
             return false;
@@ -193,7 +198,7 @@ impl Store {
         loop {
             // What could not be done may be possible now.
             let current = Some(self.states());
-            if states != current {
+            if states != current || tried.in_vain {
                 (tried, states) = (Tried::default(), current);
             }
             let begun = Instant::now();
@@ -207,7 +212,10 @@ impl Store {
                 return Ok(());
             }
             // However often sites come and go: at most half of the time goes into plans.
-            while self.0.options.background && self.leads() && Instant::now() < planned + took {
+            while self.0.options.background && Instant::now() < planned + took {
+                if !self.leads() {
+                    return Ok(());
+                }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
@@ -235,10 +243,16 @@ impl Store {
                     break;
                 }
             }
+            tried.in_vain |= holds.has_flipped;
             match running.next().await {
                 Some((item, mended)) => self.note_mended(item, mended, tried),
                 None if !leads() => return Ok(Followed::ToTheEnd),
-                None if holds.is_other(self.states()) || plan.more || walks || items.peek().is_some() => {
+                None if holds.is_other(self.states())
+                    || holds.has_flipped
+                    || plan.more
+                    || walks
+                    || items.peek().is_some() =>
+                {
                     return Ok(Followed::Again);
                 }
                 None => return Ok(Followed::ToTheEnd),
@@ -321,7 +335,7 @@ mod tests {
         let mut down = up;
         down[3] = SiteState::Down;
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
-        let mut holds = Holds { planned_with: (up, 1), settles_in: 10 * second, other: None };
+        let mut holds = Holds { planned_with: (up, 1), settles_in: 10 * second, other: None, has_flipped: false };
         for flip in 0..100 {
             let states = if flip % 2 == 0 { down } else { up };
             assert!(holds.with((states, 1), begun + flip * 9 * second), "{flip}");
