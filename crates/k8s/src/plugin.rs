@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_is_shut_is_told_as_such() {
-        let (_, portions, plugin) = world("k8s");
+        let (clock, portions, plugin) = world("k8s");
         let id = portions.named(HOME, "k8s").await.unwrap();
         let sealed = seal(&plugin, b"seed").await.unwrap();
         let first = told(&plugin).await;
@@ -293,6 +293,7 @@ mod tests {
             assert_eq!(open(&plugin, &sealed).await, Err(code));
             assert_eq!(seal(&plugin, b"seed").await.unwrap_err().code(), code);
         }
+        clock.advance_ms(7 * 24 * 3_600_000);
         portions.shred(HOME, id).await.unwrap();
         assert!(told(&plugin).await.healthz.contains("was shredded"));
         assert_eq!(open(&plugin, &sealed).await, Err(Code::NotFound));
