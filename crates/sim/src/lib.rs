@@ -16,7 +16,9 @@ pub mod fleet;
 mod run;
 pub mod seeds;
 mod site;
+mod whole;
 
 pub use chance::Chance;
 pub use run::{Outcome, SimClock, run_seed};
 pub use site::{Fault, SimSite};
+pub use whole::Whole;

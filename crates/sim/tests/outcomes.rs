@@ -2,31 +2,18 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use base::{Doors, SeededRng};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use keys::Keyring;
 use meta::CommitError;
+use sim::Whole;
 use sites::Pool;
-use store::api::{BodyError, BodyFacts, BodySource, ObjectMeta, ReadRange, WriteCondition};
+use store::api::{ObjectMeta, ReadRange, WriteCondition};
 use store::{Options, Store};
 
 /// More than a pack takes, so that the body has a blob of its own.
 const LARGE: usize = 3 << 20;
-
-struct Whole(Option<Bytes>);
-
-#[async_trait]
-impl BodySource for Whole {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        Ok(self.0.take())
-    }
-
-    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
-        Ok(BodyFacts::default())
-    }
-}
 
 async fn store(meta: Arc<meta::Memory>) -> Store {
     let doors = Doors::system();

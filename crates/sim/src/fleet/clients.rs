@@ -4,18 +4,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use history::{Op, Record};
 use keys::Caller;
 use release::Via;
-use store::api::{BodyError, BodyFacts, BodySource, DeleteRequest, NewObject, ReadRange, WriteCondition};
+use store::api::{DeleteRequest, NewObject, ReadRange, WriteCondition};
 use store::{Cause, Error, Origin, Store, stale};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::world::{GATEWAYS, PLAIN, SHUT, TAKEN, Taking, World};
+use crate::Whole;
 
 /// Clients of [`PLAIN`].
 const WORKERS: usize = 3;
@@ -49,19 +49,6 @@ pub(super) fn value(bytes: &[u8]) -> u64 {
     let number = bytes.get(..8).and_then(|head| head.try_into().ok()).map(u64::from_be_bytes).expect("a value");
     assert!(body(number) == bytes, "wrong bytes of value {number}");
     number
-}
-
-struct Whole(Option<Bytes>);
-
-#[async_trait]
-impl BodySource for Whole {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        Ok(self.0.take())
-    }
-
-    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
-        Ok(BodyFacts::default())
-    }
 }
 
 /// Puts a body under no condition.
