@@ -58,7 +58,7 @@ pub fn start(binary: &Path, dir: &Path, keep: Keep) -> Result<Engine, Error> {
         format!("-s3.config={}", identities.display()),
     ];
     arguments.extend(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer=true", "-s3=true"].map(str::to_owned));
-    arguments.extend(["-volume.max=100", "-s3.port.iceberg=0"].map(str::to_owned));
+    arguments.extend(["-volume.max=100", "-s3.port.iceberg=0", "-s3.port.lance=0"].map(str::to_owned));
     let mut ports = Vec::new();
     for flag in PORT_FLAGS {
         let port = free_port()?.port();
