@@ -187,7 +187,8 @@ async fn at_once_is_so_by_every_clock() {
     w.clock.set_ms(now + DAY_MS / 24);
     w.one.switch(HOME, id, Switch::Shred { days: 0 }).await.unwrap();
     w.clock.set_ms(now);
-    assert!(w.two.switch(HOME, id, Switch::KeepAfterAll).await.is_err(), "there is no time to keep it");
+    let kept = w.two.switch(HOME, id, Switch::KeepAfterAll).await;
+    assert_eq!(kept.unwrap_err().to_string(), "portion p will be shredded now");
     assert!(w.two.shred(HOME, id).await.unwrap());
 }
 

@@ -346,21 +346,17 @@ impl Store {
         let row = self.row(key::leader_key()).await?;
         let leader = row.as_ref().and_then(|row| Some(GatewayId::from_bytes(row.value.as_ref().try_into().ok()?)));
         let is_own = leader == Some(own);
-        let is_off = {
+        let (is_off, other_leads) = {
             let mut state = self.0.gateways.state.lock();
             let is_off = state.clock_off_ms.is_some();
             state.leader = leader;
             state.led_ms = (is_own && !is_off).then_some(asked_ms);
-            if state.led_ms.is_some() {
-                return Ok(());
-            }
-            if !is_own && (is_off || leader.is_some_and(|leader| state.others.contains_key(&leader))) {
-                return Ok(());
-            }
-            is_off
+            (is_off, leader.is_some_and(|leader| state.others.contains_key(&leader)))
         };
-        if let (true, Some(row)) = (is_off, &row) {
-            return self.step_down(row.version).await;
+        match &row {
+            Some(row) if is_own && is_off => return self.step_down(row.version).await,
+            _ if is_own || is_off || other_leads => return Ok(()),
+            _ => {}
         }
         let mut checks = vec![
             Check::unchanged(key::leader_key(), row.map(|row| row.version)),

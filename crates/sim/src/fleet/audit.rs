@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::AccountId;
-use futures::StreamExt;
 use history::Op;
 use keys::Switch;
 use meta::record::PortionState;
-use store::api::{ListRequest, ReadRange};
+use store::api::ListRequest;
 use tokio::time::sleep;
 
-use super::clients::{self, acting_for, get};
+use super::clients::{self, acting_for, get, get_version};
 use super::world::{GATEWAYS, SHUT, TAKEN, Taking, World};
 
 impl World {
@@ -42,12 +41,7 @@ impl World {
         let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for version in listed.versions {
             let (key, version) = (version.info.key.clone(), version.info.version);
-            let object = store.open_object(TAKEN, &key, Some(version), None).await.expect("a version");
-            let mut stream = object.read(ReadRange::All).await.expect("a version is read");
-            let mut bytes = Vec::new();
-            while let Some(piece) = stream.next().await {
-                bytes.extend_from_slice(&piece.expect("a piece"));
-            }
+            let bytes = get_version(&store, TAKEN, &key, Some(version)).await.expect("a version is read");
             found.entry(key).or_default().push(clients::value(&bytes));
         }
         let conflicts = store.conflicts().await.expect("conflicts").len();

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use history::{Op, Record};
 use keys::Caller;
 use release::Via;
-use store::api::{DeleteRequest, NewObject, ReadRange, WriteCondition};
+use store::api::{DeleteRequest, NewObject, ReadRange, VersionId, WriteCondition};
 use store::{Cause, Error, Origin, Store, stale};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -60,7 +60,17 @@ pub(super) async fn put(store: &Store, bucket: &str, key: &str, body: Bytes) -> 
 
 /// Reads an object whole.
 pub(super) async fn get(store: &Store, bucket: &str, key: &str) -> Result<Bytes, Error> {
-    let mut stream = store.open_object(bucket, key, None, None).await?.read(ReadRange::All).await?;
+    get_version(store, bucket, key, None).await
+}
+
+/// Reads a version whole; `None`: the newest.
+pub(super) async fn get_version(
+    store: &Store,
+    bucket: &str,
+    key: &str,
+    version: Option<VersionId>,
+) -> Result<Bytes, Error> {
+    let mut stream = store.open_object(bucket, key, version, None).await?.read(ReadRange::All).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await {
         bytes.extend_from_slice(&piece?);

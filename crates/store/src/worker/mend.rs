@@ -5,7 +5,7 @@ use base::limits::{COLUMNS, DATA_COLUMNS};
 use bytes::{Bytes, BytesMut};
 use erasure::Geometry;
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
-use meta::{Batch, Key, Version, Write};
+use meta::{Batch, Write};
 use sites::SiteError;
 
 use crate::blob::{Shape, shard_name};
@@ -92,13 +92,12 @@ impl Store {
                 away.push(SegmentPlacement { segment, slots: placed });
             }
         }
-        if done.hopeless > 0
-            && (self.is_garbage(blob, &record).await? || self.version(&blob_key).await? != Some(version))
-        {
-            // Its collection has begun, or is done: what is missing is missed by nobody.
-            return Err(Error::Contended);
-        }
         if done.hopeless > 0 {
+            let is_as_read = |row: meta::Row| row.version == version;
+            if self.is_garbage(blob, &record).await? || !self.row(blob_key.clone()).await?.is_some_and(is_as_read) {
+                // Its collection has begun, or is done: what is missing is missed by nobody.
+                return Err(Error::Contended);
+            }
             tracing::error!(%blob, shards = done.hopeless, "shards cannot be rebuilt from what is in reach");
         }
         let whole = away.is_empty() && done.waiting == 0 && done.hopeless == 0;
@@ -145,10 +144,6 @@ impl Store {
             let _ = self.0.pool.delete(slot, &name).await;
         }
         Ok(done)
-    }
-
-    async fn version(&self, row_key: &Key) -> Result<Option<Version>, Error> {
-        Ok(self.row(row_key.clone()).await?.map(|row| row.version))
     }
 
     /// Whether all parts of a blob are to be collected. One to which nothing refers yet, since it is being committed, is not.

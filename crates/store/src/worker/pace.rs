@@ -183,7 +183,7 @@ impl Store {
     async fn wait_for_turn(&self, bytes: u64) -> Result<(), Error> {
         let paced = &self.0.workers.paced;
         loop {
-            self.still_leads()?;
+            self.must_go_on()?;
             let limit = paced.throttle.lock().limit();
             let Some(limit) = limit else {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -192,7 +192,7 @@ impl Store {
             let turn = paced.turns.turn(bytes + OPERATION, limit, Instant::now());
             while Instant::now() < turn {
                 tokio::time::sleep_until(turn.min(Instant::now() + LOOK_AGAIN)).await;
-                self.still_leads()?;
+                self.must_go_on()?;
             }
             // It may have begun to rest meanwhile.
             if paced.throttle.lock().limit().is_some() {
@@ -201,8 +201,13 @@ impl Store {
         }
     }
 
-    fn still_leads(&self) -> Result<(), Error> {
-        if self.leads() { Ok(()) } else { Err(Error::Contended) }
+    /// Whether repair is this process's to do: who drives it by hand knows.
+    pub(super) fn may_go_on(&self) -> bool {
+        !self.0.options.background || self.leads()
+    }
+
+    fn must_go_on(&self) -> Result<(), Error> {
+        if self.may_go_on() { Ok(()) } else { Err(Error::Contended) }
     }
 
     /// Ends a window of what clients waited for.

@@ -104,7 +104,7 @@ impl Store {
                     (mended.unsure & filled).count_ones()
                 }
                 // Another gateway leads: it walks from where the row says.
-                Err(Error::Contended) if self.0.options.background && !self.leads() => return Ok(false),
+                Err(Error::Contended) if !self.may_go_on() => return Ok(false),
                 // Somebody changes the blob now.
                 Err(Error::Contended) => 1,
                 Err(error) => {

@@ -47,8 +47,6 @@ pub(crate) struct Repairs {
 #[derive(Default)]
 struct Tried {
     stuck: HashSet<BlobId>,
-    /// Sites came and went meanwhile: what they refused they may take now.
-    in_vain: bool,
     /// All items up to this one were tried, where they are too many to remember.
     floor: Option<Item>,
 }
@@ -74,7 +72,7 @@ struct Holds {
     settles_in: Duration,
     /// Other than planned with, and since when.
     other: Option<(States, Instant)>,
-    /// Whether they ever were: what was tried meanwhile may be possible now.
+    /// Whether they ever were.
     has_flipped: bool,
 }
 
@@ -198,7 +196,7 @@ impl Store {
         loop {
             // What could not be done may be possible now.
             let current = Some(self.states());
-            if states != current || tried.in_vain {
+            if states != current {
                 (tried, states) = (Tried::default(), current);
             }
             let begun = Instant::now();
@@ -213,7 +211,7 @@ impl Store {
             }
             // However often sites come and go: at most half of the time goes into plans.
             while self.0.options.background && Instant::now() < planned + took {
-                if !self.leads() {
+                if !self.may_go_on() {
                     return Ok(());
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -229,8 +227,8 @@ impl Store {
         let mut running = FuturesUnordered::new();
         loop {
             // Who does not lead any more ends what is under way.
-            let leads = || !self.0.options.background || self.leads();
-            let mut is_good = || leads() && Instant::now() < until && holds.with(self.states(), Instant::now());
+            let mut is_good =
+                || self.may_go_on() && Instant::now() < until && holds.with(self.states(), Instant::now());
             while is_good() && running.len() < self.0.workers.paced.throttle.lock().at_once() {
                 let is_next = items.peek().is_some_and(|item| !walks || item.risk <= at_home);
                 if let Some(item) = items.next_if(|_| is_next) {
@@ -243,16 +241,15 @@ impl Store {
                     break;
                 }
             }
-            tried.in_vain |= holds.has_flipped;
             match running.next().await {
                 Some((item, mended)) => self.note_mended(item, mended, tried),
-                None if !leads() => return Ok(Followed::ToTheEnd),
-                None if holds.is_other(self.states())
-                    || holds.has_flipped
-                    || plan.more
-                    || walks
-                    || items.peek().is_some() =>
-                {
+                None if !self.may_go_on() => return Ok(Followed::ToTheEnd),
+                None if holds.has_flipped => {
+                    // What was tried meanwhile may be possible now.
+                    *tried = Tried::default();
+                    return Ok(Followed::Again);
+                }
+                None if holds.is_other(self.states()) || plan.more || walks || items.peek().is_some() => {
                     return Ok(Followed::Again);
                 }
                 None => return Ok(Followed::ToTheEnd),
