@@ -495,7 +495,8 @@ async fn what_is_half_collected_is_no_loss() {
     while store.scrub_progress().running {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(store.scrub_progress().unrepairable, 0);
+    let scrub = store.scrub_progress();
+    assert_eq!((scrub.missing, scrub.mended, scrub.unrepairable), (0, 0, 0), "nor is it made anew");
     assert_eq!(store.status().await.unwrap().state, store::State::Degraded);
     world.set_out(&store, 4, false).await;
     for _ in 0..2 {

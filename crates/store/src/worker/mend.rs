@@ -5,7 +5,7 @@ use base::limits::{COLUMNS, DATA_COLUMNS};
 use bytes::{Bytes, BytesMut};
 use erasure::Geometry;
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
-use meta::{Batch, Write};
+use meta::{Batch, Version, Write};
 use sites::SiteError;
 
 use crate::blob::{Shape, shard_name};
@@ -79,10 +79,17 @@ impl Store {
         let shape = Shape::of_blob(blob, &record);
         let mut away = Vec::new();
         let mut stale = Vec::new();
+        let mut is_wanted = false;
         for segment in 0..shape.segments() {
             let slots = shape.slots(segment, &record.away);
             let mender = Mender { store: self, shape, segment, geometry: shape.geometry(segment), slots, paced };
-            let placed = mender.run(look, &mut done).await?;
+            let seen = mender.look(look, &mut done).await?;
+            if done.missing > 0 && !is_wanted {
+                // The pin keeps collections from beginning: one that had begun is seen now, and one look is enough.
+                self.is_not_being_collected(blob, &record, version).await?;
+                is_wanted = true;
+            }
+            let placed = mender.make_whole(seen, &mut done).await?;
             for column in 0..COLUMNS {
                 if placed[column] != slots[column] {
                     stale.push((slots[column], shard_name(blob, segment, column)));
@@ -93,11 +100,8 @@ impl Store {
             }
         }
         if done.hopeless > 0 {
-            let is_as_read = |row: meta::Row| row.version == version;
-            if self.is_garbage(blob, &record).await? || !self.row(blob_key.clone()).await?.is_some_and(is_as_read) {
-                // Its collection has begun, or is done: what is missing is missed by nobody.
-                return Err(Error::Contended);
-            }
+            // What was there at the look may have gone since: the pin of another gateway is told to the collector only some beats later.
+            self.is_not_being_collected(blob, &record, version).await?;
             tracing::error!(%blob, shards = done.hopeless, "shards cannot be rebuilt from what is in reach");
         }
         let whole = away.is_empty() && done.waiting == 0 && done.hopeless == 0;
@@ -144,6 +148,14 @@ impl Store {
             let _ = self.0.pool.delete(slot, &name).await;
         }
         Ok(done)
+    }
+
+    /// # Errors
+    /// [`Error::Contended`] where a blob's collection may have begun, or is done: what is missing is missed by nobody.
+    async fn is_not_being_collected(&self, blob: BlobId, record: &BlobRecord, version: Version) -> Result<(), Error> {
+        let is_as_read = |row: meta::Row| row.version == version;
+        let is_gone = || async { Ok::<_, Error>(!self.row(key::blob_key(blob)).await?.is_some_and(is_as_read)) };
+        if self.is_garbage(blob, record).await? || is_gone().await? { Err(Error::Contended) } else { Ok(()) }
     }
 
     /// Whether all parts of a blob are to be collected. One to which nothing refers yet, since it is being committed, is not.
@@ -198,6 +210,12 @@ fn units<'a>(shards: &'a [Option<Bytes>; COLUMNS], geometry: &Geometry, stripe: 
     shards.each_ref().map(|shard| shard.as_ref().and_then(|shard| shard.get(range.clone())))
 }
 
+/// What a look at a segment's shards found; the bytes of those that were read and are good.
+struct Seen {
+    shards: [Option<Bytes>; COLUMNS],
+    known: [Shard; COLUMNS],
+}
+
 /// Mends one segment.
 struct Mender<'a> {
     store: &'a Store,
@@ -210,10 +228,7 @@ struct Mender<'a> {
 }
 
 impl Mender<'_> {
-    /// Returns where the columns are afterwards.
-    async fn run(&self, look: Look, done: &mut Mended) -> Result<[u8; COLUMNS], Error> {
-        let pool = &self.store.0.pool;
-        let home = self.shape.home(self.segment);
+    async fn look(&self, look: Look, done: &mut Mended) -> Result<Seen, Error> {
         let mut shards: [Option<Bytes>; COLUMNS] = Default::default();
         let mut known: [Shard; COLUMNS] = std::array::from_fn(|_| Shard::Unreachable);
         for column in 0..COLUMNS {
@@ -227,6 +242,14 @@ impl Mender<'_> {
             shards[liar] = None;
             known[liar] = self.damaged(liar, done);
         }
+        Ok(Seen { shards, known })
+    }
+
+    /// Returns where the columns are afterwards.
+    async fn make_whole(&self, seen: Seen, done: &mut Mended) -> Result<[u8; COLUMNS], Error> {
+        let Seen { mut shards, known } = seen;
+        let pool = &self.store.0.pool;
+        let home = self.shape.home(self.segment);
         let mut placed = self.slots;
         let mut sure = [false; COLUMNS];
         for column in 0..COLUMNS {
