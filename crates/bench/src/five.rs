@@ -7,7 +7,7 @@ use std::thread;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::fleet::{Fleet, SITES, Used};
+use crate::fleet::{Fleet, SITES, Terms, Used};
 use crate::process;
 use crate::report;
 use crate::run::Bench;
@@ -82,8 +82,8 @@ pub struct Plan<'a> {
     pub holdfast: &'a Path,
     /// Garage's; `None`: Holdfast alone.
     pub garage: Option<PathBuf>,
-    /// Whether the metadata's journal is written.
-    pub journal: bool,
+    /// How Holdfast is run.
+    pub terms: Terms,
     /// Names of workloads; none: all.
     pub only: &'a [String],
     /// Whether the second half, with two killed, is left out.
@@ -100,7 +100,7 @@ pub fn measure(bench: &Bench, plan: &Plan<'_>) -> Result<Report, Error> {
         storage: Vec::new(),
     };
     let dir = bench.work.join("holdfast");
-    let mut fleet = Fleet::holdfast(plan.holdfast, &dir, plan.journal)?;
+    let mut fleet = Fleet::holdfast(plan.holdfast, &dir, plan.terms)?;
     one(bench, plan, &mut fleet, &mut report, false)?;
     if !plan.skip_killed {
         two_killed(bench, plan, &mut fleet, &mut report)?;
@@ -340,7 +340,8 @@ mod tests {
 
     #[test]
     fn all_workloads_are_known() {
-        let plan = Plan { holdfast: Path::new(""), garage: None, journal: true, only: &[], skip_killed: false };
+        let terms = Terms { journal: true, read_cache: true };
+        let plan = Plan { holdfast: Path::new(""), garage: None, terms, only: &[], skip_killed: false };
         let names: Vec<&str> = chosen(&plan).iter().map(|workload| workload.name).collect();
         assert_eq!(names, WORKLOADS.map(|(name, ..)| name));
     }

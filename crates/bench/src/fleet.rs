@@ -30,6 +30,15 @@ struct Place {
     servers: Vec<Server>,
 }
 
+/// How Holdfast is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Whether the metadata's journal is written.
+    pub journal: bool,
+    /// Whether gateways keep what was read lately.
+    pub read_cache: bool,
+}
+
 /// A store in five places.
 pub struct Fleet {
     /// What the table calls it.
@@ -69,7 +78,7 @@ impl Fleet {
     }
 
     /// Holdfast: in each place a member of etcd, a site server and a gateway.
-    pub fn holdfast(binary: &Path, dir: &Path, journal: bool) -> Result<Self, Error> {
+    pub fn holdfast(binary: &Path, dir: &Path, terms: Terms) -> Result<Self, Error> {
         let credentials = Credentials {
             access_key: "HOLDFASTBENCH".to_owned(),
             secret_key: "bench/on-loopback-only/0123456789abcdef".to_owned(),
@@ -96,8 +105,9 @@ impl Fleet {
         let mut fleet = Self {
             name: "holdfast",
             terms: format!(
-                "five sites, five gateways, etcd with five members; 3+2, sealed, fsynced{}",
-                if journal { "" } else { "; without the journal of the metadata" }
+                "five sites, five gateways, etcd with five members; 3+2, sealed, fsynced{}{}",
+                if terms.journal { "" } else { "; without the journal of the metadata" },
+                if terms.read_cache { "; what was read lately is kept in memory, sealed" } else { "; no read cache" }
             ),
             credentials,
             places,
@@ -111,7 +121,7 @@ impl Fleet {
                 std::fs::copy(&from, &to).map_err(Error::path("copy", &from))?;
             }
             let near = (0..SITES).map(|step| members[(index + step) % SITES].to_string());
-            let config = gateway_config(&data, fleet.places[index].api, near.collect(), &sites, journal)?;
+            let config = gateway_config(&data, fleet.places[index].api, near.collect(), &sites, terms)?;
             let path = home.join("holdfast.toml");
             std::fs::write(&path, config).map_err(Error::path("write", &path))?;
             let gateway = start_gateway(binary, &home, &path, fleet.places[index].api, &fleet.credentials)?;
@@ -225,8 +235,10 @@ fn gateway_config(
     api: SocketAddr,
     members: Vec<String>,
     sites: &[SocketAddr],
-    journal: bool,
+    terms: Terms,
 ) -> Result<String, Error> {
+    let journal = terms.journal;
+    let no_cache = if terms.read_cache { "" } else { "read_cache_mib = 0\n" };
     let (admin, kms) = (target::free_port()?, target::free_port()?);
     let sites: String = (1..)
         .zip(sites)
@@ -240,7 +252,7 @@ fn gateway_config(
         .collect();
     Ok(format!(
         "data_dir = {data:?}\nmeta = \"etcd://{}/bench\"\nmeta_journal = {journal}\nlisten = \"{api}\"\n\
-         admin_listen = \"{admin}\"\nkms_listen = \"{kms}\"\n{sites}",
+         admin_listen = \"{admin}\"\nkms_listen = \"{kms}\"\n{no_cache}{sites}",
         members.join(","),
     ))
 }

@@ -30,6 +30,7 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
 use crate::error::Error;
+use crate::fleet::Terms;
 use crate::holdfast::Holdfast;
 use crate::peer::Peer;
 use crate::report::{Footprint, Report};
@@ -88,6 +89,9 @@ struct Arguments {
     /// With five sites: do not write the journal of the metadata
     #[arg(long, requires = "five_sites")]
     no_journal: bool,
+    /// With five sites: gateways keep nothing of what was read
+    #[arg(long, requires = "five_sites")]
+    no_read_cache: bool,
     /// Run `perf` beside each workload and put its lists of functions into this folder
     #[arg(long)]
     profile: Option<PathBuf>,
@@ -140,7 +144,7 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
         let plan = five::Plan {
             holdfast: &binary,
             garage,
-            journal: !arguments.no_journal,
+            terms: Terms { journal: !arguments.no_journal, read_cache: !arguments.no_read_cache },
             only: &arguments.only,
             skip_killed: arguments.skip_killed,
         };

@@ -26,6 +26,8 @@ const DEFAULT_DATA_DIR: &str = "./holdfast-data";
 const DEFAULT_SITES: [&str; COLUMNS] = ["dc1", "dc2", "dc3", "dc4", "dc5"];
 /// Where the epoch keys of sites lie that say no other place: below the data directory.
 const EPOCHS_DIR: &str = "epochs";
+/// Memory for what was read lately, unless the file says otherwise, MiB.
+const READ_CACHE_MIB: u32 = 128;
 /// An option that ends in this names a file that holds the value.
 const FROM_FILE: &str = "_file";
 /// An option that names a file with an access key and its secret.
@@ -57,6 +59,7 @@ struct Raw {
     root_pkcs11: Option<RawToken>,
     root_tpm: Option<RawTpm>,
     body_memory_mib: Option<u32>,
+    read_cache_mib: Option<u32>,
     collect_after_s: Option<u64>,
     rekey_mib_per_s: Option<u32>,
     island_max_mib: Option<u64>,
@@ -120,6 +123,8 @@ pub(crate) struct Config {
     pub(crate) seals: Option<RootSeals>,
     /// Bytes.
     pub(crate) body_memory: usize,
+    /// Bytes; 0: nothing that was read is kept.
+    pub(crate) read_cache: u64,
     pub(crate) collect_after_ms: u64,
     /// Most bytes that rekeys seal anew in a second.
     pub(crate) rekey_bytes_per_s: Option<NonZeroU64>,
@@ -250,6 +255,9 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     if !(32..=65_536).contains(&body_memory_mib) {
         mistakes.push(format!("body_memory_mib: {body_memory_mib} is not between 32 and 65536"));
     }
+    // On one machine the sites are folders, and what is read often is in the kernel's memory already.
+    let is_embedded = matches!(meta, Some(Place::Embedded));
+    let read_cache_mib = raw.read_cache_mib.unwrap_or(if is_embedded { 0 } else { READ_CACHE_MIB });
     let collect_after_s = raw.collect_after_s.unwrap_or(60);
     if collect_after_s == 0 {
         // Readers and writers hold what they use; this time is for what they are about to hold.
@@ -285,6 +293,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         website_domains,
         seals: Some(RootSeals { passphrase, token, tpm, tpm_seals: tpm_args.tpm }),
         body_memory: body_memory_mib as usize * 1024 * 1024,
+        read_cache: u64::from(read_cache_mib) * 1024 * 1024,
         lifecycle_day: raw
             .lifecycle_day_s
             .and_then(|seconds| std::num::NonZeroU64::new(seconds.saturating_mul(1000)))

@@ -183,6 +183,7 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
         repair: RepairOptions { bounds: config.repair, ..RepairOptions::default() },
         lifecycle_day: config.lifecycle_day,
         buffer_bytes: config.body_memory,
+        read_cache_bytes: config.read_cache,
         events: EventOptions { region: config.region.clone(), targets: config.targets.clone() },
         ..Options::new(doors.clone())
     };

@@ -37,6 +37,7 @@ mod remember;
 mod sealed;
 mod session;
 mod shares;
+mod spans;
 mod status;
 mod store;
 mod tenant;

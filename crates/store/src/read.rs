@@ -314,17 +314,36 @@ impl OpenPart {
         let to = range.end.min((span + 1) * SPAN);
         let chunks = from / CHUNK as u64..(to - 1) / CHUNK as u64 + 1;
         let sealed = self.sealed_range(&chunks);
-        let plain = match self.blob.read(sealed.clone(), 0).await {
-            Ok(bytes) => match self.open(&chunks, &bytes) {
-                Some(plain) => plain,
-                None => self.recover(&chunks, sealed).await?,
-            },
-            Err(error) => return Err(error),
+        let plain = match self.kept(&chunks, &sealed) {
+            Some(plain) => plain,
+            None => self.fetch(&chunks, sealed).await?,
         };
         // Reading may have taken long.
         self.store.renew(&self.released).await?;
         let skip = (from - chunks.start * CHUNK as u64) as usize;
         Ok(plain.slice(skip..skip + (to - from) as usize))
+    }
+
+    /// Chunks that were read lately.
+    fn kept(&self, chunks: &Range<u64>, sealed: &Range<u64>) -> Option<Bytes> {
+        let (spans, blob) = (&self.store.0.spans, self.blob.shape().blob);
+        let plain = self.open(chunks, &spans.get(blob, sealed)?);
+        if plain.is_none() {
+            spans.forget(blob, sealed);
+        }
+        plain
+    }
+
+    /// Chunks from the sites.
+    async fn fetch(&self, chunks: &Range<u64>, sealed: Range<u64>) -> Result<Bytes, Error> {
+        let bytes = self.blob.read(sealed.clone(), 0).await?;
+        match self.open(chunks, &bytes) {
+            Some(plain) => {
+                self.store.0.spans.put(self.blob.shape().blob, &sealed, &bytes);
+                Ok(plain)
+            }
+            None => self.recover(chunks, sealed).await,
+        }
     }
 
     /// Where chunks lie in the blob. The last, short chunk ends the part.

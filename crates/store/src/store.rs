@@ -33,6 +33,7 @@ use crate::principal::{Identity, Principal};
 use crate::reach::Reach;
 use crate::remember::{Remembering, Rows};
 use crate::shares;
+use crate::spans::Spans;
 use crate::worker::{RepairOptions, Workers};
 
 /// How the store behaves.
@@ -44,6 +45,8 @@ pub struct Options {
     pub gc_grace_ms: u64,
     /// Bytes of memory for bodies in flight, all uploads together. A body waits for room.
     pub buffer_bytes: usize,
+    /// Bytes of memory for sealed bytes that were read lately; 0: none are kept.
+    pub read_cache_bytes: u64,
     /// Most bytes of parts that rekeys seal anew in a second; `None`: as many as they can.
     pub rekey_bytes_per_s: Option<NonZeroU64>,
     /// How fast repair may go.
@@ -79,6 +82,7 @@ impl Options {
             doors,
             gc_grace_ms: 60_000,
             buffer_bytes: 112 << 20,
+            read_cache_bytes: 0,
             rekey_bytes_per_s: None,
             repair: RepairOptions::default(),
             lifecycle_day: lifecycle::Day::UTC,
@@ -121,6 +125,7 @@ pub(crate) struct Inner {
     pub(crate) buffers: Arc<Semaphore>,
     /// What that memory is given out as, where it is much.
     pub(crate) stripes: Arc<Buffers>,
+    pub(crate) spans: Spans,
     pub(crate) pins: Pins,
     pub(crate) gateways: Gateways,
     pub(crate) island: Option<Arc<Island>>,
@@ -205,6 +210,7 @@ impl Store {
             warnings: Mutex::default(),
             buffers: Arc::new(Semaphore::new((options.buffer_bytes / 1024).max(1))),
             stripes: Buffers::new(options.buffer_bytes),
+            spans: Spans::new(options.read_cache_bytes),
             pins: Pins::new(options.doors.clock.clone()),
             gateways: Gateways::default(),
             island: options.island.clone().map(Island::open).transpose()?.map(Arc::new),
