@@ -6,7 +6,7 @@ use base::limits::{BATCH_BYTES_MAX, ENGINE_OPS_MAX, META_KEY_MAX, META_VALUE_MAX
 use bytes::Bytes;
 use futures::future::join_all;
 
-use crate::{Batch, Check, CommitError, Engine, Key, Page, Range, Row, Write, prefix_end};
+use crate::{Batch, Check, CommitError, Engine, Key, Page, Range, Row, Version, Write, prefix_end};
 
 /// Runs every check against `engine`.
 ///
@@ -27,6 +27,7 @@ pub async fn suite(engine: &dyn Engine) {
     named("the first failed check is named", failed_check_index(engine)).await;
     named("a batch is all or nothing", atomicity(engine)).await;
     named("a group is in order", group_order(engine)).await;
+    named("batches with checks in common", shared_checks(engine)).await;
     named("versions", versions(engine)).await;
     named("limits", limits(engine)).await;
     named("concurrent increments", concurrent_increments(engine)).await;
@@ -306,6 +307,41 @@ async fn group_order(engine: &dyn Engine) {
         }
     }
     assert_eq!(space.tails().await, [b"b", b"c", b"d"]);
+}
+
+/// Batches that go by the same rows: each is still judged by its own checks, and told which of them does not hold.
+async fn shared_checks(engine: &dyn Engine) {
+    let space = Space::new(engine, "shared");
+    space.write(["bucket", "user", "taken"].map(|tail| space.put(tail, "1")).into()).await;
+    let (bucket, user) = (space.row("bucket").await, space.row("user").await);
+    let (bucket, user) = (bucket.expect("a row").version, user.expect("a row").version);
+    let group = |bucket: Version| {
+        let object = |tail: &str| Batch {
+            checks: vec![
+                Check::Absent(space.key(tail)),
+                Check::Is(space.key("bucket"), bucket),
+                Check::Is(space.key("user"), user),
+                Check::Present(space.key("bucket")),
+            ],
+            writes: vec![space.put(tail, "1")],
+        };
+        let blob = Batch { checks: vec![], writes: vec![space.put("blob", "1")] };
+        engine.commit_group(vec![blob, object("a"), object("taken"), object("b")])
+    };
+    let answers = group(bucket).await;
+    let is_done: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(is_done, [true, true, false, true], "{answers:?}");
+    assert!(matches!(answers[2], Err(CommitError::Failed { check: 0 })), "{answers:?}");
+    space.write(["a", "b", "blob"].map(|tail| space.delete(tail)).into()).await;
+    space.write(vec![space.put("bucket", "2")]).await;
+    let answers = group(bucket).await;
+    assert!(answers[0].is_ok(), "{answers:?}");
+    for (index, answer) in answers.iter().enumerate().skip(1) {
+        let failed = matches!(answer, Err(CommitError::Failed { check: 1 }));
+        // One has two that do not hold.
+        assert!(failed || index == 2 && matches!(answer, Err(CommitError::Failed { check: 0 })), "{index}: {answer:?}");
+    }
+    assert_eq!(space.tails().await, [&b"blob"[..], b"bucket", b"taken", b"user"]);
 }
 
 async fn versions(engine: &dyn Engine) {

@@ -50,7 +50,7 @@ pub struct Nearby {
 }
 
 /// A condition under which a batch commits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// The key has no row.
     Absent(Key),

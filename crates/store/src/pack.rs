@@ -1,9 +1,12 @@
 //! Packs: small parts of all connections written together. One striped write, one metadata flush.
 //!
-//! Group commit as in a log: while packs are being written, arriving parts queue; the next pack
-//! takes all that wait. An idle store writes a pack of one at once.
+//! Group commit as in a log: while a pack is being written, arriving parts queue; the next pack
+//! takes all that wait. An idle store writes a pack of one at once. What a pack costs ten processes hardly depends on how many
+//! parts are in it (`docs/design/0026-speed-over-five-sites.md`), so that one of many waits a moment for those that are about to come.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::limits::COLUMNS;
 use base::{BlobId, PartId};
@@ -11,7 +14,8 @@ use bytes::{Bytes, BytesMut};
 use meta::record::{BlobPart, BlobRecord, DataRecord, Record, RepairReason, key};
 use meta::{Batch, Check, Write};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::blob::{SegmentBuilder, Shape};
 use crate::buffers::Buffers;
@@ -26,10 +30,19 @@ pub(crate) const PACKED_MAX: u64 = 1100 * 1024;
 const PARTS_MAX: usize = 128;
 /// Bytes in a pack, unless one part is larger.
 const BYTES_MAX: usize = 8 << 20;
-/// Packs being written at once: one fills while others wait for their flush.
+/// Packs being written at once: the second one is for what is much, what has waited long, and where there is nobody to wait for.
 const IN_FLIGHT_MAX: usize = 2;
-/// How long a pack waits for company when the last one had much: short against its two flushes.
-const GATHER: std::time::Duration = std::time::Duration::from_millis(1);
+/// With so many parts, or bytes, a pack is worth its cost.
+const ENOUGH_PARTS: usize = 32;
+const ENOUGH_BYTES: usize = 1 << 20;
+/// While another pack is being written: waits for its end, as it is likely to come, but no longer than this. Near sites are done
+/// earlier; what goes to far ones should not wait for a way there and back that is somebody else's.
+const BEHIND_MAX: Duration = Duration::from_millis(50);
+/// While none is: waits for those whose parts are about to come, this share of what the last one took, but no longer than this.
+const GATHER_SHARE: u32 = 2;
+const GATHER_MAX: Duration = Duration::from_millis(10);
+/// So few at once get nothing from waiting for each other.
+const FEW: usize = 2;
 /// Units of packs are multiples of this: what SIMD likes.
 const ALIGN: u32 = 64;
 
@@ -44,20 +57,85 @@ pub(crate) struct Job {
 
 /// Parts waiting for a pack.
 #[derive(Default)]
-pub(crate) struct Packer(Mutex<Waiting>);
+pub(crate) struct Packer {
+    waiting: Mutex<Waiting>,
+    /// A part came, or a pack is written.
+    changed: Notify,
+}
 
 #[derive(Default)]
 struct Waiting {
-    jobs: std::collections::VecDeque<Job>,
+    jobs: VecDeque<Job>,
+    /// Of the jobs.
+    bytes: usize,
+    /// Tasks that gather or write a pack.
     in_flight: usize,
-    /// Parts in the pack before.
-    last: usize,
+    /// Most parts that were here at once since the last pack was taken.
+    most: usize,
+    before: Before,
+}
+
+/// The packs before the next one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    /// Parts that are being written.
+    writing: usize,
+    /// Most parts that were here at once, written or waiting, when the last one was gathered: about as many clients are there.
+    crowd: usize,
+    /// How long the last one that was written took.
+    took: Duration,
+}
+
+impl Before {
+    /// How long the next pack, for which so many parts and bytes wait, may wait for company since it is gathered; `None`: it is to be
+    /// written now. Pure.
+    fn patience(&self, parts: usize, bytes: usize) -> Option<Duration> {
+        if parts >= ENOUGH_PARTS || bytes >= ENOUGH_BYTES {
+            return None;
+        }
+        if self.crowd <= FEW {
+            return None;
+        }
+        if self.writing > 0 {
+            return Some(self.took.min(BEHIND_MAX));
+        }
+        (parts < self.crowd).then(|| (self.took / GATHER_SHARE).min(GATHER_MAX))
+    }
 }
 
 impl Packer {
+    fn add(&self, job: Job) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.bytes += job.sealed.len();
+        waiting.jobs.push_back(job);
+        let here = waiting.jobs.len() + waiting.before.writing;
+        waiting.most = waiting.most.max(here);
+        let is_another_wanted = waiting.in_flight < IN_FLIGHT_MAX;
+        waiting.in_flight += usize::from(is_another_wanted);
+        drop(waiting);
+        self.changed.notify_waiters();
+        is_another_wanted
+    }
+
+    /// Returns when the next pack is to be written.
+    async fn gather(&self) {
+        let begun = Instant::now();
+        loop {
+            let changed = self.changed.notified();
+            let patience = {
+                let waiting = self.waiting.lock();
+                waiting.before.patience(waiting.jobs.len(), waiting.bytes)
+            };
+            let Some(patience) = patience else { return };
+            if timeout_at(begun + patience, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Takes the jobs of the next pack; with none waiting, gives the writer's place back.
     fn take(&self) -> Vec<Job> {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         let mut jobs = Vec::new();
         let mut bytes = 0;
         while let Some(job) = waiting.jobs.front() {
@@ -67,17 +145,23 @@ impl Packer {
             bytes += job.sealed.len();
             jobs.extend(waiting.jobs.pop_front());
         }
-        waiting.last = jobs.len();
+        waiting.bytes -= bytes;
         if jobs.is_empty() {
             waiting.in_flight -= 1;
+        } else {
+            waiting.before.writing += jobs.len();
+            let here = waiting.jobs.len() + waiting.before.writing;
+            waiting.before.crowd = std::mem::replace(&mut waiting.most, here);
         }
         jobs
     }
 
-    /// Whether far fewer parts wait than the last pack had: its clients are about to send more.
-    fn is_early(&self) -> bool {
-        let waiting = self.0.lock();
-        waiting.jobs.len() * 2 < waiting.last
+    fn wrote(&self, parts: usize, took: Duration) {
+        let mut waiting = self.waiting.lock();
+        waiting.before.writing -= parts;
+        waiting.before.took = took;
+        drop(waiting);
+        self.changed.notify_waiters();
     }
 }
 
@@ -85,24 +169,22 @@ impl Store {
     /// Queues a job. The pack is written by a task of its own, so that a client that goes away
     /// takes nobody else's write with it.
     pub(crate) fn pack(&self, job: Job) {
-        let mut waiting = self.0.packer.0.lock();
-        waiting.jobs.push_back(job);
-        if waiting.in_flight < IN_FLIGHT_MAX {
-            waiting.in_flight += 1;
-            let store = self.clone();
-            self.0.tasks.spawn(async move {
-                loop {
-                    if store.0.packer.is_early() {
-                        tokio::time::sleep(GATHER).await;
-                    }
-                    let jobs = store.0.packer.take();
-                    if jobs.is_empty() {
-                        return;
-                    }
-                    store.write_pack(jobs).await;
-                }
-            });
+        if !self.0.packer.add(job) {
+            return;
         }
+        let store = self.clone();
+        self.0.tasks.spawn(async move {
+            loop {
+                store.0.packer.gather().await;
+                let jobs = store.0.packer.take();
+                if jobs.is_empty() {
+                    return;
+                }
+                let (parts, begun) = (jobs.len(), Instant::now());
+                store.write_pack(jobs).await;
+                store.0.packer.wrote(parts, begun.elapsed());
+            }
+        });
     }
 
     async fn write_pack(&self, jobs: Vec<Job>) {
@@ -293,4 +375,35 @@ pub(crate) fn pack_shards<'a>(
     let mut builder = SegmentBuilder::new(buffers, shape.blob, 0, geometry);
     builder.stripe(data.freeze())?;
     Ok(builder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_company() {
+        let ms = Duration::from_millis;
+        let before = |writing, crowd, took| Before { writing, crowd, took };
+        let table = [
+            // An idle store, a lone client, two of them: nobody to wait for.
+            (before(0, 0, ms(0)), 1, 10, None),
+            (before(0, 1, ms(16)), 1, 10, None),
+            (before(1, 2, ms(16)), 1, 10, None),
+            // The others of the last pack are about to send more.
+            (before(0, 8, ms(16)), 1, 10, Some(ms(8))),
+            (before(0, 8, ms(16)), 8, 80, None),
+            (before(0, 8, ms(800)), 1, 10, Some(GATHER_MAX)),
+            // Another one is being written: until its end, unless that is far.
+            (before(7, 8, ms(16)), 1, 10, Some(ms(16))),
+            (before(1, 8, ms(16)), 9, 90, Some(ms(16))),
+            (before(1, 8, ms(800)), 9, 90, Some(BEHIND_MAX)),
+            // Worth it.
+            (before(1, 8, ms(16)), ENOUGH_PARTS, 10, None),
+            (before(1, 8, ms(16)), 1, ENOUGH_BYTES, None),
+        ];
+        for (before, parts, bytes, patience) in table {
+            assert_eq!(before.patience(parts, bytes), patience, "{parts} parts, {bytes} bytes after {before:?}");
+        }
+    }
 }

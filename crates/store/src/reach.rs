@@ -82,6 +82,14 @@ impl Reach {
         }
     }
 
+    /// What a copy nearby has, whether or not that is the newest: for guesses that a commit checks.
+    ///
+    /// # Errors
+    /// The engine's, also where there is but one copy.
+    pub(crate) async fn glance(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
+        bound(self.engine.nearby(keys, None)).await.map(|near| near.rows)
+    }
+
     /// What a copy nearby has, where that is accepted instead of `refused`.
     async fn old(&self, keys: &[Key], range: Option<Range>, refused: MetaError) -> Result<Nearby, MetaError> {
         let known = *self.known.lock();

@@ -404,12 +404,23 @@ impl Store {
         let store = self.clone();
         self.0.tasks.spawn(async move {
             // Whatever is wrong, the commit finds out.
-            let Ok(found) = store.0.meta.get(&unknown).await else { return };
+            let Ok(found) = store.glance(&unknown).await else { return };
             let data: Vec<Key> = found.iter().flatten().filter_map(crate::commit::data_of).collect();
             if !data.is_empty() {
-                let _ = store.0.meta.get(&data).await;
+                let _ = store.glance(&data).await;
             }
         });
+    }
+
+    /// Has rows remembered as the nearest copy has them, for nothing but guesses; where there is no other copy, as they are.
+    async fn glance(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, MetaError> {
+        let near = match &self.0.reach {
+            Some(reach) => reach.glance(keys).await.ok(),
+            None => None,
+        };
+        let Some(near) = near else { return self.0.meta.get(keys).await };
+        keys.iter().zip(&near).for_each(|(key, row)| self.0.rows.saw(key, row.as_ref()));
+        Ok(near)
     }
 }
 

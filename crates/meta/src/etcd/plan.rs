@@ -1,13 +1,16 @@
 //! Which batches share a transaction, and the transaction. Pure.
 //!
 //! Each batch is a transaction nested in the lane's. etcd evaluates the comparisons of all of them before it applies any, so
-//! that only batches which touch nothing that an earlier one writes may share one.
+//! that only batches which touch nothing that an earlier one writes may share one. Checks that batches have in common are in a transaction
+//! around them: said, and looked up by each member, once.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use bytes::Bytes;
 use etcd::message::{
-    Answered, Compare, DeleteRangeRequest, KeyValue, Op, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse,
+    Answered, Compare, DeleteRangeRequest, KeyValue, Op, PutRequest, RangeRequest, RequestOp, ResponseOp, TxnRequest,
+    TxnResponse,
 };
 
 use super::space::{self, Space};
@@ -77,20 +80,86 @@ fn size(batch: &Batch) -> usize {
     FRAME + checks.chain(writes).sum::<usize>()
 }
 
+/// Batches in a row, and checks that all of them have.
+#[derive(Debug, PartialEq, Eq)]
+struct Run<'a> {
+    batches: Range<usize>,
+    /// None for a batch alone.
+    common: Vec<&'a Check>,
+}
+
+impl Run<'_> {
+    fn is_own(&self, check: &Check) -> bool {
+        !self.common.contains(&check)
+    }
+
+    /// Operations of the run's transaction itself; 0: it has none.
+    fn ops(&self) -> usize {
+        if self.common.is_empty() { 0 } else { self.common.len().max(self.batches.len()) }
+    }
+}
+
+/// Puts batches together that have at least half of their checks in common, where that stays below etcd's limit.
+fn runs<'a>(batches: &[&'a Batch]) -> Vec<Run<'a>> {
+    let mut runs: Vec<Run<'a>> = Vec::new();
+    for (index, batch) in batches.iter().enumerate() {
+        if let Some(last) = runs.last_mut() {
+            let before =
+                if last.common.is_empty() { checks_of(batches[last.batches.start]) } else { last.common.clone() };
+            let common: Vec<&Check> = before.iter().copied().filter(|check| batch.checks.contains(check)).collect();
+            if !common.is_empty() && 2 * common.len() >= before.len().max(batch.checks.len()) {
+                last.batches.end = index + 1;
+                last.common = common;
+                continue;
+            }
+        }
+        runs.push(Run { batches: index..index + 1, common: Vec::new() });
+    }
+    let widest = batches.iter().map(|batch| batch.checks.len().max(batch.writes.len())).max().unwrap_or(0);
+    let outer = 1 + runs.iter().map(|run| if run.common.is_empty() { run.batches.len() } else { 1 }).sum::<usize>();
+    if outer + runs.iter().map(Run::ops).max().unwrap_or(0) + widest > OPS_MAX {
+        runs = (0..batches.len()).map(|index| Run { batches: index..index + 1, common: Vec::new() }).collect();
+    }
+    runs
+}
+
+/// Those that are one row's; each once.
+fn checks_of(batch: &Batch) -> Vec<&Check> {
+    let mut found: Vec<&Check> = Vec::new();
+    for check in batch.checks.iter().filter(|check| !matches!(check, Check::Empty(..))) {
+        if !found.contains(&check) {
+            found.push(check);
+        }
+    }
+    found
+}
+
 /// A lane's transaction: nothing of it happens unless the marker is the one of `before`, and what happens moves the marker to
 /// `id`, so that it happens once.
 pub(crate) fn transaction(space: &Space, marker: &Bytes, before: i64, id: &Bytes, batches: &[&Batch]) -> TxnRequest {
     let put = Op::Put(PutRequest { key: marker.clone(), value: id.clone() });
-    let nested = batches.iter().map(|batch| Op::Txn(nested(space, batch)).into());
+    let mut success = vec![RequestOp::from(put)];
+    for run in runs(batches) {
+        let nested = batches[run.batches.clone()].iter().map(|batch| {
+            let own: Vec<&Check> = batch.checks.iter().filter(|check| run.is_own(check)).collect();
+            RequestOp::from(Op::Txn(on(space, &own, batch.writes.iter().map(|write| write_op(space, write)).collect())))
+        });
+        if run.common.is_empty() {
+            success.extend(nested);
+        } else {
+            success.push(Op::Txn(on(space, &run.common, nested.collect())).into());
+        }
+    }
     TxnRequest {
         compare: vec![Compare::mod_revision(marker.clone(), before)],
-        success: std::iter::once(RequestOp::from(put)).chain(nested).collect(),
+        success,
         failure: vec![Op::Range(RangeRequest { key: marker.clone(), ..RangeRequest::default() }).into()],
     }
 }
 
-fn nested(space: &Space, batch: &Batch) -> TxnRequest {
-    let compare = batch.checks.iter().filter_map(|check| {
+/// Something that is done if checks hold; else what is there instead is told.
+fn on(space: &Space, checks: &[&Check], success: Vec<RequestOp>) -> TxnRequest {
+    let compare = checks.iter().filter_map(|check| {
         Some(match check {
             Check::Absent(key) => Compare::mod_revision(space.row(key), 0),
             Check::Present(key) => Compare::present(space.row(key)),
@@ -99,19 +168,15 @@ fn nested(space: &Space, batch: &Batch) -> TxnRequest {
             Check::Empty(..) => return None,
         })
     });
-    let success = batch.writes.iter().map(|write| {
-        RequestOp::from(match write {
-            Write::Put(key, value) => Op::Put(PutRequest { key: space.row(key), value: value.clone() }),
-            Write::Delete(key) => {
-                Op::Delete(DeleteRangeRequest { key: space.row(key), ..DeleteRangeRequest::default() })
-            }
-        })
-    });
-    TxnRequest {
-        compare: compare.collect(),
-        success: success.collect(),
-        failure: evidence(space, batch).map(|read| Op::Range(read).into()).collect(),
-    }
+    let failure = checks.iter().filter_map(|check| space.evidence(check)).map(|read| Op::Range(read).into());
+    TxnRequest { compare: compare.collect(), success, failure: failure.collect() }
+}
+
+fn write_op(space: &Space, write: &Write) -> RequestOp {
+    RequestOp::from(match write {
+        Write::Put(key, value) => Op::Put(PutRequest { key: space.row(key), value: value.clone() }),
+        Write::Delete(key) => Op::Delete(DeleteRangeRequest { key: space.row(key), ..DeleteRangeRequest::default() }),
+    })
 }
 
 /// The reads that tell which check of a batch does not hold.
@@ -121,8 +186,13 @@ pub(crate) fn evidence<'a>(space: &'a Space, batch: &'a Batch) -> impl Iterator<
 
 /// The first check that does not hold, by the answers to [`evidence`].
 pub(crate) fn first_failed(space: &Space, batch: &Batch, found: &[Option<KeyValue>]) -> Option<usize> {
+    let all: Vec<&Check> = batch.checks.iter().collect();
+    first_of(space, &all, found)
+}
+
+fn first_of(space: &Space, checks: &[&Check], found: &[Option<KeyValue>]) -> Option<usize> {
     let mut found = found.iter();
-    batch.checks.iter().position(|check| {
+    checks.iter().position(|check| {
         // One without evidence holds.
         space.evidence(check).is_some_and(|_| !space::holds(check, found.next().and_then(Option::as_ref)))
     })
@@ -130,7 +200,7 @@ pub(crate) fn first_failed(space: &Space, batch: &Batch, found: &[Option<KeyValu
 
 /// The rows that reads of one row each found, in order.
 pub(crate) fn singles(response: TxnResponse) -> Vec<Option<KeyValue>> {
-    let one = |op: etcd::message::ResponseOp| match op.answer {
+    let one = |op: ResponseOp| match op.answer {
         Some(Answered::Range(range)) => range.kvs.into_iter().next(),
         _ => None,
     };
@@ -145,20 +215,57 @@ pub(crate) fn outcomes(
     response: TxnResponse,
     version: Version,
 ) -> Option<Vec<Result<Version, CommitError>>> {
-    if response.responses.len() != batches.len() + 1 {
-        return None;
+    let mut answers = response.responses.into_iter().skip(1);
+    let mut outcomes = Vec::with_capacity(batches.len());
+    for run in runs(batches) {
+        let members = &batches[run.batches.clone()];
+        if run.common.is_empty() {
+            outcomes.extend(own_outcomes(space, members, &run, &mut answers, version)?);
+            continue;
+        }
+        let answer = txn(answers.next()?)?;
+        if answer.succeeded {
+            let mut nested = answer.responses.into_iter();
+            outcomes.extend(own_outcomes(space, members, &run, &mut nested, version)?);
+            nested.next().is_none().then_some(())?;
+            continue;
+        }
+        let failed = *run.common.get(first_of(space, &run.common, &singles(answer))?)?;
+        for batch in members {
+            let check = batch.checks.iter().position(|check| check == failed)?;
+            outcomes.push(Err(CommitError::Failed { check }));
+        }
     }
-    let nested = response.responses.into_iter().skip(1).zip(batches);
-    nested
-        .map(|(op, batch)| match op.answer {
-            Some(Answered::Txn(txn)) if txn.succeeded => Some(Ok(version)),
-            Some(Answered::Txn(txn)) => {
-                let check = first_failed(space, batch, &singles(txn))?;
-                Some(Err(CommitError::Failed { check }))
-            }
-            _ => None,
-        })
-        .collect()
+    answers.next().is_none().then_some(outcomes)
+}
+
+/// What became of a run's batches, by what they do not have in common.
+fn own_outcomes(
+    space: &Space,
+    batches: &[&Batch],
+    run: &Run<'_>,
+    answers: &mut impl Iterator<Item = ResponseOp>,
+    version: Version,
+) -> Option<Vec<Result<Version, CommitError>>> {
+    let outcome = |batch: &&Batch| {
+        let answer = txn(answers.next()?)?;
+        if answer.succeeded {
+            return Some(Ok(version));
+        }
+        let own: Vec<(usize, &Check)> =
+            batch.checks.iter().enumerate().filter(|(_, check)| run.is_own(check)).collect();
+        let checks: Vec<&Check> = own.iter().map(|(_, check)| *check).collect();
+        let (check, _) = own.get(first_of(space, &checks, &singles(answer))?)?;
+        Some(Err(CommitError::Failed { check: *check }))
+    };
+    batches.iter().map(outcome).collect()
+}
+
+fn txn(answer: ResponseOp) -> Option<TxnResponse> {
+    match answer.answer {
+        Some(Answered::Txn(txn)) => Some(txn),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +325,30 @@ mod tests {
         let largest =
             batch(vec![], (0..20).map(|j| Write::Put(key(&j.to_string()), vec![0; 100_000].into())).collect());
         assert!(joined.take(&largest), "one alone is etcd's to refuse");
+    }
+
+    #[test]
+    fn what_batches_have_in_common_is_said_once() {
+        let check = |text: &str| Check::Is(key(text), Version(1));
+        let checks = |names: &str| names.split_whitespace().map(check).collect::<Vec<_>>();
+        let of = |all: &[&str]| -> Vec<(Range<usize>, Vec<Check>)> {
+            let batches: Vec<Batch> = all.iter().map(|names| batch(checks(names), vec![put(names)])).collect();
+            let batches: Vec<&Batch> = batches.iter().collect();
+            runs(&batches).into_iter().map(|run| (run.batches, run.common.into_iter().cloned().collect())).collect()
+        };
+        let alone = |index: usize| (index..index + 1, vec![]);
+        // A pack: its blob, and its objects.
+        let pack = ["lead", "lead bucket user policy o1", "lead bucket user policy o2", "lead bucket user policy o3"];
+        assert_eq!(of(&pack), [alone(0), (1..4, checks("lead bucket user policy"))]);
+        assert_eq!(of(&["a", "b"]), [alone(0), alone(1)]);
+        assert_eq!(of(&["", ""]), [alone(0), alone(1)]);
+        assert_eq!(of(&["a a", "a a"]), [(0..2, checks("a"))]);
+        assert_eq!(of(&["a b x", "a b y", "c d", "c d"]), [(0..2, checks("a b")), (2..4, checks("c d"))]);
+        // With as many as etcd takes there is no room for one more around them.
+        let wide: Vec<String> = (0..60).map(|i| format!("c{i}")).collect();
+        assert_eq!(of(&[&wide.join(" "), &wide.join(" ")]).len(), 1);
+        let wide: Vec<String> = (0..90).map(|i| format!("c{i}")).collect();
+        assert_eq!(of(&[&wide.join(" "), &wide.join(" ")]).len(), 2);
     }
 
     #[test]
