@@ -258,6 +258,9 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
     // On one machine the sites are folders, and what is read often is in the kernel's memory already.
     let is_embedded = matches!(meta, Some(Place::Embedded));
     let read_cache_mib = raw.read_cache_mib.unwrap_or(if is_embedded { 0 } else { READ_CACHE_MIB });
+    if read_cache_mib > 65_536 {
+        mistakes.push(format!("read_cache_mib: {read_cache_mib} is more than 65536"));
+    }
     let collect_after_s = raw.collect_after_s.unwrap_or(60);
     if collect_after_s == 0 {
         // Readers and writers hold what they use; this time is for what they are about to hold.

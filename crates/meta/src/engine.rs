@@ -161,7 +161,7 @@ pub trait Engine: Send + Sync + 'static {
     async fn range(&self, range: Range) -> Result<Page, MetaError>;
 
     /// Reads rows and an interval as the nearest copy has them, in one snapshot, without asking whether that is the newest: what was committed
-    /// lately may be missing. For answers that say so ([`stale`](crate::stale)).
+    /// lately may be missing. For answers that say so ([`stale`](crate::stale)), and for guesses that a commit checks.
     ///
     /// # Errors
     /// [`MetaError::Unavailable`] also where there is but one copy.

@@ -82,24 +82,24 @@ struct Before {
     writing: usize,
     /// Most parts that were here at once, written or waiting, when the last one was gathered: about as many clients are there.
     crowd: usize,
-    /// How long the last one that was written took.
+    /// How long the last one that was written took, and when that was over.
     took: Duration,
+    ended: Option<Instant>,
 }
 
 impl Before {
-    /// How long the next pack, for which so many parts and bytes wait, may wait for company since it is gathered; `None`: it is to be
-    /// written now. Pure.
-    fn patience(&self, parts: usize, bytes: usize) -> Option<Duration> {
-        if parts >= ENOUGH_PARTS || bytes >= ENOUGH_BYTES {
-            return None;
-        }
-        if self.crowd <= FEW {
+    /// Until when the next pack, which is gathered since `begun` and for which so many parts and bytes wait, may wait for company;
+    /// `None`: it is to be written now. Pure.
+    fn until(&self, begun: Instant, parts: usize, bytes: usize) -> Option<Instant> {
+        if self.crowd <= FEW || parts >= ENOUGH_PARTS || bytes >= ENOUGH_BYTES {
             return None;
         }
         if self.writing > 0 {
-            return Some(self.took.min(BEHIND_MAX));
+            return Some(begun + self.took.min(BEHIND_MAX));
         }
-        (parts < self.crowd).then(|| (self.took / GATHER_SHARE).min(GATHER_MAX))
+        // Those of the last pack have their answers only since it ended.
+        let ended = self.ended.filter(|_| parts < self.crowd)?;
+        Some(ended + (self.took / GATHER_SHARE).min(GATHER_MAX))
     }
 }
 
@@ -122,12 +122,12 @@ impl Packer {
         let begun = Instant::now();
         loop {
             let changed = self.changed.notified();
-            let patience = {
+            let until = {
                 let waiting = self.waiting.lock();
-                waiting.before.patience(waiting.jobs.len(), waiting.bytes)
+                waiting.before.until(begun, waiting.jobs.len(), waiting.bytes)
             };
-            let Some(patience) = patience else { return };
-            if timeout_at(begun + patience, changed).await.is_err() {
+            let Some(until) = until else { return };
+            if timeout_at(until, changed).await.is_err() {
                 return;
             }
         }
@@ -156,12 +156,47 @@ impl Packer {
         jobs
     }
 
-    fn wrote(&self, parts: usize, took: Duration) {
+    fn wrote(&self, parts: usize, begun: Instant) {
+        let ended = Instant::now();
         let mut waiting = self.waiting.lock();
         waiting.before.writing -= parts;
-        waiting.before.took = took;
+        waiting.before.took = ended - begun;
+        waiting.before.ended = Some(ended);
         drop(waiting);
         self.changed.notify_waiters();
+    }
+}
+
+/// Who gathers and writes packs. Gives its place back also when writing one panics.
+struct Writer<'a> {
+    packer: &'a Packer,
+    /// Parts of the pack that is being written, and since when.
+    writing: Option<(usize, Instant)>,
+    /// [`Packer::take`] found nothing, and has given the place back.
+    has_left: bool,
+}
+
+impl Writer<'_> {
+    fn takes(&mut self) -> Vec<Job> {
+        let jobs = self.packer.take();
+        self.has_left = jobs.is_empty();
+        self.writing = (!self.has_left).then(|| (jobs.len(), Instant::now()));
+        jobs
+    }
+
+    fn wrote(&mut self) {
+        if let Some((parts, begun)) = self.writing.take() {
+            self.packer.wrote(parts, begun);
+        }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.wrote();
+        if !self.has_left {
+            self.packer.waiting.lock().in_flight -= 1;
+        }
     }
 }
 
@@ -174,15 +209,15 @@ impl Store {
         }
         let store = self.clone();
         self.0.tasks.spawn(async move {
+            let mut writer = Writer { packer: &store.0.packer, writing: None, has_left: false };
             loop {
                 store.0.packer.gather().await;
-                let jobs = store.0.packer.take();
+                let jobs = writer.takes();
                 if jobs.is_empty() {
                     return;
                 }
-                let (parts, begun) = (jobs.len(), Instant::now());
                 store.write_pack(jobs).await;
-                store.0.packer.wrote(parts, begun.elapsed());
+                writer.wrote();
             }
         });
     }
@@ -384,26 +419,29 @@ mod tests {
     #[test]
     fn who_waits_for_company() {
         let ms = Duration::from_millis;
-        let before = |writing, crowd, took| Before { writing, crowd, took };
+        let ended = Instant::now();
+        // Gathered for 5 ms when the last pack was over.
+        let begun = ended - ms(5);
+        let before = |writing, crowd, took| Before { writing, crowd, took, ended: Some(ended) };
         let table = [
             // An idle store, a lone client, two of them: nobody to wait for.
-            (before(0, 0, ms(0)), 1, 10, None),
+            (Before::default(), 1, 10, None),
             (before(0, 1, ms(16)), 1, 10, None),
             (before(1, 2, ms(16)), 1, 10, None),
-            // The others of the last pack are about to send more.
-            (before(0, 8, ms(16)), 1, 10, Some(ms(8))),
+            // The others of the last pack have their answers, and are about to send more.
+            (before(0, 8, ms(16)), 1, 10, Some(ended + ms(8))),
             (before(0, 8, ms(16)), 8, 80, None),
-            (before(0, 8, ms(800)), 1, 10, Some(GATHER_MAX)),
+            (before(0, 8, ms(800)), 1, 10, Some(ended + GATHER_MAX)),
             // Another one is being written: until its end, unless that is far.
-            (before(7, 8, ms(16)), 1, 10, Some(ms(16))),
-            (before(1, 8, ms(16)), 9, 90, Some(ms(16))),
-            (before(1, 8, ms(800)), 9, 90, Some(BEHIND_MAX)),
+            (before(7, 8, ms(16)), 1, 10, Some(begun + ms(16))),
+            (before(1, 8, ms(16)), 9, 90, Some(begun + ms(16))),
+            (before(1, 8, ms(800)), 9, 90, Some(begun + BEHIND_MAX)),
             // Worth it.
             (before(1, 8, ms(16)), ENOUGH_PARTS, 10, None),
             (before(1, 8, ms(16)), 1, ENOUGH_BYTES, None),
         ];
-        for (before, parts, bytes, patience) in table {
-            assert_eq!(before.patience(parts, bytes), patience, "{parts} parts, {bytes} bytes after {before:?}");
+        for (before, parts, bytes, until) in table {
+            assert_eq!(before.until(begun, parts, bytes), until, "{parts} parts, {bytes} bytes after {before:?}");
         }
     }
 }

@@ -384,6 +384,7 @@ impl OpenPart {
             if let Some(plain) = self.open(chunks, &bytes) {
                 tracing::warn!(blob = %self.blob.shape().blob, columns = avoid, "a site gave damaged bytes; read around it");
                 self.store.queue_repair(self.blob.shape().blob, RepairReason::Damaged);
+                self.store.0.spans.put(self.blob.shape().blob, &sealed, &bytes);
                 return Ok(plain);
             }
         }

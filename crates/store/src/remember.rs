@@ -419,7 +419,12 @@ impl Store {
             None => None,
         };
         let Some(near) = near else { return self.0.meta.get(keys).await };
-        keys.iter().zip(&near).for_each(|(key, row)| self.0.rows.saw(key, row.as_ref()));
+        for (key, row) in keys.iter().zip(&near) {
+            // That there is none may be of before what was committed here meanwhile.
+            if row.is_some() {
+                self.0.rows.saw(key, row.as_ref());
+            }
+        }
         Ok(near)
     }
 }

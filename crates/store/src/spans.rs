@@ -12,11 +12,10 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::blob::UNIT;
+
 /// What the cache itself takes for an entry, bytes.
 const OVERHEAD: u64 = 120;
-/// Of what length spans are taken to be, to know how many there will be at most: small objects are a few of these, large ones come in
-/// 64 times as much.
-const USUAL: u64 = 4096;
 
 /// Which bytes of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,7 +46,9 @@ pub(crate) struct Spans(Option<Cache<Place, Bytes, Weigh>>);
 impl Spans {
     /// `bytes_max`: 0 keeps none.
     pub(crate) fn new(bytes_max: u64) -> Self {
-        let cache = || Cache::with_weighter((bytes_max / USUAL).max(16) as usize, bytes_max, Weigh);
+        // The crate cuts its room in pieces that each have 32 of as many entries as are named. Those named are of the largest kind, so
+        // that no piece is too small for them; of small ones there may be more.
+        let cache = || Cache::with_weighter((bytes_max / u64::from(UNIT)).max(1) as usize, bytes_max, Weigh);
         Self((bytes_max > 0).then(cache))
     }
 
@@ -59,10 +60,10 @@ impl Spans {
         found
     }
 
-    /// Keeps what was read and opened.
-    pub(crate) fn put(&self, blob: BlobId, range: &Range<u64>, sealed: &Bytes) {
+    /// Keeps what was read and opened. Copied: what came over a connection may be a small piece of a large buffer, and would keep all of it.
+    pub(crate) fn put(&self, blob: BlobId, range: &Range<u64>, sealed: &[u8]) {
         let Some(cache) = &self.0 else { return };
-        cache.insert(Place::new(blob, range), sealed.clone());
+        cache.insert(Place::new(blob, range), Bytes::copy_from_slice(sealed));
         metrics::gauge!("holdfast_read_cache_bytes").set(cache.weight() as f64);
     }
 
@@ -86,7 +87,7 @@ mod tests {
         let spans = Spans::new(64 << 10);
         for i in 0..100_u64 {
             let range = i * 4096..(i + 1) * 4096;
-            spans.put(blob, &range, &Bytes::from(vec![i as u8; 4096]));
+            spans.put(blob, &range, &[i as u8; 4096]);
             if let Some(found) = spans.get(blob, &range) {
                 assert_eq!(found, vec![i as u8; 4096]);
             }
@@ -94,12 +95,17 @@ mod tests {
         }
         assert!(spans.0.as_ref().is_some_and(|cache| cache.len() > 10));
         assert_eq!(spans.get(BlobId::random(&rng), &(0..4096)), None);
-        spans.put(blob, &(0..4096), &Bytes::from_static(b"x"));
+        spans.put(blob, &(0..4096), b"x");
         spans.forget(blob, &(0..4096));
         assert_eq!(spans.get(blob, &(0..4096)), None);
-        // A scan pushes out what was read once, not what is read again and again.
+        // The largest fit wherever they fall.
+        let spans = Spans::new(64 << 20);
+        let range = |i: u64| i * u64::from(UNIT)..(i + 1) * u64::from(UNIT);
+        let body = vec![1; UNIT as usize];
+        (0..64).for_each(|i| spans.put(blob, &range(i), &body));
+        assert_eq!((0..64).filter(|i| spans.get(blob, &range(*i)).is_some()).count(), 64);
         let none = Spans::new(0);
-        none.put(blob, &(0..1), &Bytes::from_static(b"x"));
+        none.put(blob, &(0..1), b"x");
         assert_eq!(none.get(blob, &(0..1)), None);
     }
 }

@@ -93,31 +93,41 @@ impl Run<'_> {
         !self.common.contains(&check)
     }
 
-    /// Operations of the run's transaction itself; 0: it has none.
-    fn ops(&self) -> usize {
-        if self.common.is_empty() { 0 } else { self.common.len().max(self.batches.len()) }
+    /// Operations of the run's own transaction, if it has one, and of the widest that is nested in it.
+    fn ops(&self, batches: &[&Batch]) -> usize {
+        let members = &batches[self.batches.clone()];
+        let own =
+            |batch: &&Batch| batch.checks.iter().filter(|check| self.is_own(check)).count().max(batch.writes.len());
+        let around = if self.common.is_empty() { 0 } else { self.common.len().max(members.len()) };
+        around + members.iter().map(own).max().unwrap_or(0)
     }
 }
 
-/// Puts batches together that have at least half of their checks in common, where that stays below etcd's limit.
+/// Puts batches together of which each has the same checks in common with the ones before, at least half of those of the first two, where
+/// that stays below etcd's limit.
 fn runs<'a>(batches: &[&'a Batch]) -> Vec<Run<'a>> {
     let mut runs: Vec<Run<'a>> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
-        if let Some(last) = runs.last_mut() {
-            let before =
-                if last.common.is_empty() { checks_of(batches[last.batches.start]) } else { last.common.clone() };
+        let joined = runs.last_mut().is_some_and(|last| {
+            let first = batches[last.batches.start];
+            let before = if last.common.is_empty() { checks_of(first) } else { last.common.clone() };
             let common: Vec<&Check> = before.iter().copied().filter(|check| batch.checks.contains(check)).collect();
-            if !common.is_empty() && 2 * common.len() >= before.len().max(batch.checks.len()) {
-                last.batches.end = index + 1;
-                last.common = common;
-                continue;
+            let is_worth_it = if last.common.is_empty() {
+                !common.is_empty() && 2 * common.len() >= before.len().max(batch.checks.len())
+            } else {
+                common == last.common
+            };
+            if is_worth_it {
+                *last = Run { batches: last.batches.start..index + 1, common };
             }
+            is_worth_it
+        });
+        if !joined {
+            runs.push(Run { batches: index..index + 1, common: Vec::new() });
         }
-        runs.push(Run { batches: index..index + 1, common: Vec::new() });
     }
-    let widest = batches.iter().map(|batch| batch.checks.len().max(batch.writes.len())).max().unwrap_or(0);
-    let outer = 1 + runs.iter().map(|run| if run.common.is_empty() { run.batches.len() } else { 1 }).sum::<usize>();
-    if outer + runs.iter().map(Run::ops).max().unwrap_or(0) + widest > OPS_MAX {
+    let outer = 1 + runs.len();
+    if outer + runs.iter().map(|run| run.ops(batches)).max().unwrap_or(0) > OPS_MAX {
         runs = (0..batches.len()).map(|index| Run { batches: index..index + 1, common: Vec::new() }).collect();
     }
     runs
@@ -344,11 +354,46 @@ mod tests {
         assert_eq!(of(&["", ""]), [alone(0), alone(1)]);
         assert_eq!(of(&["a a", "a a"]), [(0..2, checks("a"))]);
         assert_eq!(of(&["a b x", "a b y", "c d", "c d"]), [(0..2, checks("a b")), (2..4, checks("c d"))]);
-        // With as many as etcd takes there is no room for one more around them.
-        let wide: Vec<String> = (0..60).map(|i| format!("c{i}")).collect();
-        assert_eq!(of(&[&wide.join(" "), &wide.join(" ")]).len(), 1);
+        // Who has less in common with them takes nothing from those before.
+        assert_eq!(of(&["a b c", "a b c", "a b z", "a b y"]), [(0..2, checks("a b c")), (2..4, checks("a b"))]);
+        // What is said once need not fit twice.
         let wide: Vec<String> = (0..90).map(|i| format!("c{i}")).collect();
-        assert_eq!(of(&[&wide.join(" "), &wide.join(" ")]).len(), 2);
+        assert_eq!(of(&[&wide.join(" "), &wide.join(" ")]).len(), 1);
+        let own = |name: &str| {
+            format!("{} {}", wide[..60].join(" "), (0..59).map(|i| format!("{name}{i} ")).collect::<String>())
+        };
+        assert_eq!(of(&[&own("x"), &own("y")]).len(), 1, "2 + 60 + 59");
+        let own = |name: &str| {
+            format!("{} {}", wide[..70].join(" "), (0..59).map(|i| format!("{name}{i} ")).collect::<String>())
+        };
+        assert_eq!(of(&[&own("x"), &own("y")]).len(), 2, "2 + 70 + 59 is too much for etcd");
+    }
+
+    /// As etcd counts them: the most of a transaction's comparisons and of either branch, and that of what is nested in it.
+    fn ops(txn: &TxnRequest) -> usize {
+        let nested = |op: &RequestOp| match &op.op {
+            Some(Op::Txn(txn)) => ops(txn),
+            _ => 0,
+        };
+        let widest = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+        widest + txn.success.iter().map(nested).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn a_full_transaction_is_below_etcds_limit_and_says_things_once() {
+        let shared = ["gateway", "bucket", "state", "user", "policy", "rules"];
+        let blob = batch(vec![Check::Present(key("gateway"))], vec![put("blob")]);
+        let object = |i: usize| {
+            let common = shared.iter().map(|name| Check::Present(key(name)));
+            let own = Check::Absent(key(&format!("o{i}")));
+            batch(common.chain([own]).collect(), ["o", "d", "u"].map(|kind| put(&format!("{kind}{i}"))).into())
+        };
+        let all: Vec<Batch> = std::iter::once(blob).chain((0..200).map(object)).collect();
+        let mut joined = Joined::default();
+        let taken: Vec<&Batch> = all.iter().take_while(|batch| joined.take(batch)).collect();
+        let request = transaction(&Space::new("p"), &key("marker"), 1, &key("id"), &taken);
+        assert!(taken.len() > 100 && ops(&request) <= OPS_MAX, "{} batches, {} operations", taken.len(), ops(&request));
+        assert_eq!(request.success.len(), 3, "the marker, the blob, and all others in one");
     }
 
     #[test]

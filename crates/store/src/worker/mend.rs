@@ -5,7 +5,7 @@ use base::limits::{COLUMNS, DATA_COLUMNS};
 use bytes::{Bytes, BytesMut};
 use erasure::Geometry;
 use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
-use meta::{Batch, Version, Write};
+use meta::{Batch, Write};
 use sites::SiteError;
 
 use crate::blob::{Shape, shard_name};
@@ -86,7 +86,9 @@ impl Store {
             let seen = mender.look(look, &mut done).await?;
             if done.missing > 0 && !is_wanted {
                 // The pin keeps collections from beginning: one that had begun is seen now, and one look is enough.
-                self.is_not_being_collected(blob, &record, version).await?;
+                if self.is_collected(blob, &record).await? {
+                    return Err(Error::Contended);
+                }
                 is_wanted = true;
             }
             let placed = mender.make_whole(seen, &mut done).await?;
@@ -101,7 +103,10 @@ impl Store {
         }
         if done.hopeless > 0 {
             // What was there at the look may have gone since: the pin of another gateway is told to the collector only some beats later.
-            self.is_not_being_collected(blob, &record, version).await?;
+            let is_as_read = |row: meta::Row| row.version == version;
+            if self.is_collected(blob, &record).await? || !self.row(blob_key.clone()).await?.is_some_and(is_as_read) {
+                return Err(Error::Contended);
+            }
             tracing::error!(%blob, shards = done.hopeless, "shards cannot be rebuilt from what is in reach");
         }
         let whole = away.is_empty() && done.waiting == 0 && done.hopeless == 0;
@@ -150,19 +155,15 @@ impl Store {
         Ok(done)
     }
 
-    /// # Errors
-    /// [`Error::Contended`] where a blob's collection may have begun, or is done: what is missing is missed by nobody.
-    async fn is_not_being_collected(&self, blob: BlobId, record: &BlobRecord, version: Version) -> Result<(), Error> {
-        let is_as_read = |row: meta::Row| row.version == version;
-        let is_gone = || async { Ok::<_, Error>(!self.row(key::blob_key(blob)).await?.is_some_and(is_as_read)) };
-        if self.is_garbage(blob, record).await? || is_gone().await? { Err(Error::Contended) } else { Ok(()) }
-    }
-
-    /// Whether all parts of a blob are to be collected. One to which nothing refers yet, since it is being committed, is not.
-    async fn is_garbage(&self, blob: BlobId, record: &BlobRecord) -> Result<bool, Error> {
+    /// Whether all parts of a blob are to be collected, or it is gone: what is missing of it is missed by nobody, but by who still reads
+    /// what was deleted. One to which nothing refers yet, since it is being committed, is not.
+    pub(super) async fn is_collected(&self, blob: BlobId, record: &BlobRecord) -> Result<bool, Error> {
         for part in &record.parts {
-            if self.part_lives_in(part.id, blob).await? || self.row(key::garbage_key(part.id)).await?.is_none() {
+            if self.part_lives_in(part.id, blob).await? {
                 return Ok(false);
+            }
+            if self.row(key::garbage_key(part.id)).await?.is_none() {
+                return Ok(self.row(key::blob_key(blob)).await?.is_none());
             }
         }
         Ok(true)

@@ -144,6 +144,9 @@ impl Store {
     /// stays: damage is only found by reading the bytes.
     pub(super) async fn put_repair(&self, blob: BlobId, reason: RepairReason, columns: u8) -> Result<(), Error> {
         let Some((record, _)) = self.record::<BlobRecord>(key::blob_key(blob)).await? else { return Ok(()) };
+        if self.is_collected(blob, &record).await? {
+            return Ok(());
+        }
         let row_key = key::repair_key(blob);
         self.until_won(|| async {
             let (check, repair) = match self.record::<RepairRecord>(row_key.clone()).await? {
