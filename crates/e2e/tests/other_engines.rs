@@ -159,7 +159,7 @@ fn engines_that_lie_are_found_out() {
         assert!(spoiled > 10, "{spoiled} shards at {}", engine.name());
     }
     mixed.verify("lied-about", &acks);
-    scrub(&mixed.server);
+    let first = scrub(&mixed.server);
     let status = mixed.server.status();
     for engine in &mixed.engines {
         assert!(site(&status, engine.name())["damaged"].as_u64() > Some(5), "{status:#}");
@@ -167,7 +167,8 @@ fn engines_that_lie_are_found_out() {
     for honest in ["served", "f1", "f2"] {
         assert_eq!(site(&status, honest)["damaged"], 0, "{status:#}");
     }
-    clean(&mixed.server);
+    let second = scrub(&mixed.server);
+    assert_eq!((&second["damaged"], &second["missing"]), (&0.into(), &0.into()), "{second} after {first}");
     mixed.server.wait_whole();
     mixed.without("f1", || {
         mixed.without("f2", || {
