@@ -318,7 +318,14 @@ fn a_machine_is_lost_and_another_one_takes_its_place() {
     let told = five.etcdctl(&["member", "remove", &id], true);
     assert_eq!(told.0, 0, "{}", told.1);
     let peer = format!("--peer-urls=https://127.0.0.3:{}", five.port("peer"));
-    let told = five.etcdctl(&["member", "add", "dc3", &peer], true);
+    // For some seconds after a member went etcd may call itself unhealthy, and takes none.
+    let begun = std::time::Instant::now();
+    let told = loop {
+        let told = five.etcdctl(&["member", "add", "dc3", &peer], true);
+        if !told.1.contains("unhealthy cluster") || begun.elapsed().as_secs() > 60 {
+            break told;
+        }
+    };
     assert_eq!(told.0, 0, "{}", told.1);
     five.cluster = "existing";
     five.write_description();

@@ -76,6 +76,8 @@ struct Seen {
     failures: HashMap<String, usize>,
     /// By ETag: the value.
     values: HashMap<String, u64>,
+    /// By value: in how many attempts it was put. Each that succeeds has an ETag of its own.
+    puts: HashMap<u64, usize>,
     /// By key: the ETag that was seen last.
     etags: HashMap<String, String>,
     /// By slot: the generation of its key, and how often it was used.
@@ -338,6 +340,9 @@ impl Shared {
             let seen = self.seen.lock();
             seen.values.iter().find(|(_, value)| **value == wanted).map(|(etag, _)| etag.clone()).unwrap_or_default()
         };
+        if let Op::Put(new) | Op::PutIfAbsent(new, _) | Op::PutIfMatch(_, new, _) = op {
+            *self.seen.lock().puts.entry(new).or_default() += 1;
+        }
         let start = self.now();
         let reply = match op {
             Op::Get(_) => self.client.send(host, "GET", &path, &[], b"").await,
@@ -371,6 +376,10 @@ impl Shared {
                 (Some(Record { start, end: None, op, gateway }), Ok(stale))
             }
             Reply::Answer { status, etag, stale, body } => match read_answer(op, status, &body) {
+                // The same value stood there, perhaps, but put by another attempt: with another ETag. That tells nothing.
+                Ok(Op::PutIfMatch(old, _, false)) if seen.puts.get(&old).is_some_and(|count| *count > 1) => {
+                    (None, Ok(stale))
+                }
                 Ok(op) => {
                     // What is so old was all there was at some moment since then.
                     seen.stale += usize::from(stale.is_some());

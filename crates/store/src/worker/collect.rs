@@ -155,7 +155,7 @@ impl Store {
         Ok(())
     }
 
-    fn is_due(&self, since_ms: u64) -> bool {
+    pub(super) fn is_due(&self, since_ms: u64) -> bool {
         since_ms.saturating_add(self.0.options.gc_grace_ms) <= self.now_ms()
     }
 

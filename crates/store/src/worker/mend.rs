@@ -4,7 +4,7 @@ use base::BlobId;
 use base::limits::{COLUMNS, DATA_COLUMNS};
 use bytes::{Bytes, BytesMut};
 use erasure::Geometry;
-use meta::record::{BlobRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
+use meta::record::{BlobRecord, GarbageRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
 use meta::{Batch, Write};
 use sites::SiteError;
 
@@ -85,8 +85,9 @@ impl Store {
             let mender = Mender { store: self, shape, segment, geometry: shape.geometry(segment), slots, paced };
             let seen = mender.look(look, &mut done).await?;
             if done.missing > 0 && !is_wanted {
-                // The pin keeps collections from beginning: one that had begun is seen now, and one look is enough.
-                if self.is_collected(blob, &record).await? {
+                // The pin keeps collections from beginning: one that had begun is seen now, and one look is enough. What is not due yet
+                // is mended: somebody may read it, and by a clock that was ahead it is not due for long.
+                if self.is_collected(blob, &record, |garbage| self.is_due(garbage.since_ms)).await? {
                     return Err(Error::Contended);
                 }
                 is_wanted = true;
@@ -104,7 +105,9 @@ impl Store {
         if done.hopeless > 0 {
             // What was there at the look may have gone since: the pin of another gateway is told to the collector only some beats later.
             let is_as_read = |row: meta::Row| row.version == version;
-            if self.is_collected(blob, &record).await? || !self.row(blob_key.clone()).await?.is_some_and(is_as_read) {
+            if self.is_collected(blob, &record, |_| true).await?
+                || !self.row(blob_key.clone()).await?.is_some_and(is_as_read)
+            {
                 return Err(Error::Contended);
             }
             tracing::error!(%blob, shards = done.hopeless, "shards cannot be rebuilt from what is in reach");
@@ -155,15 +158,22 @@ impl Store {
         Ok(done)
     }
 
-    /// Whether all parts of a blob are to be collected, or it is gone: what is missing of it is missed by nobody, but by who still reads
-    /// what was deleted. One to which nothing refers yet, since it is being committed, is not.
-    pub(super) async fn is_collected(&self, blob: BlobId, record: &BlobRecord) -> Result<bool, Error> {
+    /// Whether all parts of a blob are garbage that may be collected, or it is gone: what is missing of it is missed by nobody. One to which
+    /// nothing refers yet, since it is being committed, is not.
+    pub(super) async fn is_collected(
+        &self,
+        blob: BlobId,
+        record: &BlobRecord,
+        may_be: impl Fn(&GarbageRecord) -> bool,
+    ) -> Result<bool, Error> {
         for part in &record.parts {
             if self.part_lives_in(part.id, blob).await? {
                 return Ok(false);
             }
-            if self.row(key::garbage_key(part.id)).await?.is_none() {
-                return Ok(self.row(key::blob_key(blob)).await?.is_none());
+            match self.record::<GarbageRecord>(key::garbage_key(part.id)).await? {
+                Some((garbage, _)) if may_be(&garbage) => {}
+                Some(_) => return Ok(false),
+                None => return Ok(self.row(key::blob_key(blob)).await?.is_none()),
             }
         }
         Ok(true)

@@ -144,7 +144,7 @@ impl Store {
     /// stays: damage is only found by reading the bytes.
     pub(super) async fn put_repair(&self, blob: BlobId, reason: RepairReason, columns: u8) -> Result<(), Error> {
         let Some((record, _)) = self.record::<BlobRecord>(key::blob_key(blob)).await? else { return Ok(()) };
-        if self.is_collected(blob, &record).await? {
+        if self.is_collected(blob, &record, |garbage| self.is_due(garbage.since_ms)).await? {
             return Ok(());
         }
         let row_key = key::repair_key(blob);
