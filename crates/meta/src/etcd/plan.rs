@@ -89,15 +89,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn is_own(&self, check: &Check) -> bool {
-        !self.common.contains(&check)
+    fn alone(index: usize) -> Self {
+        Self { batches: index..index + 1, common: Vec::new() }
+    }
+
+    /// The checks that a batch does not have in common with the others, and their places among all of it.
+    fn own<'b>(&self, batch: &'b Batch) -> (Vec<usize>, Vec<&'b Check>) {
+        batch.checks.iter().enumerate().filter(|(_, check)| !self.common.contains(check)).unzip()
     }
 
     /// Operations of the run's own transaction, if it has one, and of the widest that is nested in it.
     fn ops(&self, batches: &[&Batch]) -> usize {
         let members = &batches[self.batches.clone()];
-        let own =
-            |batch: &&Batch| batch.checks.iter().filter(|check| self.is_own(check)).count().max(batch.writes.len());
+        let own = |batch: &&Batch| self.own(batch).1.len().max(batch.writes.len());
         let around = if self.common.is_empty() { 0 } else { self.common.len().max(members.len()) };
         around + members.iter().map(own).max().unwrap_or(0)
     }
@@ -123,12 +127,12 @@ fn runs<'a>(batches: &[&'a Batch]) -> Vec<Run<'a>> {
             is_worth_it
         });
         if !joined {
-            runs.push(Run { batches: index..index + 1, common: Vec::new() });
+            runs.push(Run::alone(index));
         }
     }
     let outer = 1 + runs.len();
     if outer + runs.iter().map(|run| run.ops(batches)).max().unwrap_or(0) > OPS_MAX {
-        runs = (0..batches.len()).map(|index| Run { batches: index..index + 1, common: Vec::new() }).collect();
+        runs = (0..batches.len()).map(Run::alone).collect();
     }
     runs
 }
@@ -151,7 +155,7 @@ pub(crate) fn transaction(space: &Space, marker: &Bytes, before: i64, id: &Bytes
     let mut success = vec![RequestOp::from(put)];
     for run in runs(batches) {
         let nested = batches[run.batches.clone()].iter().map(|batch| {
-            let own: Vec<&Check> = batch.checks.iter().filter(|check| run.is_own(check)).collect();
+            let (_, own) = run.own(batch);
             RequestOp::from(Op::Txn(on(space, &own, batch.writes.iter().map(|write| write_op(space, write)).collect())))
         });
         if run.common.is_empty() {
@@ -262,11 +266,9 @@ fn own_outcomes(
         if answer.succeeded {
             return Some(Ok(version));
         }
-        let own: Vec<(usize, &Check)> =
-            batch.checks.iter().enumerate().filter(|(_, check)| run.is_own(check)).collect();
-        let checks: Vec<&Check> = own.iter().map(|(_, check)| *check).collect();
-        let (check, _) = own.get(first_of(space, &checks, &singles(answer))?)?;
-        Some(Err(CommitError::Failed { check: *check }))
+        let (places, own) = run.own(batch);
+        let check = *places.get(first_of(space, &own, &singles(answer))?)?;
+        Some(Err(CommitError::Failed { check }))
     };
     batches.iter().map(outcome).collect()
 }
