@@ -1,6 +1,7 @@
 //! The engine for tests and the simulation: a map under a lock.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +19,8 @@ pub struct Memory {
 
 #[derive(Debug, Default, Clone)]
 struct State {
-    rows: BTreeMap<Key, Row>,
+    /// Shared with copies until one of them changes.
+    rows: Arc<BTreeMap<Key, Row>>,
     /// Batches committed so far; the version of every row that the last one wrote.
     commits: u64,
     fault: Option<CommitError>,
@@ -99,10 +101,11 @@ impl State {
         }
         self.commits += 1;
         let version = Version(u128::from(self.commits));
+        let rows = Arc::make_mut(&mut self.rows);
         for write in batch.writes {
             match write {
-                Write::Put(key, value) => self.rows.insert(key, Row { value, version }),
-                Write::Delete(key) => self.rows.remove(&key),
+                Write::Put(key, value) => rows.insert(key, Row { value, version }),
+                Write::Delete(key) => rows.remove(&key),
             };
         }
         fault.map_or(Ok(version), Err)

@@ -103,7 +103,11 @@ impl World {
         store.sweep(0).await.expect("a sweep");
         sleep(Duration::from_secs(60)).await;
         assert_eq!(store.sweep(0).await.expect("a sweep").removed, 0, "strays are left after a sweep");
-        let counts: Vec<usize> = self.sites.iter().map(|site| site.shards().len()).collect();
+        // What waits for its collection is nobody's loss: a gateway that leads with a clock ahead of the others' leaves it as it is.
+        let garbage = self.metadata.garbage().await;
+        let is_wanted = |name: &String| !garbage.iter().any(|blob| name.contains(&blob.to_string()));
+        let counts: Vec<usize> =
+            self.sites.iter().map(|site| site.shards().into_iter().filter(is_wanted).count()).collect();
         assert!(counts.iter().all(|count| *count == counts[0]), "a site holds too many or too few shards: {counts:?}");
     }
 }

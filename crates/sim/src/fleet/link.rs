@@ -1,6 +1,7 @@
 //! What lies between a gateway and all else: the network, which loses, delays and repeats, and the process itself, which stands still or
 //! dies.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::pin;
@@ -8,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base::Clock;
+use base::{BlobId, Clock, PartId};
 use bytes::Bytes;
+use meta::record::{BlobRecord, Record, key};
 use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Nearby, Page, Row, Version};
 use parking_lot::Mutex;
 use sites::{Entry, Site, SiteError};
@@ -180,6 +182,20 @@ impl Metadata {
             None => copies.push((link.clone(), self.truth.copy())),
         }
         Rows { all: self.clone(), index, link }
+    }
+
+    /// Blobs of which nothing is wanted any more and which wait for their collection.
+    pub async fn garbage(&self) -> HashSet<BlobId> {
+        let all = |(from, to)| self.truth.range(meta::Range { from, to, limit: usize::MAX });
+        let garbage = all(key::garbage()).await.expect("rows in memory").rows;
+        let parts: HashSet<Option<PartId>> = garbage.iter().map(|(row_key, _)| key::part_of(row_key)).collect();
+        let blobs = all(key::blobs()).await.expect("rows in memory").rows;
+        let is_garbage = |(row_key, row): &(meta::Key, meta::Row)| {
+            let record = BlobRecord::decode(&row.value).expect("a blob's record");
+            let all = record.parts.iter().all(|part| parts.contains(&Some(part.id)));
+            key::blob_of(row_key).filter(|_| all)
+        };
+        blobs.iter().filter_map(is_garbage).collect()
     }
 
     async fn commit(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {

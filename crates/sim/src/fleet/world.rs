@@ -95,7 +95,7 @@ pub(super) struct World {
     pub(super) seed: u64,
     pub(super) chance: Arc<Chance>,
     pub(super) begun: Instant,
-    metadata: Arc<Metadata>,
+    pub(super) metadata: Arc<Metadata>,
     pub(super) sites: [Arc<SimSite>; COLUMNS],
     pub(super) gateways: [Gateway; GATEWAYS],
     pub(super) taking: Taking,
