@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base::{BlobId, Clock, PartId};
 use bytes::Bytes;
+use futures::FutureExt;
 use meta::record::{BlobRecord, Record, key};
 use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Nearby, Page, Row, Version};
 use parking_lot::Mutex;
@@ -166,7 +167,15 @@ type Late = Arc<Mutex<Option<Vec<Batch>>>>;
 pub struct Metadata {
     chance: Arc<Chance>,
     truth: Arc<Memory>,
-    copies: Mutex<Vec<(Arc<Link>, Memory)>>,
+    copies: Mutex<Vec<Copied>>,
+}
+
+/// What stands beside a gateway.
+struct Copied {
+    link: Arc<Link>,
+    rows: Memory,
+    /// What was committed and has not come here.
+    behind: Vec<Batch>,
 }
 
 impl Metadata {
@@ -178,8 +187,8 @@ impl Metadata {
     pub fn over(self: &Arc<Self>, index: usize, link: Arc<Link>) -> Rows {
         let mut copies = self.copies.lock();
         match copies.get_mut(index) {
-            Some((known, _)) => *known = link.clone(),
-            None => copies.push((link.clone(), self.truth.copy())),
+            Some(known) => known.link = link.clone(),
+            None => copies.push(Copied { link: link.clone(), rows: self.truth.copy(), behind: vec![] }),
         }
         Rows { all: self.clone(), index, link }
     }
@@ -199,11 +208,15 @@ impl Metadata {
     }
 
     async fn commit(&self, batches: Vec<Batch>) -> Vec<Result<Version, CommitError>> {
-        let done = self.truth.commit_group(batches).await;
-        for (link, copy) in self.copies.lock().iter_mut() {
-            let wrong = link.wrong();
+        let done = self.truth.commit_group(batches.clone()).await;
+        let committed = || batches.iter().zip(&done).filter(|(_, done)| done.is_ok()).map(|(batch, _)| batch.clone());
+        for copy in self.copies.lock().iter_mut() {
+            copy.behind.extend(committed());
+            let wrong = copy.link.wrong();
             if !wrong.meta_out && !wrong.meta_in && self.chance.one_in(3) {
-                *copy = self.truth.copy();
+                // In the same order, so that rows get the same versions.
+                let caught_up = copy.rows.commit_group(std::mem::take(&mut copy.behind)).now_or_never();
+                assert!(caught_up.is_some_and(|done| done.iter().all(Result::is_ok)), "a copy is another one");
             }
         }
         done
@@ -237,7 +250,7 @@ impl Engine for Rows {
 
     async fn nearby(&self, keys: &[Key], range: Option<meta::Range>) -> Result<Nearby, MetaError> {
         self.link.until(false).await;
-        let copy = self.all.copies.lock()[self.index].1.copy();
+        let copy = self.all.copies.lock()[self.index].rows.copy();
         self.link.travel().await;
         copy.nearby(keys, range).await
     }

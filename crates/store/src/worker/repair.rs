@@ -28,6 +28,8 @@ const RECENT_MS: u64 = 60_000;
 const PLAN_FOR_MIN: Duration = Duration::from_secs(1);
 /// And after so many times as long as it took to make it, so that little of the time goes into plans.
 const PLAN_FOR: u32 = 20;
+/// But after this at the latest: what took long may have been a process that stood still, or metadata that did not answer, and not the plan.
+const PLAN_FOR_MAX: Duration = Duration::from_secs(120);
 
 /// What the repair worker remembers.
 #[derive(Default)]
@@ -190,7 +192,7 @@ impl Store {
 
     /// How long to wait until the next pass where nothing wakes it.
     pub(super) fn repair_pause(&self, least: Duration) -> Duration {
-        (*self.0.workers.repair.planned_in.lock() * PLAN_FOR).max(least)
+        pause(*self.0.workers.repair.planned_in.lock(), least)
     }
 
     async fn work_off(&self) -> Result<(), Error> {
@@ -271,8 +273,11 @@ impl Store {
                 self.note_queue(queued);
                 return;
             }
-            Ok(mended) => self.count_done(u64::from(mended.mended > 0)),
-            Err(Error::Contended) => {}
+            Ok(mended) => {
+                tracing::debug!(blob = %item.blob, ?mended, "not whole yet");
+                self.count_done(u64::from(mended.mended > 0));
+            }
+            Err(Error::Contended) => tracing::debug!(blob = %item.blob, "left: somebody changes or collects it"),
             Err(error) => self.note_failed(item.blob, &error),
         }
         tried.add(item, &self.0.options.repair);
@@ -306,6 +311,11 @@ impl Store {
             }
         }
     }
+}
+
+/// How long a plan that took so long to make is followed.
+fn pause(planned_in: Duration, least: Duration) -> Duration {
+    (planned_in * PLAN_FOR).min(PLAN_FOR_MAX).max(least)
 }
 
 /// What is queued, with what is found now.
@@ -344,6 +354,14 @@ mod tests {
         assert!(holds.with((down, 1), begun) && holds.with((down, 1), begun + 9 * second));
         assert!(!holds.with((down, 1), begun + 10 * second), "it stays down");
         assert!(!holds.with((up, 2), begun), "another site is to be filled");
+    }
+
+    #[test]
+    fn a_plan_is_followed_for_longer_than_it_took_and_never_for_long() {
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(Duration::ZERO, PLAN_FOR_MIN), PLAN_FOR_MIN);
+        assert_eq!(pause(2 * second, PLAN_FOR_MIN), 40 * second);
+        assert_eq!(pause(600 * second, PLAN_FOR_MIN), PLAN_FOR_MAX, "the process stood still for ten minutes");
     }
 
     #[test]
