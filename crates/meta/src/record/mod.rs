@@ -52,6 +52,8 @@
 //! | `M/floor` | nothing: written when a checkpoint begins | for ever |
 //! | `M/pace` | [`RepairControlRecord`]: what operators said of repair | for ever |
 //! | `M/repair` | [`RepairProgressRecord`]: how far repair is | for ever |
+//! | `V/<blake3><length>` | [`VerdictRecord`]: what is known of a content | for ever |
+//! | `Y/<engine>00<manifest>`, `Y/<engine>00` | [`DefinitionsRecord`]: an engine's definitions; the newest | for ever |
 //! | `C/head` | nothing: changes with everything that takes something away | for ever |
 //! | `s/<slot>` | [`SiteRecord`]: which site fills the slot | for ever |
 //!
@@ -74,6 +76,7 @@ mod repair;
 mod site;
 mod upload;
 mod user;
+mod verdict;
 mod version;
 mod wrapped;
 
@@ -112,6 +115,7 @@ pub use upload::{PartRecord, UploadRecord};
 pub use user::{
     AccessKeyRecord, Grant, GroupRecord, InlinePolicy, KeyEntry, Membership, NamedUser, Right, TenantRecord, UserRecord,
 };
+pub use verdict::{ContentId, DefinitionsRecord, EngineVerdict, Reason, Verdict, VerdictRecord};
 pub use wrapped::WrappedSiteRecord;
 
 pub mod key {
@@ -148,6 +152,7 @@ pub mod key {
         access_key_key, access_keys, group_key, group_name_of, groups, tenant_key, tenant_name_key, tenant_name_value,
         tenant_of, tenants, user_name_key, user_name_of, users,
     };
+    pub use super::verdict::{definitions_key, newest_definitions_key, verdict_key, verdict_of, verdicts};
     pub use super::version::{
         null_version_key, null_version_of, null_version_value, version_key, version_of, versions, versions_from,
         versions_of_key,

@@ -1,0 +1,371 @@
+//! ClamAV, as processes of its own: a crash of its parsers is not ours, and its licence stays its own.
+//!
+//! Each set of definitions has its own `clamd`, started on a folder that nobody changes. One with newer ones is started beside the one that runs; when
+//! it has shown by a canary, which only these definitions know, that it has them, it is asked from then on, and the older one ends with its last scan.
+//! So whose verdict it is needs no clock and no guess. `RELOAD`, which takes as much memory for as long, answers before it has happened.
+
+mod answer;
+mod config;
+mod definitions;
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base::Clock;
+use parking_lot::Mutex;
+use tokio::process::Command;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::definitions::Definitions;
+use self::process::{Process, Start};
+use crate::engine::{Engine, EngineState, Loaded};
+use crate::epoch::epoch_of;
+use crate::limits::RESTART;
+
+/// Between two looks at a folder that somebody else fills.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// How ClamAV is run.
+#[derive(Debug, Clone)]
+pub struct ClamavOptions {
+    /// `clamd`, by default on the path.
+    pub program: PathBuf,
+    /// A folder that freshclam fills: it is looked at all the time.
+    pub watched: Option<PathBuf>,
+    /// Definitions that are used, and what ClamAV unpacks.
+    pub folder: PathBuf,
+    /// Scans at once.
+    pub threads: usize,
+}
+
+/// What became of an update.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Updated {
+    /// Of the definitions that are used now.
+    pub epoch: u64,
+    /// Whether they are others than before.
+    pub changed: bool,
+}
+
+/// The engine.
+pub struct Clamav(Arc<Shared>);
+
+struct Shared {
+    options: ClamavOptions,
+    meta: Arc<dyn meta::Engine>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// The state changed.
+    changed: Notify,
+    updates: mpsc::Sender<Update>,
+}
+
+#[derive(Default)]
+struct State {
+    process: Option<Arc<Process>>,
+    /// Of the newest definitions that were used.
+    epoch: Option<u64>,
+    version: String,
+    down: Option<String>,
+    refused: Option<String>,
+    deaths: u64,
+}
+
+/// Definitions are to be looked at again, from this folder as well.
+struct Update {
+    from: Option<PathBuf>,
+    done: oneshot::Sender<Result<Updated, String>>,
+}
+
+impl Clamav {
+    /// Starts it, in the background, until `stop`.
+    pub fn start(
+        options: ClamavOptions,
+        meta: Arc<dyn meta::Engine>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (updates, from) = mpsc::channel(4);
+        let state = State { down: Some("it is starting".to_owned()), ..State::default() };
+        let changed = Notify::new();
+        let shared = Arc::new(Shared { options, meta, clock, state: Mutex::new(state), changed, updates });
+        let working = shared.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = working.work(from) => {}
+                () = stop.cancelled() => {}
+            }
+            working.state.lock().process = None;
+        });
+        Self(shared)
+    }
+
+    /// Uses what is in a folder beside what is watched, instead of what was given last. Returns when it is used.
+    ///
+    /// # Errors
+    /// Why it is not, for people: what was used before still is.
+    pub async fn update(&self, from: &Path) -> Result<Updated, String> {
+        let (done, answer) = oneshot::channel();
+        let ended = |_| "it is stopping".to_owned();
+        let update = Update { from: Some(from.to_owned()), done };
+        self.0.updates.send(update).await.map_err(|_| "it is stopping".to_owned())?;
+        answer.await.map_err(ended)?
+    }
+}
+
+impl Shared {
+    /// Definitions that were given by an operator.
+    fn given(&self) -> PathBuf {
+        self.options.folder.join("given")
+    }
+
+    async fn work(&self, mut updates: mpsc::Receiver<Update>) {
+        let mut seen = self.look();
+        let mut tell = None;
+        loop {
+            let used = self.use_newest().await;
+            if let Err(error) = &used {
+                tracing::error!(%error, "definitions are not used");
+            }
+            {
+                let mut state = self.state.lock();
+                state.refused = used.as_ref().err().cloned().filter(|_| state.process.is_some());
+                if let (Err(error), None) = (&used, &state.process) {
+                    state.down = Some(error.clone());
+                }
+            }
+            self.changed.notify_waiters();
+            if let Some(tell) = tell.take() {
+                let tell: oneshot::Sender<Result<Updated, String>> = tell;
+                // Who asked may have left.
+                let _ = tell.send(used);
+            }
+            match self.wait(&mut updates, &mut seen).await {
+                Some(done) => tell = done,
+                None => return,
+            }
+        }
+    }
+
+    /// Waits until there is something to look at anew, and tells who wants to know what comes of it. `None`: nobody can ask any more.
+    #[allow(clippy::type_complexity, reason = "whom to tell, if anybody")]
+    async fn wait(
+        &self,
+        updates: &mut mpsc::Receiver<Update>,
+        seen: &mut Vec<(String, u64, u64)>,
+    ) -> Option<Option<oneshot::Sender<Result<Updated, String>>>> {
+        let mut pause = RESTART.0;
+        let mut last = seen.clone();
+        loop {
+            let process = self.state.lock().process.clone();
+            let ended = async {
+                match &process {
+                    Some(process) => process.ended.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                update = updates.recv() => {
+                    let Update { from, done } = update?;
+                    match from.map(|from| self.take(&from)).unwrap_or(Ok(())) {
+                        Ok(()) => return Some(Some(done)),
+                        Err(error) => drop(done.send(Err(error))),
+                    }
+                }
+                () = tokio::time::sleep(LOOK) => {
+                    // Not while somebody writes to it.
+                    let now = self.look();
+                    if now == last && now != *seen {
+                        *seen = now;
+                        return Some(None);
+                    }
+                    last = now;
+                }
+                () = ended => {
+                    if let Some(process) = process {
+                        self.restart(&process, pause).await;
+                        pause = (pause * 2).min(RESTART.1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn look(&self) -> Vec<(String, u64, u64)> {
+        let watched = self.options.watched.as_deref();
+        watched.and_then(|watched| definitions::look(watched).ok()).unwrap_or_default()
+    }
+
+    /// Keeps what an operator gives, so that it is there after a restart.
+    fn take(&self, from: &Path) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", from.display());
+        let files = definitions::look(from).map_err(failed)?;
+        if files.is_empty() {
+            return Err(format!("{} has no file that ClamAV loads", from.display()));
+        }
+        let given = self.given();
+        let folder = tempfile::Builder::new().prefix("given-").tempdir_in(&self.options.folder).map_err(failed)?;
+        for (name, ..) in files {
+            std::fs::copy(from.join(&name), folder.path().join(&name)).map_err(failed)?;
+        }
+        match std::fs::remove_dir_all(&given) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        std::fs::rename(folder.keep(), given).map_err(failed)
+    }
+
+    /// Starts a process with what there is now, unless one runs with that.
+    async fn use_newest(&self) -> Result<Updated, String> {
+        let build = build(&self.options.program).await?;
+        let sources: Vec<PathBuf> = self.options.watched.iter().cloned().chain([self.given()]).collect();
+        let sources: Vec<PathBuf> = sources.into_iter().filter(|source| source.is_dir()).collect();
+        let under = self.options.folder.join("definitions");
+        let staged = {
+            let (under, build) = (under.clone(), build.clone());
+            let stage = move || definitions::stage(&sources, &under, &build, &config::settings());
+            tokio::task::spawn_blocking(stage).await
+        };
+        let staged = staged
+            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("definitions cannot be copied: {error}"))?;
+        let Some(definitions) = staged else {
+            return Err(
+                "there are no definitions: give a folder to `holdfast scan update`, or install clamav-freshclam"
+                    .to_owned(),
+            );
+        };
+        let epoch = epoch_of(self.meta.as_ref(), NAME, definitions.manifest, self.clock.now_ms()).await?;
+        let running = self.state.lock().process.clone();
+        if running.is_some_and(|running| running.definitions == definitions && !running.ended.is_cancelled()) {
+            return Ok(Updated { epoch, changed: false });
+        }
+        let version = format!("{build}/{epoch}/{}", http_date(definitions.newest_s));
+        {
+            let mut state = self.state.lock();
+            if state.process.is_none() {
+                // What is known by these is answered while they are loaded.
+                (state.epoch, state.version) = (Some(epoch), version.clone());
+            }
+        }
+        let process = self.start(definitions, epoch, version).await?;
+        definitions::remove_others(&under, &process.definitions);
+        tracing::info!(epoch, pid = process.pid, "ClamAV has new definitions");
+        self.use_process(process);
+        Ok(Updated { epoch, changed: true })
+    }
+
+    async fn start(&self, definitions: Definitions, epoch: u64, version: String) -> Result<Arc<Process>, String> {
+        let start = Start {
+            program: &self.options.program,
+            definitions,
+            epoch,
+            version,
+            temporary: &self.options.folder,
+            threads: self.options.threads,
+        };
+        Process::start(start).await
+    }
+
+    fn use_process(&self, process: Arc<Process>) {
+        {
+            let mut state = self.state.lock();
+            state.epoch = Some(process.epoch);
+            state.version = process.version.clone();
+            state.down = None;
+            state.process = Some(process);
+        }
+        metrics::gauge!("holdfast_scan_engine_up", "engine" => NAME).set(1.0);
+        self.changed.notify_waiters();
+    }
+
+    /// One ended by itself: another one takes its place, with the same definitions.
+    async fn restart(&self, ended: &Process, pause: Duration) {
+        {
+            let mut state = self.state.lock();
+            state.process = None;
+            state.deaths += 1;
+            state.down = Some("clamd ended and is started again".to_owned());
+        }
+        metrics::gauge!("holdfast_scan_engine_up", "engine" => NAME).set(0.0);
+        metrics::counter!("holdfast_scan_engine_deaths_total", "engine" => NAME).increment(1);
+        let mut pause = pause;
+        loop {
+            tokio::time::sleep(pause).await;
+            match self.start(ended.definitions.clone(), ended.epoch, ended.version.clone()).await {
+                Ok(process) => return self.use_process(process),
+                Err(error) => {
+                    tracing::error!(%error, "clamd cannot be started again");
+                    self.state.lock().down = Some(error);
+                }
+            }
+            pause = (pause * 2).min(RESTART.1);
+        }
+    }
+}
+
+/// What its verdicts are kept by.
+const NAME: &str = "clamav";
+
+#[async_trait]
+impl Engine for Clamav {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.0.state.lock().epoch
+    }
+
+    async fn loaded(&self, patience: Duration) -> Result<Arc<dyn Loaded>, String> {
+        let ready = async {
+            loop {
+                let changed = self.0.changed.notified();
+                let process = self.0.state.lock().process.clone();
+                match process {
+                    Some(process) if !process.ended.is_cancelled() => return process,
+                    _ => changed.await,
+                }
+            }
+        };
+        match tokio::time::timeout(patience, ready).await {
+            Ok(process) => Ok(process),
+            Err(_) => Err(self.0.state.lock().down.clone().unwrap_or_else(|| "it is starting".to_owned())),
+        }
+    }
+
+    fn state(&self) -> EngineState {
+        let state = self.0.state.lock();
+        EngineState {
+            name: NAME,
+            epoch: state.epoch,
+            version: state.version.clone(),
+            down: state.down.clone(),
+            pid: state.process.as_ref().and_then(|process| process.pid),
+            deaths: state.deaths,
+            refused: state.refused.clone(),
+        }
+    }
+}
+
+/// `ClamAV 1.4.6`, as the program says of itself.
+async fn build(program: &Path) -> Result<String, String> {
+    let said = Command::new(program).arg("--version").output().await;
+    let said = said.map_err(|error| format!("{}: {error}; install clamav-daemon", program.display()))?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    let build = text.split('/').next().unwrap_or_default().trim();
+    if build.is_empty() { Err(format!("{} does not say its version", program.display())) } else { Ok(build.to_owned()) }
+}
+
+/// As clamd tells the age of definitions: `Thu Nov 26 09:00:00 2026`, in UTC.
+fn http_date(seconds: u64) -> String {
+    let format = time::macros::format_description!(
+        "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
+    );
+    let at = i64::try_from(seconds).ok().and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());
+    at.and_then(|at| at.format(format).ok()).unwrap_or_default()
+}

@@ -1,0 +1,246 @@
+//! One `clamd`: started, asked, ended.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use meta::record::Verdict;
+use parking_lot::Mutex;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::answer;
+use super::config::config;
+use super::definitions::Definitions;
+use crate::engine::{EngineError, Loaded};
+use crate::limits::{SILENCE, START};
+use crate::spool::Content;
+
+/// Bytes of an answer: a name, and little else.
+const ANSWER_MAX: u64 = 4096;
+/// One that ended is noticed within this.
+const NOTICED: Duration = Duration::from_secs(5);
+/// Lines that it said last, to tell why it did not start.
+const LAST_WORDS: usize = 5;
+
+/// A `clamd` that runs, with its definitions. It ends when nobody has it any more.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) definitions: Definitions,
+    pub(crate) epoch: u64,
+    pub(crate) version: String,
+    pub(crate) pid: Option<u32>,
+    socket: PathBuf,
+    /// It is to end.
+    end: CancellationToken,
+    /// It has ended.
+    pub(crate) ended: CancellationToken,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end.cancel();
+    }
+}
+
+/// What a process is started as.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) definitions: Definitions,
+    pub(crate) epoch: u64,
+    pub(crate) version: String,
+    /// What it unpacks goes here.
+    pub(crate) temporary: &'a Path,
+    pub(crate) threads: usize,
+}
+
+impl Process {
+    /// Starts one, and returns when it has shown that these definitions are what it scans with.
+    ///
+    /// # Errors
+    /// For people.
+    pub(crate) async fn start(start: Start<'_>) -> Result<Arc<Self>, String> {
+        let failed = |error: io::Error| format!("{} cannot be started: {error}", start.program.display());
+        // Sockets have short names: the data folder's may be long.
+        let folder = tempfile::Builder::new().prefix("holdfast-clamd-").tempdir().map_err(failed)?;
+        let temporary = tempfile::Builder::new().prefix("clamd-").tempdir_in(start.temporary).map_err(failed)?;
+        let (socket, file) = (folder.path().join("socket"), folder.path().join("clamd.conf"));
+        let text = config(&start.definitions.folder, &socket, temporary.path(), start.threads);
+        std::fs::write(&file, text).map_err(failed)?;
+        let mut command = Command::new(start.program);
+        command.arg("--foreground").arg("--config-file").arg(&file).kill_on_drop(true);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        let pid = child.id();
+        let (said, listening) = hear(&mut child);
+        let (end, ended) = (CancellationToken::new(), CancellationToken::new());
+        tokio::spawn(watch(child, listening, end.clone(), ended.clone(), (folder, temporary)));
+        let process = Arc::new(Self {
+            definitions: start.definitions,
+            epoch: start.epoch,
+            version: start.version,
+            pid,
+            socket,
+            end,
+            ended,
+        });
+        tokio::select! {
+            ready = tokio::time::timeout(START, process.ready()) => match ready {
+                Ok(ready) => ready.map(|()| process.clone()),
+                Err(_) => Err(format!("clamd was not ready within {} s", START.as_secs())),
+            },
+            () = process.ended.cancelled() => Err(format!("clamd ended at its start: {}", said.lock().iter().map(String::as_str).collect::<Vec<_>>().join("; "))),
+        }
+    }
+
+    /// Waits until it answers, and looks at what it makes of the canary.
+    async fn ready(&self) -> Result<(), String> {
+        loop {
+            if self.ping().await.is_ok() {
+                break;
+            }
+            // There is nothing that tells when its socket is there.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.sings().await
+    }
+
+    async fn ping(&self) -> io::Result<()> {
+        let mut stream = UnixStream::connect(&self.socket).await?;
+        stream.write_all(b"zPING\0").await?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;
+        if answer == b"PONG\0" { Ok(()) } else { Err(io::Error::other("no PONG")) }
+    }
+
+    /// Whether it has the definitions that it was given: only those know the canary's name.
+    async fn sings(&self) -> Result<(), String> {
+        let mut file = tempfile::tempfile().map_err(|error| error.to_string())?;
+        io::Write::write_all(&mut file, self.definitions.canary().as_bytes()).map_err(|error| error.to_string())?;
+        io::Seek::rewind(&mut file).map_err(|error| error.to_string())?;
+        let name = self.definitions.canary_name();
+        match self.ask(&file).await.map_err(|error| error.to_string())? {
+            Verdict::Infected(names) if names.iter().any(|found| found.starts_with(&name)) => Ok(()),
+            other => Err(format!("clamd has other definitions than it was given: of their canary it says {other}")),
+        }
+    }
+
+    async fn ask(&self, file: &File) -> Result<Verdict, EngineError> {
+        let Ok(mut stream) = UnixStream::connect(&self.socket).await else {
+            return Err(self.gone(EngineError::Gone).await);
+        };
+        let asked = async {
+            stream.write_all(b"zFILDES\0").await?;
+            send_descriptor(&stream, file).await?;
+            let mut answer = Vec::new();
+            (&mut stream).take(ANSWER_MAX).read_to_end(&mut answer).await?;
+            io::Result::Ok(answer)
+        };
+        match tokio::time::timeout(SILENCE, asked).await {
+            Ok(Ok(answer)) if !answer.is_empty() => answer::verdict(&answer),
+            Ok(_) => Err(self.gone(EngineError::Died).await),
+            Err(_) => {
+                self.end.cancel();
+                Err(EngineError::Silent(SILENCE))
+            }
+        }
+    }
+
+    /// What no answer means: that it ended, or that it is there and does not talk.
+    async fn gone(&self, error: EngineError) -> EngineError {
+        match tokio::time::timeout(NOTICED, self.ended.cancelled()).await {
+            Ok(()) => error,
+            Err(_) => EngineError::Failed("it closed the connection".to_owned()),
+        }
+    }
+}
+
+#[async_trait]
+impl Loaded for Process {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn version(&self) -> String {
+        self.version.clone()
+    }
+
+    async fn scan(&self, content: &Arc<Content>) -> Result<Verdict, EngineError> {
+        let content = content.clone();
+        let file = tokio::task::spawn_blocking(move || content.descriptor()).await;
+        match file.map_err(io::Error::from).flatten() {
+            Ok(Some(file)) => self.ask(&file).await,
+            Ok(None) => Err(EngineError::Failed("the content is not kept".to_owned())),
+            Err(error) => Err(EngineError::Failed(error.to_string())),
+        }
+    }
+}
+
+/// Ends it when it is to end, and tells when it has ended.
+async fn watch<F>(
+    mut child: Child,
+    listening: Vec<JoinHandle<()>>,
+    end: CancellationToken,
+    ended: CancellationToken,
+    _folders: F,
+) {
+    tokio::select! {
+        _ = child.wait() => {}
+        () = end.cancelled() => {
+            // It keeps nothing: there is nothing to wind down.
+            let _ = child.kill().await;
+        }
+    }
+    for last_words in listening {
+        // It has ended, and so do its lines.
+        let _ = tokio::time::timeout(NOTICED, last_words).await;
+    }
+    ended.cancel();
+}
+
+/// Passes a descriptor along with one byte, as clamd wants it (`clamd/session.c`).
+async fn send_descriptor(stream: &UnixStream, file: &File) -> io::Result<()> {
+    stream
+        .async_io(Interest::WRITABLE, || {
+            let fds = [file.as_fd()];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+            sendmsg(stream, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+            Ok(())
+        })
+        .await
+}
+
+/// What a child said last, and the tasks that listen to it: each line also goes to the log.
+fn hear(child: &mut Child) -> (Arc<Mutex<VecDeque<String>>>, Vec<JoinHandle<()>>) {
+    let last = Arc::new(Mutex::new(VecDeque::new()));
+    let listen = |out: Box<dyn AsyncRead + Send + Unpin>| {
+        let last = last.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(out).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                tracing::debug!(clamd = line.trim());
+                let mut last = last.lock();
+                last.push_back(line.trim().to_owned());
+                let many = last.len().saturating_sub(LAST_WORDS);
+                last.drain(..many);
+            }
+        })
+    };
+    let out = child.stdout.take().map(|out| listen(Box::new(out)));
+    let err = child.stderr.take().map(|err| listen(Box::new(err)));
+    (last.clone(), out.into_iter().chain(err).collect())
+}

@@ -1,0 +1,142 @@
+//! What is known of contents: in memory, and behind it as rows, which outlive this process and are there for all gateways.
+//!
+//! Rows are written behind: one that is lost costs a scan. Rows that cannot be read cost one as well, and say so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use meta::record::{ContentId, EngineVerdict, Record, VerdictRecord, key};
+use meta::{Batch, CommitError, Engine, Version};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::limits::{REMEMBERED, UNWRITTEN_MAX, WRITTEN_AT_ONCE};
+use crate::spool::Digests;
+
+type News = (ContentId, Arc<VerdictRecord>);
+
+/// All verdicts.
+pub(crate) struct Known {
+    meta: Arc<dyn Engine>,
+    memory: Cache<ContentId, Arc<VerdictRecord>>,
+    news: Mutex<Option<mpsc::Sender<News>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Known {
+    /// Writes what it learns until it is dropped.
+    pub(crate) fn new(meta: Arc<dyn Engine>) -> Self {
+        let (news, from) = mpsc::channel(UNWRITTEN_MAX);
+        let writer = tokio::spawn(write(meta.clone(), from));
+        let (news, writer) = (Mutex::new(Some(news)), Mutex::new(Some(writer)));
+        Self { meta, memory: Cache::new(REMEMBERED), news, writer }
+    }
+
+    /// Returns when all that was learnt is written. What is learnt later is in memory only.
+    pub(crate) async fn close(&self) {
+        self.news.lock().take();
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
+            // It ends by itself, once it has written the last.
+            let _ = writer.await;
+        }
+    }
+
+    pub(crate) fn remembered(&self, content: ContentId) -> Option<Arc<VerdictRecord>> {
+        self.memory.get(&content)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// What the rows say, which may be more than is remembered.
+    pub(crate) async fn read(&self, content: ContentId) -> Option<Arc<VerdictRecord>> {
+        let rows = self.meta.get(&[key::verdict_key(content)]).await;
+        let row = match rows {
+            Ok(mut rows) => rows.pop().flatten()?,
+            Err(error) => {
+                metrics::counter!("holdfast_scan_verdicts_unread_total").increment(1);
+                tracing::warn!(%error, "verdicts cannot be read: what is not in memory is scanned again");
+                return None;
+            }
+        };
+        match VerdictRecord::decode(&row.value) {
+            Ok(record) => {
+                let record = Arc::new(record);
+                self.memory.insert(content, record.clone());
+                Some(record)
+            }
+            Err(error) => {
+                tracing::warn!(%content, %error, "a verdict cannot be read: the content is scanned again");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn learn(&self, content: ContentId, digests: Digests, new: EngineVerdict) {
+        let mut record = match self.memory.get(&content) {
+            Some(known) => VerdictRecord::clone(&known),
+            None => VerdictRecord { sha256: digests.sha256, sha1: digests.sha1, md5: digests.md5, by: vec![] },
+        };
+        record.learn(new);
+        let record = Arc::new(record);
+        self.memory.insert(content, record.clone());
+        let is_sent = self.news.lock().as_ref().is_some_and(|news| news.try_send((content, record)).is_ok());
+        if !is_sent {
+            metrics::counter!("holdfast_scan_verdicts_unwritten_total").increment(1);
+        }
+    }
+}
+
+/// Writes what comes, many in one group, until nobody is left who sends.
+async fn write(meta: Arc<dyn Engine>, mut from: mpsc::Receiver<News>) {
+    let mut news = Vec::new();
+    while from.recv_many(&mut news, WRITTEN_AT_ONCE).await > 0 {
+        let mut left: HashMap<ContentId, Arc<VerdictRecord>> = news.drain(..).collect();
+        // Who lost a race against another gateway reads what that one wrote.
+        for _ in 0..3 {
+            left = match commit(meta.as_ref(), left).await {
+                Ok(lost) => lost,
+                Err(error) => {
+                    tracing::warn!(%error, "verdicts could not be written: after a restart their contents are scanned again");
+                    break;
+                }
+            };
+            if left.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// Tells those that another one changed meanwhile.
+async fn commit(
+    meta: &dyn Engine,
+    news: HashMap<ContentId, Arc<VerdictRecord>>,
+) -> Result<HashMap<ContentId, Arc<VerdictRecord>>, String> {
+    let news: Vec<News> = news.into_iter().collect();
+    let keys: Vec<_> = news.iter().map(|(content, _)| key::verdict_key(*content)).collect();
+    let rows = meta.get(&keys).await.map_err(|error| error.to_string())?;
+    let mut batches = Vec::new();
+    for (((_, record), row), row_key) in news.iter().zip(rows).zip(keys) {
+        let known = row.as_ref().and_then(|row| VerdictRecord::decode(&row.value).ok());
+        let mut merged = known.unwrap_or_else(|| VerdictRecord { by: vec![], ..VerdictRecord::clone(record) });
+        record.by.iter().for_each(|new| merged.learn(new.clone()));
+        let mut batch = Batch::default();
+        batch.replace(row_key, row.map(|row| row.version), merged.encode());
+        batches.push(batch);
+    }
+    let done: Vec<Result<Version, CommitError>> = meta.commit_group(batches).await;
+    let mut lost = HashMap::new();
+    for (news, done) in news.into_iter().zip(done) {
+        match done {
+            Ok(_) => {}
+            Err(CommitError::Failed { .. }) => drop(lost.insert(news.0, news.1)),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(lost)
+}
