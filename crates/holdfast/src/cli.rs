@@ -8,6 +8,7 @@ pub(crate) mod ladder;
 pub(crate) mod meta;
 pub(crate) mod portion;
 pub(crate) mod release;
+pub(crate) mod scan;
 pub(crate) mod site;
 pub(crate) mod worker;
 
@@ -72,6 +73,9 @@ pub(crate) enum Command {
     /// The five sites; and serving one to gateways elsewhere.
     #[command(subcommand)]
     Site(SiteCommand),
+    /// The scan service: each content is scanned once, for whoever asks.
+    #[command(subcommand)]
+    Scan(scan::ScanCommand),
     /// Read every shard, find silent corruption and mend it.
     Scrub(ScrubArgs),
     /// The processes that serve this store together.

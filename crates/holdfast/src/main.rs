@@ -11,6 +11,7 @@ mod harden;
 mod metadata;
 mod passphrase;
 mod render;
+mod scan;
 mod seals;
 mod serve;
 
@@ -77,6 +78,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Release(args) => runtime.block_on(command::release::run(&cli.admin, args, json)),
         Command::Site(SiteCommand::Serve(args)) => runtime.block_on(command::site_serve::run(*args)),
         Command::Site(args) => runtime.block_on(command::site::run(&cli.admin, args, json)),
+        Command::Scan(args) => runtime.block_on(command::scan::run(&cli.admin, args, json)),
         Command::Scrub(args) => runtime.block_on(command::scrub::run(&cli.admin, args, json)),
         Command::Notify(args) => runtime.block_on(command::notify::run(&cli.admin, args, json)),
         Command::Gateway(args) => runtime.block_on(command::gateway::run(&cli.admin, args, json)),

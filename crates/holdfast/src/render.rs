@@ -4,6 +4,7 @@ mod island;
 pub(crate) mod ladder;
 pub(crate) mod release;
 pub(crate) mod repair;
+pub(crate) mod scan;
 
 pub(crate) use island::island;
 

@@ -306,7 +306,7 @@ fn make_site_folders(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn make_private_dir(path: &Path) -> Result<(), Failure> {
+pub(crate) fn make_private_dir(path: &Path) -> Result<(), Failure> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(Failure::io(format!("directory {}", path.display())))
 }

@@ -8,7 +8,6 @@ mod message;
 mod plugin;
 mod rpc;
 mod server;
-mod socket;
 
+pub use listener::{LocalSocket as Socket, PATH_MAX, SocketError};
 pub use server::serve;
-pub use socket::{PATH_MAX, Socket, SocketError};

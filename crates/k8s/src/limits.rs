@@ -8,8 +8,6 @@ pub(crate) const MESSAGE_MAX: usize = 64 * 1024;
 pub(crate) const PLAINTEXT_MAX: usize = 4_096;
 /// Connections served at once: an API server has one. More wait in the listen queue.
 pub(crate) const CONNECTIONS_MAX: usize = 64;
-/// Connections that the kernel queues.
-pub(crate) const BACKLOG: i32 = 64;
 /// Requests under way on one connection.
 pub(crate) const STREAMS_MAX: u32 = 128;
 /// Bytes of a request's headers.

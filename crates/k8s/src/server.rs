@@ -1,20 +1,19 @@
 //! Connections on the socket: HTTP/2 without TLS, as gRPC has it on Unix sockets.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keys::Portions;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use listener::LocalSocket;
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HEADERS_MAX, KEEP_ALIVE, MESSAGE_MAX, STREAMS_MAX, WINDOWS};
 use crate::plugin::Plugin;
 use crate::rpc::Endpoint;
-use crate::socket::Socket;
 
 /// Serves until `shutdown` is cancelled; then lets requests under way finish, for five seconds. `key`: the id, the name
 /// or an alias (`alias/NAME`) of a portion's key in the default tenant, which may be made later.
@@ -22,7 +21,7 @@ use crate::socket::Socket;
 /// # Errors
 /// When the socket takes no more connections.
 pub async fn serve(
-    socket: Socket,
+    socket: LocalSocket,
     portions: Portions,
     key: String,
     shutdown: CancellationToken,
@@ -32,11 +31,11 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let served = loop {
         let next = tokio::select! {
-            next = next(&socket.listener, &permits) => next,
+            next = listener::next(|| socket.listener().accept(), &permits) => next,
             () = shutdown.cancelled() => break Ok(()),
         };
         match next {
-            Ok((stream, permit)) => {
+            Ok(((stream, _), permit)) => {
                 let served = connection(stream, endpoint.clone(), shutdown.clone());
                 connections.spawn(async move {
                     served.await;
@@ -52,26 +51,6 @@ pub async fn serve(
         tracing::warn!(open = connections.len(), "connections of Kubernetes were cut at shutdown");
     }
     served
-}
-
-/// A permit first. Running out of file descriptors passes, so it is waited out, in growing steps, for two minutes.
-async fn next(
-    listener: &UnixListener,
-    permits: &Arc<Semaphore>,
-) -> std::io::Result<(UnixStream, OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let mut wait = Duration::from_millis(1);
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return Ok((stream, permit)),
-            Err(error) if wait > Duration::from_secs(64) => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "accepting a connection of Kubernetes failed");
-                tokio::time::sleep(wait).await;
-                wait *= 2;
-            }
-        }
-    }
 }
 
 async fn connection(stream: UnixStream, endpoint: Endpoint, shutdown: CancellationToken) {

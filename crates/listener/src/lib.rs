@@ -4,10 +4,12 @@
 pub mod degraded;
 mod greet;
 pub mod limits;
+mod local;
 mod tls;
 mod whole;
 
 use std::error::Error;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits::{BACKLOG, CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_TIMEOUT, HEADERS_MAX};
+pub use crate::local::{PATH_MAX, Socket as LocalSocket, SocketError};
 pub use crate::tls::{Tls, TlsError, provider};
 pub use crate::whole::Whole;
 
@@ -73,6 +76,11 @@ impl Listener {
     /// The system's.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    /// The socket alone, for protocols that are not HTTP.
+    pub fn into_socket(self) -> TcpListener {
+        self.socket
     }
 
     /// The same; its connections begin with TLS if there is a certificate.
@@ -158,12 +166,12 @@ where
     let connections = TaskTracker::new();
     let served = loop {
         let next = tokio::select! {
-            next = next(&socket, &permits) => next,
+            next = next(|| socket.accept(), &permits) => next,
             () = shutdown.cancelled() => break Ok(()),
         };
         match next {
-            Ok((stream, address, permit)) => {
-                let service = of(Peer { address, secure: tls.is_some() });
+            Ok(((stream, address), permit)) => {
+                let service = of(Peer { address: address.ip(), secure: tls.is_some() });
                 let served = connection(stream, tls.clone(), bounds, service, shutdown.clone());
                 connections.spawn(async move {
                     let open = Open::new(bounds.gauge);
@@ -182,18 +190,20 @@ where
     served
 }
 
-/// A permit first: what cannot be served waits in the kernel's queue. Running out of file
-/// descriptors passes, so it is waited out, in growing
-/// steps, for two minutes.
-async fn next(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+/// The next connection of a listener of any kind, and its permit. The permit comes first: what cannot be served waits in the kernel's queue.
+/// Running out of file descriptors passes, so it is waited out, in growing steps, for two minutes.
+///
+/// # Errors
+/// The system's, when that did not help.
+pub async fn next<S, F>(accept: impl Fn() -> F, permits: &Arc<Semaphore>) -> std::io::Result<(S, OwnedSemaphorePermit)>
+where
+    F: Future<Output = std::io::Result<S>>,
+{
     let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let mut wait = Duration::from_millis(1);
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => return Ok((stream, peer.ip(), permit)),
+        match accept().await {
+            Ok(accepted) => return Ok((accepted, permit)),
             Err(error) if wait > Duration::from_secs(64) => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
@@ -204,11 +214,13 @@ async fn next(
     }
 }
 
-/// A connection that is counted while it is open.
-struct Open(&'static str);
+/// A connection that is counted while it is open, by the gauge of that name.
+#[derive(Debug)]
+pub struct Open(&'static str);
 
 impl Open {
-    fn new(gauge: &'static str) -> Self {
+    /// Counts it.
+    pub fn new(gauge: &'static str) -> Self {
         metrics::gauge!(gauge).increment(1.0);
         Self(gauge)
     }

@@ -86,7 +86,7 @@ impl Engine for Words {
 
     fn state(&self) -> EngineState {
         EngineState {
-            name: self.name,
+            name: self.name.to_owned(),
             epoch: self.epoch(),
             version: format!("words {}", self.known.lock().epoch),
             down: self.down.load(Ordering::SeqCst).then(|| "it is down".to_owned()),

@@ -61,10 +61,10 @@ pub trait Engine: Send + Sync + 'static {
 }
 
 /// What an operator sees of an engine.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EngineState {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Of its definitions.
     pub epoch: Option<u64>,
     /// Its build, and what its definitions say of themselves.

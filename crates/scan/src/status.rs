@@ -1,11 +1,11 @@
 //! What an operator sees.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineState;
 
 /// The service at one moment; counts are since it started.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// All that must agree before something is called clean.
     pub engines: Vec<EngineState>,
@@ -41,7 +41,8 @@ impl Status {
 
     /// One line.
     pub fn summary(&self) -> String {
-        let down: Vec<&str> = self.engines.iter().filter(|one| one.down.is_some()).map(|one| one.name).collect();
+        let down: Vec<&str> =
+            self.engines.iter().filter(|one| one.down.is_some()).map(|one| one.name.as_str()).collect();
         match down.as_slice() {
             [] if self.engines.is_empty() => "no engine: nothing can be scanned".to_owned(),
             [] => "scanning".to_owned(),

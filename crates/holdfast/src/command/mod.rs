@@ -18,6 +18,7 @@ pub(crate) mod release;
 pub(crate) mod release_policy;
 pub(crate) mod root;
 pub(crate) mod rotate;
+pub(crate) mod scan;
 pub(crate) mod scrub;
 pub(crate) mod site;
 pub(crate) mod site_serve;

@@ -43,7 +43,7 @@ pub struct ClamavOptions {
 }
 
 /// What became of an update.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Updated {
     /// Of the definitions that are used now.
     pub epoch: u64,
@@ -341,7 +341,7 @@ impl Engine for Clamav {
     fn state(&self) -> EngineState {
         let state = self.0.state.lock();
         EngineState {
-            name: NAME,
+            name: NAME.to_owned(),
             epoch: state.epoch,
             version: state.version.clone(),
             down: state.down.clone(),

@@ -1,4 +1,4 @@
-//! The socket: made so that nobody else can open it, and none that somebody listens on is taken over.
+//! A Unix socket that is listened on: made so that only who may can open it, and none that somebody listens on is taken over.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -10,8 +10,8 @@ use tokio::net::UnixListener;
 
 use crate::limits::BACKLOG;
 
-/// Who may open it: the user that the server runs as, and root.
-const MODE: u32 = 0o600;
+/// Who may open it unless it is said otherwise: the user that the server runs as, and root.
+const PRIVATE: u32 = 0o600;
 /// What the name of the socket has behind it until it is ready.
 const FRESH: &str = ".new";
 /// Most bytes of a path: the system's bound, with room for [`FRESH`].
@@ -49,18 +49,26 @@ impl base::Classify for SocketError {
 /// A listening socket; its file is removed with it.
 #[derive(Debug)]
 pub struct Socket {
-    pub(crate) listener: UnixListener,
+    listener: UnixListener,
     path: PathBuf,
     /// Device and inode: another one of the same name is not ours to remove.
     made: (u64, u64),
 }
 
 impl Socket {
-    /// Listens at `path`. A socket that a server left there when it died is replaced.
+    /// Listens at `path`, for the user that this server runs as and for root. A socket that a server left there when it died is replaced.
     ///
     /// # Errors
     /// [`SocketError`].
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        Self::bind_for(path, PRIVATE)
+    }
+
+    /// The same, for those whom the mode lets write to the socket's file.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn bind_for(path: &Path, mode: u32) -> Result<Self, SocketError> {
         must_be_free(path)?;
         let failed = |source| SocketError::Bind { path: path.to_owned(), source };
         let mut fresh = path.as_os_str().to_owned();
@@ -77,12 +85,17 @@ impl Socket {
         socket.set_nonblocking(true).map_err(failed)?;
         socket.bind(&SockAddr::unix(&fresh).map_err(failed)?).map_err(failed)?;
         // Nobody is let in before the mode is right, since nobody listens before.
-        std::fs::set_permissions(&fresh, PermissionsExt::from_mode(MODE)).map_err(failed)?;
+        std::fs::set_permissions(&fresh, PermissionsExt::from_mode(mode)).map_err(failed)?;
         socket.listen(BACKLOG).map_err(failed)?;
         let made = identity(&fresh).map_err(failed)?;
         std::fs::rename(&fresh, path).map_err(failed)?;
         let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(socket)).map_err(failed)?;
         Ok(Self { listener, path: path.to_owned(), made })
+    }
+
+    /// What takes its connections.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
     }
 }
 
@@ -130,6 +143,9 @@ mod tests {
         assert!(matches!(Socket::bind(&path), Err(SocketError::InUse(_))));
         drop(socket);
         assert!(!path.exists());
+        let socket = Socket::bind_for(&path, 0o660).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        drop(socket);
 
         // One that a server left when it was killed.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());

@@ -1,0 +1,134 @@
+//! The scan service of this process: its engines, its doors, and how the command line reaches it.
+
+pub(crate) mod control;
+pub(crate) mod serve;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::{Clock, SystemClock};
+use listener::{LocalSocket, ServeError};
+use scan::{Clamav, ClamavOptions, Options, Scanner};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::scan::{ClamdIncomplete, DoorArgs, IcapIncomplete, IcapUnavailable};
+use crate::exit::{Failure, chain};
+
+/// Where Debian's freshclam puts what it fetches.
+const FRESHCLAM: &str = "/var/lib/clamav";
+/// Who asks at a door that does not ask who it is.
+const TENANT: &str = "default";
+
+/// A scan service that runs.
+pub(crate) struct Scanning {
+    pub(crate) scanner: Scanner,
+    clamav: Arc<Clamav>,
+    doors: JoinSet<Result<(), ServeError>>,
+    /// What each door is called, and where it is.
+    pub(crate) told: Vec<(&'static str, String)>,
+}
+
+/// The folder of a service whose data are in `data_dir`.
+pub(crate) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("scan")
+}
+
+/// Starts engines and opens doors, until `stop`. The folder must be there.
+pub(crate) fn start(
+    args: &DoorArgs,
+    folder: &Path,
+    meta: Arc<dyn meta::Engine>,
+    stop: &CancellationToken,
+) -> Result<Scanning, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let slots = args.slots.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
+    // Who cannot listen starts nothing.
+    let clamd_tcp = args.clamd_listen.0.map(|at| bind(at, "--clamd-listen")).transpose()?;
+    let icap = args.icap_listen.0.map(|at| bind(at, "--icap-listen")).transpose()?;
+    let local = |path: &PathBuf| LocalSocket::bind_for(path, args.clamd_socket_mode);
+    let clamd_local = args.clamd_socket.as_ref().map(local).transpose();
+    let clamd_local = clamd_local.map_err(|e| Failure::new(chain(&e)).hint("give another path with --clamd-socket"))?;
+    let control = LocalSocket::bind(&control::path(folder)).map_err(|e| Failure::new(chain(&e)))?;
+
+    let freshclam = Path::new(FRESHCLAM);
+    let options = ClamavOptions {
+        program: args.clamd.clone(),
+        watched: args.definitions.clone().or_else(|| freshclam.is_dir().then(|| freshclam.to_owned())),
+        folder: folder.to_owned(),
+        threads: slots,
+    };
+    let clamav = Arc::new(Clamav::start(options, meta.clone(), clock.clone(), stop.child_token()));
+    let engines: Vec<Arc<dyn scan::Engine>> = vec![clamav.clone()];
+    let scanner = Scanner::new(Options { engines, meta, folder: folder.to_owned(), slots, clock });
+
+    let mut doors = JoinSet::new();
+    let mut told = Vec::new();
+    let clamd_options = clamd::Options {
+        incomplete: match args.clamd_incomplete {
+            ClamdIncomplete::Found => clamd::Incomplete::Found,
+            ClamdIncomplete::Error => clamd::Incomplete::Error,
+        },
+        ..clamd::Options::new(TENANT)
+    };
+    if let Some((listener, at)) = clamd_tcp {
+        told.push(("clamd", at.to_string()));
+        doors.spawn(clamd::serve_tcp(listener, scanner.clone(), clamd_options.clone(), stop.clone()));
+    }
+    if let (Some(socket), Some(path)) = (clamd_local, &args.clamd_socket) {
+        told.push(("clamd", path.display().to_string()));
+        doors.spawn(clamd::serve_local(socket, scanner.clone(), clamd_options, stop.clone()));
+    }
+    if let Some((listener, at)) = icap {
+        told.push(("ICAP", format!("icap://{at}/scan")));
+        let icap = icap::Icap::new(scanner.clone(), icap_options(args));
+        doors.spawn(icap::serve(listener, icap, stop.clone()));
+    }
+    doors.spawn(control::serve(control, scanner.clone(), clamav.clone(), stop.clone()));
+    Ok(Scanning { scanner, clamav, doors, told })
+}
+
+impl Scanning {
+    /// Returns when a door ended by itself, with its name for people.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self.doors.join_next().await {
+            Some(done) => format!("a door of the scan service stopped: {done:?}"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends what is under way. What was told to stop already has.
+    pub(crate) async fn close(mut self) {
+        while self.doors.join_next().await.is_some() {}
+        self.scanner.close().await;
+        drop(self.clamav);
+    }
+}
+
+fn bind(at: SocketAddr, flag: &'static str) -> Result<(listener::Listener, SocketAddr), Failure> {
+    let cannot =
+        |error: ServeError| Failure::new(chain(&error)).hint(format!("give another address with {flag}, or off"));
+    let listener = listener::bind(at).map_err(cannot)?;
+    let at = listener.local_addr().map_err(Failure::io("the listener"))?;
+    if !at.ip().is_loopback() {
+        tracing::warn!(%at, flag, "other machines can ask: this protocol has neither passwords nor encryption");
+    }
+    Ok((listener, at))
+}
+
+fn icap_options(args: &DoorArgs) -> icap::Options {
+    icap::Options {
+        tenant: TENANT.to_owned(),
+        incomplete: match args.icap_incomplete {
+            IcapIncomplete::Error => icap::Incomplete::Error,
+            IcapIncomplete::Block => icap::Incomplete::Block,
+            IcapIncomplete::Pass => icap::Incomplete::Pass,
+        },
+        unavailable: match args.icap_unavailable {
+            IcapUnavailable::Refuse => icap::Unavailable::Refuse,
+            IcapUnavailable::Pass => icap::Unavailable::Pass,
+        },
+        ..icap::Options::default()
+    }
+}
