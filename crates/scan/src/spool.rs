@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{IntakeError, ScanError};
 use crate::limits::{BUFFER, FILES, IN_MEMORY_MAX, KEPT_MAX, MEMORY};
 
+/// Only for a content's first buffer: however many clients stop in mid-stream with all that they may have, the next one is served.
+const FIRST_BUFFERS: usize = MEMORY / BUFFER / 2;
+
 /// Memory and disk that all contents share.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -171,7 +174,7 @@ impl Spool {
             // Who has something in memory goes to a file rather than wait for more: all would wait for each other.
             Kept::Memory(buffers)
                 if buffers.is_empty()
-                    || self.len < IN_MEMORY_MAX as u64 && self.room.buffers.available_permits() > 0 =>
+                    || self.len < IN_MEMORY_MAX as u64 && self.room.buffers.available_permits() > FIRST_BUFFERS =>
             {
                 buffers.push(self.room.buffer().await);
             }
@@ -205,6 +208,7 @@ impl Spool {
         let id = ContentId { blake3: *self.hasher.finalize().as_bytes(), len: self.len };
         let held = match self.kept {
             Kept::Memory(buffers) => Held::Memory(buffers),
+            Kept::File(..) if self.len > KEPT_MAX => Held::None,
             Kept::File(mut spilled, buffer) => {
                 spilled.add(&buffer.bytes, &self.room)?;
                 Held::File(spilled)
@@ -422,6 +426,22 @@ mod tests {
         assert_eq!(hex::encode(digests.sha1), "a9993e364706816aba3e25717850c26c9cd0d89d");
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex::encode(digests.sha256), sha256);
+    }
+
+    #[tokio::test]
+    async fn clients_that_stop_in_mid_stream_leave_memory_for_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let room = Room::new(folder.path());
+        let mut stopped = Vec::new();
+        for _ in 0..64 {
+            let mut spool = Spool::new(room.clone());
+            spool.write(&vec![7; IN_MEMORY_MAX]).await.expect("it is taken");
+            stopped.push(spool);
+        }
+        let mut next = Spool::new(room.clone());
+        let taken = next.write(b"and another one");
+        assert!(futures::FutureExt::now_or_never(taken).is_some_and(|taken| taken.is_ok()), "without waiting");
+        assert!(room.buffers.available_permits() >= FIRST_BUFFERS - stopped.len() - 1);
     }
 
     #[tokio::test]

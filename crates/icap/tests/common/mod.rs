@@ -1,4 +1,7 @@
 //! A scan service with an engine that finds words, and a client that says what it is told.
+//!
+//! The client is ours because it must say what no client says. A stranger's, the crate icap-rs, belongs in `strangers/`: as a dependency of tests
+//! here it would be in the server's lock file.
 #![allow(dead_code)]
 
 use std::sync::Arc;
