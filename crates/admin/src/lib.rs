@@ -19,6 +19,7 @@ mod metrics;
 mod notify;
 mod portions;
 mod releases;
+mod scan;
 mod scrub;
 mod sites;
 mod status;
@@ -55,6 +56,7 @@ pub use releases::{
     Denied, Deny, DenyReason, Holder, HolderPage, NamedDocument, ReleaseAction, ReleaseDecision, ReleasePolicy,
     ReleaseVia, Simulate, Simulated, Simulation, TestRelease,
 };
+pub use scan::{BucketScan, BucketScanMode, LastSeen, ReleaseUnclean, Unclean, UncleanPage};
 pub use sigv4;
 pub use sites::{Done, Site, SiteKey, SiteList};
 pub use tenants::{Held, Hold, NewTenant, SecretTenant, Tenant, TenantDetail, TenantList};
@@ -129,6 +131,8 @@ fn router(app: App) -> Router {
         .route("/v1/island/{id}", axum::routing::delete(island::drop_entry))
         .route("/v1/island/{id}/tell", post(island::tell))
         .route("/v1/conflicts/{id}", axum::routing::delete(island::forget))
+        .route("/v1/buckets/{bucket}/scan", get(scan::bucket).put(scan::set_bucket))
+        .route("/v1/buckets/{bucket}/scan/versions", get(scan::list).post(scan::release))
         .route("/v1/buckets/{bucket}/island", get(island::bucket).put(island::set_bucket))
         .route("/v1/ladder", get(ladder::get))
         .route("/v1/notify", get(notify::list))

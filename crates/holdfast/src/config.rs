@@ -2,6 +2,7 @@
 
 mod notify;
 mod repair;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use listener::Tls;
 use serde::Deserialize;
 use store::{RepairBounds, TargetOptions};
 
+use crate::cli::scan::DoorArgs;
 use crate::cli::{K8sArgs, PassphraseArgs, ServeArgs, TlsArgs, TokenArgs, TpmArgs};
 use crate::credentials::{self, Credentials};
 use crate::exit::{Failure, chain};
@@ -66,6 +68,7 @@ struct Raw {
     #[serde(default)]
     repair: repair::RawRepair,
     lifecycle_day_s: Option<u64>,
+    scan: Option<scan::RawScan>,
     #[serde(default)]
     site: Vec<RawSite>,
     #[serde(default)]
@@ -134,6 +137,8 @@ pub(crate) struct Config {
     pub(crate) repair: RepairBounds,
     pub(crate) lifecycle_day: lifecycle::Day,
     pub(crate) sites: [SiteConfig; COLUMNS],
+    /// The scan service of this process.
+    pub(crate) scan: Option<DoorArgs>,
     /// Where events go.
     pub(crate) targets: Vec<TargetOptions>,
 }
@@ -271,6 +276,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         mistakes.push("rekey_mib_per_s: 0 would end no rekey; leave it out for as fast as it goes".to_owned());
     }
     let repair = repair::bounds(&raw.repair, &mut mistakes);
+    let scan = raw.scan.map(|raw| scan::doors(raw, &mut mistakes));
     let sites = sites(raw.site, &data_dir, &mut mistakes);
     let targets = notify::targets(raw.notify, &mut mistakes);
     let (Some(listen), Some(admin_listen), Some(kms_listen), Some(sites), Some(tpm), Some(meta)) =
@@ -305,6 +311,7 @@ fn check(raw: Raw, args: &ServeArgs) -> Result<Config, Mistakes> {
         rekey_bytes_per_s: rekey_bytes_per_s.flatten(),
         island_bytes: raw.island_max_mib.unwrap_or(10_240).saturating_mul(1 << 20),
         repair,
+        scan,
         sites,
         targets,
     })

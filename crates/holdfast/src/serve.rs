@@ -28,6 +28,7 @@ use crate::credentials::{self, Credentials, Source};
 use crate::exit::{Exit, Failure, chain};
 use crate::harden;
 use crate::metadata::{self, Place};
+use crate::scan::{self, Scanning};
 use crate::seals::{self, RootSeals};
 
 /// Memory for cached metadata pages.
@@ -47,7 +48,8 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     make_private_dir(&config.data_dir)?;
     let _lock = lock(&config.data_dir)?;
     let (root, source) = credentials::obtain(&config.data_dir.join("credentials"), doors.rng.as_ref())?;
-    let (store, audit) = open_store(&mut config, &doors, &root).await?;
+    let stop = CancellationToken::new();
+    let (store, audit, scanning) = open_store(&mut config, &doors, &root, &stop).await?;
     let recorder = PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(format!("metrics: {e}")))?;
 
     let s3_listener = s3::bind(config.listen).map_err(|e| cannot_listen(&e, "--listen"))?;
@@ -60,7 +62,6 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let s3_address = s3_listener.local_addr().map_err(Failure::io("the S3 listener"))?;
     let admin_address = admin_listener.local_addr().map_err(Failure::io("the admin listener"))?;
     let kms_address = kms_listener.local_addr().map_err(Failure::io("the KMS listener"))?;
-    let stop = CancellationToken::new();
     tokio::spawn(keep_up(recorder.clone(), stop.clone()));
     tokio::spawn(audit.clone().watch_disk(stop.clone()));
     match &config.tls {
@@ -86,10 +87,19 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     let endpoint = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
     let mut admin_server =
         tokio::spawn(admin::serve(admin_listener, store.clone(), keys, recorder, endpoint, stop.clone()));
-    greet([s3_address, admin_address, kms_address], &config, &root, source);
+    let doors = scanning.as_ref().map(|scanning| scanning.told.as_slice()).unwrap_or_default();
+    greet([s3_address, admin_address, kms_address], doors, &config, &root, source);
 
+    let mut scanning = scanning;
+    let door_ended = async {
+        match &mut scanning {
+            Some(scanning) => scanning.ended().await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         () = told_to_stop() => None,
+        ended = door_ended => Some(ended),
         () = store.outdated() => Some("the root key or the metadata changed while this gateway was out of reach: start it again".to_owned()),
         done = &mut s3_server => Some(format!("the S3 endpoint stopped: {done:?}")),
         done = &mut kms_server => Some(format!("the KMS endpoint stopped: {done:?}")),
@@ -110,6 +120,9 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
             let _ = k8s_server.await;
         }
         store.shutdown().await;
+        if let Some(scanning) = scanning {
+            scanning.close().await;
+        }
     };
     if tokio::time::timeout(STOP_WITHIN, wind_down).await.is_err() {
         tracing::warn!("some requests were still under way; nothing acknowledged is lost");
@@ -118,7 +131,12 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<Exit, Failure> {
     ended.map_or(Ok(Exit::Ok), |error| Err(Failure::new(error)))
 }
 
-async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> Result<(Store, Arc<AuditLog>), Failure> {
+async fn open_store(
+    config: &mut Config,
+    doors: &Doors,
+    root: &Credentials,
+    stop: &CancellationToken,
+) -> Result<(Store, Arc<AuditLog>, Option<Scanning>), Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(chain(error));
     let etcd = match &config.meta {
         Place::Embedded => None,
@@ -170,8 +188,17 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
     let island = IslandOptions { folder: folder.clone(), bytes_max: config.island_bytes };
     // What was taken before is told, whatever the configuration says by now.
     let island = (meta.is_shared() && config.island_bytes > 0 || folder.exists()).then_some(island);
+    let scanning = match &config.scan {
+        None => None,
+        Some(args) => {
+            let folder = scan::folder(&config.data_dir);
+            make_private_dir(&folder)?;
+            Some(scan::start(args, &folder, meta.clone(), stop)?)
+        }
+    };
     let options = Options {
         island,
+        scanner: scanning.as_ref().map(|scanning| scanning.scanner.clone()),
         language: Arc::new(cedar::Cedar),
         auditor: Some(audit.clone()),
         keepers: Arc::new(seals::Customers),
@@ -191,7 +218,7 @@ async fn open_store(config: &mut Config, doors: &Doors, root: &Credentials) -> R
     let store = Store::open(meta, pool, keyring, keys, options)
         .await
         .map_err(|e| failed(&e).hint("on the first start every site must answer; later any of them may be missing"))?;
-    Ok((store, audit))
+    Ok((store, audit, scanning))
 }
 
 /// The root key, and this machine's site key where the root is wrapped to that.
@@ -364,7 +391,13 @@ pub(crate) fn log_to_stderr(format: LogFormat) {
 }
 
 /// What to paste next. A closed pipe is no error.
-fn greet([s3, admin, kms]: [SocketAddr; 3], config: &Config, root: &Credentials, source: Source) {
+fn greet(
+    [s3, admin, kms]: [SocketAddr; 3],
+    doors: &[(&'static str, String)],
+    config: &Config,
+    root: &Credentials,
+    source: Source,
+) {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let (access, secret) = (&root.access_key, &root.secret_key);
     let region = &config.region;
@@ -380,13 +413,14 @@ fn greet([s3, admin, kms]: [SocketAddr; 3], config: &Config, root: &Credentials,
     let k8s = config.k8s.as_ref().map(|(socket, key)| {
         format!("Kubernetes (KMS v2)\n  endpoint: unix://{}   # sealed under {key}\n\n", socket.display())
     });
+    let doors: String = doors.iter().map(|(name, at)| format!("  {name:8} {at}\n")).collect();
     let text = format!(
         "Holdfast {version} is serving {data}
 
   S3       {scheme}://{s3}
   admin    {scheme}://{admin}   (metrics at /metrics)
   KMS      {scheme}://{kms}   (aws --endpoint-url {scheme}://{kms} kms ...)
-  keys     {access}  {secret}
+{doors}  keys     {access}  {secret}
            from {origin}
 
 aws CLI

@@ -41,6 +41,8 @@ fn answer_to(error: store::Error) -> S3Error {
         E::NoSuchVersion => with(S3ErrorCode::NoSuchVersion, &error),
         E::DeleteMarker { version, named } => delete_marker(&error, *version, *named),
         E::Locked(_) => with_words(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock."),
+        E::Unclean(_) => with(S3ErrorCode::AccessDenied, &error),
+        E::Unscanned(_) => with(S3ErrorCode::ServiceUnavailable, &error),
         E::CustomerKeyMissing => with_words(
             S3ErrorCode::InvalidRequest,
             "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use meta::record::ContentId;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::error::{IntakeError, ScanError};
@@ -49,14 +50,44 @@ impl Intake {
         self.len() == 0
     }
 
+    /// All came. What it is may be asked later.
+    ///
+    /// # Errors
+    /// [`ScanError::Spool`], or [`ScanError::Busy`] where the files' share of the disk is used up.
+    pub fn end(self) -> Result<Pending, ScanError> {
+        let content = Arc::new(self.spool.finish()?);
+        Ok(Pending { scanner: self.scanner, asker: self.asker, content })
+    }
+
     /// All came: what is it?
     ///
     /// # Errors
     /// Why there is no verdict.
     pub async fn finish(self) -> Result<Judged, ScanError> {
-        let content = Arc::new(self.spool.finish()?);
-        let answer = self.scanner.judge(&content, &self.asker).await?;
-        Ok(Judged { answer, content })
+        self.end()?.judge().await
+    }
+}
+
+/// A content that is here, and that nobody has asked about yet.
+pub struct Pending {
+    scanner: Scanner,
+    asker: Asker,
+    content: Arc<Content>,
+}
+
+impl Pending {
+    /// What it is known by.
+    pub fn id(&self) -> ContentId {
+        self.content.id()
+    }
+
+    /// What is it?
+    ///
+    /// # Errors
+    /// Why there is no verdict.
+    pub async fn judge(self) -> Result<Judged, ScanError> {
+        let answer = self.scanner.judge(&self.content, &self.asker).await?;
+        Ok(Judged { answer, content: self.content })
     }
 }
 

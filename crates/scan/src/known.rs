@@ -76,6 +76,16 @@ impl Known {
         }
     }
 
+    /// Returns when what is remembered of a content is a row that others read.
+    pub(crate) async fn settle(&self, content: ContentId) -> Result<(), String> {
+        let Some(record) = self.memory.get(&content) else { return Ok(()) };
+        let mut left = HashMap::from([(content, record)]);
+        while !left.is_empty() {
+            left = commit(self.meta.as_ref(), left).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn learn(&self, content: ContentId, digests: Digests, new: EngineVerdict) {
         let mut record = match self.memory.get(&content) {
             Some(known) => VerdictRecord::clone(&known),
@@ -126,7 +136,11 @@ async fn commit(
         let mut merged = known.unwrap_or_else(|| VerdictRecord { by: vec![], ..VerdictRecord::clone(record) });
         record.by.iter().for_each(|new| merged.learn(new.clone()));
         let mut batch = Batch::default();
-        batch.replace(row_key, row.map(|row| row.version), merged.encode());
+        // What others wrote already is not written once more.
+        let value = merged.encode();
+        if row.as_ref().is_none_or(|row| row.value != value) {
+            batch.replace(row_key, row.map(|row| row.version), value);
+        }
         batches.push(batch);
     }
     let done: Vec<Result<Version, CommitError>> = meta.commit_group(batches).await;

@@ -24,7 +24,7 @@ mod status;
 pub use clamav::{Clamav, ClamavOptions, Updated};
 pub use engine::{Engine, EngineError, EngineState, Loaded};
 pub use error::{IntakeError, ScanError};
-pub use intake::{Intake, Judged};
+pub use intake::{Intake, Judged, Pending};
 pub use meta::record::{ContentId, Reason, Verdict};
 pub use queue::{Job, JobId, Lane, Queue};
 pub use scanner::{Answer, Asker, Options, Scanner, Source};

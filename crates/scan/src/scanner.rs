@@ -142,6 +142,22 @@ impl Scanner {
         self.0.known.close().await;
     }
 
+    /// Whether a content's verdict is known by the newest definitions of all engines.
+    pub async fn is_known(&self, content: ContentId) -> bool {
+        let Ok(epochs) = self.epochs() else { return false };
+        let is_usable = |record: Arc<VerdictRecord>| self.usable(&record, &epochs).is_some();
+        self.0.known.remembered(content).is_some_and(is_usable)
+            || self.0.known.read(content).await.is_some_and(is_usable)
+    }
+
+    /// Returns when what is known here of a content is written where others read it.
+    ///
+    /// # Errors
+    /// [`ScanError::Unavailable`] where it cannot be written.
+    pub async fn settle(&self, content: ContentId) -> Result<(), ScanError> {
+        self.0.known.settle(content).await.map_err(ScanError::Unavailable)
+    }
+
     /// A content that is about to come.
     pub fn intake(&self, asker: Asker) -> Intake {
         Intake::new(self.clone(), asker, Spool::new(self.0.room.clone()))

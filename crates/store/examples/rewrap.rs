@@ -89,6 +89,7 @@ async fn object(store: &store::Store, bucket: base::BucketId, portion: base::Por
         body: Body::Single(SealedPart { id, size: 1000, wrapped_dek, header: vec![0; 56] }),
         encryption: Default::default(),
         acl: None,
+        scan: None,
     }
 }
 

@@ -11,12 +11,14 @@ use bytes::Bytes;
 pub use keys::CustomerKey;
 pub use meta::record::{
     Acl, AclGrant, AclPermission, BucketState, Checksum, ChecksumKind, DefaultEncryption, DefaultRetention, Encryption,
-    Grant, Grantee, KeyEntry, Lock, Retention, RetentionMode, RetentionPeriod, Right, Versioning,
+    Grant, Grantee, KeyEntry, Lock, Retention, RetentionMode, RetentionPeriod, Right, ScanMode, ScanRules, Versioning,
 };
 pub use notify::EventName;
 
 use crate::Error;
 pub use crate::principal::{Principal, Session};
+pub use crate::screen::ScanTold;
+pub use meta::record::Verdict as ScanVerdict;
 
 /// A bucket as callers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +187,8 @@ pub struct ObjectInfo {
     pub encryption: Encryption,
     /// Its ACL; `None`: the owner has full control.
     pub acl: Option<Acl>,
+    /// What the scan service says of it, where its bucket has it looked at and it was asked for by itself.
+    pub scan: Option<ScanTold>,
 }
 
 /// What the reader of a request body knows once the body ended well.
@@ -195,6 +199,8 @@ pub struct BodyFacts {
     pub md5_hex: Option<String>,
     /// Verified checksum to store.
     pub checksum: Option<Checksum>,
+    /// What the scan service knows it by, where it is looked at.
+    pub content: Option<meta::record::ContentId>,
 }
 
 /// Why a request body could not be read to a good end. Nothing is stored then.

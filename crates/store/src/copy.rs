@@ -12,7 +12,8 @@ use base::{BodyId, PartId, UploadId};
 use keys::{BucketKey, Wrap};
 use meta::record::UNDER_MAX;
 use meta::record::{
-    Body, DataRecord, DropRecord, Encryption, ObjectRecord, PartRecord, PartRun, Record, SealedPart, Versioning, key,
+    Body, DataRecord, DropRecord, Encryption, ObjectRecord, PartRecord, PartRun, Record, ScanMark, SealedPart,
+    Versioning, key,
 };
 use meta::{Batch, Check, Key, Version, Write};
 use notify::EventName;
@@ -78,7 +79,12 @@ impl Store {
             }
             let mut batch = Batch::default();
             let body_id = BodyId::random(self.0.options.doors.rng.as_ref());
-            let mut object = ObjectRecord { body_id, modified_ms: self.now_ms(), ..source.clone() };
+            // What is kept back is not copied to where it is not.
+            if let (_, Some(kept_back)) = self.scanned(&from_bucket, &source).await? {
+                return Err(kept_back);
+            }
+            let scan = source.scan.map(|mark| ScanMark { released: false, ..mark });
+            let mut object = ObjectRecord { body_id, modified_ms: self.now_ms(), scan, ..source.clone() };
             match &changes.meta {
                 Some(meta) => {
                     object.headers.clone_from(&meta.headers);

@@ -139,6 +139,7 @@ impl Store {
             body: Body::Marker,
             encryption: Default::default(),
             acl: None,
+            scan: None,
         }
     }
 

@@ -112,6 +112,12 @@ pub enum Error {
     /// The request body could not be read to a good end.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The bucket lets in, or gives out, only what is known to be clean, and this is not.
+    #[error("the scan says: {0}")]
+    Unclean(String),
+    /// The same, and nobody has looked at it yet.
+    #[error("not scanned: {0}")]
+    Unscanned(String),
     /// Not enough live sites for a promise that would hold.
     #[error("only {live} of 5 sites take writes; {needed} are needed: {detail}")]
     TooFewSites {
@@ -318,8 +324,8 @@ impl Classify for Error {
             | Self::NoSuchTenant(_)
             | Self::NoSuchEntry(_)
             | Self::NoSuchSite(_) => ErrorKind::NotFound,
-            Self::Island(_) => ErrorKind::Unavailable,
-            Self::NotAllowed { .. } => ErrorKind::Denied,
+            Self::Island(_) | Self::Unscanned(_) => ErrorKind::Unavailable,
+            Self::NotAllowed { .. } | Self::Unclean(_) => ErrorKind::Denied,
             Self::BucketExists { .. }
             | Self::BucketNotEmpty(_)
             | Self::PreconditionFailed

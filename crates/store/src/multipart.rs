@@ -4,14 +4,14 @@ use base::limits::{PART_SIZE_MIN, PARTS_MAX};
 use base::{BodyId, UploadId};
 use meta::record::{
     Body, BucketRecord, Checksum, ChecksumKind, DropRecord, ObjectRecord, PartRecord, PartRun, Record, RecordError,
-    UploadRecord, key,
+    ScanMode, UploadRecord, key,
 };
 use meta::{Batch, Check, CommitError, Key, Range, Version, Write, after, each_row};
 use notify::EventName;
 
 use crate::api::{
     BodySource, CompletePart, CopySource, Encrypt, Expected, ListRequest, NewObject, NewPart, ObjectInfo, PartInfo,
-    PartPage, ReadRange, UploadInfo, UploadPage, Verdict, WriteCondition,
+    PartPage, ReadRange, UploadInfo, UploadPage, Verdict, VersionId, WriteCondition,
 };
 use crate::checksum::combine;
 use crate::commit::{Goal, ObjectGoal, PartGoal, is};
@@ -322,6 +322,7 @@ impl Store {
         if !parts.is_sorted_by(|a, b| a.number < b.number) {
             return Err(Error::InvalidPartOrder);
         }
+        let bucket_name = bucket;
         let bucket = self.bucket_record(bucket).await?;
         let upload_key = key::upload_key(bucket.id, key, upload);
         for _ in 0..COMPLETE_ATTEMPTS {
@@ -374,6 +375,8 @@ impl Store {
                 body: Body::Multipart(runs(&chosen)),
                 encryption: row.encryption,
                 acl: row.acl,
+                // The worker reads it.
+                scan: None,
             };
             let (bucket, condition) = (bucket.clone(), condition.clone());
             // The bucket's own encryption was decided on when the upload was created.
@@ -399,6 +402,9 @@ impl Store {
             match self.0.meta.commit(batch).await {
                 Ok(()) => {
                     self.release_unused(upload, parts, &stored);
+                    if self.scan_rules(&goal.bucket).await.is_ok_and(|rules| rules.mode != ScanMode::Off) {
+                        self.scan_soon(bucket_name, key, VersionId::of(&object), object.body_id);
+                    }
                     return Ok(info(goal.bucket.id, key, object));
                 }
                 Err(CommitError::Failed { .. }) => {}

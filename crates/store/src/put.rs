@@ -2,7 +2,7 @@
 
 use base::limits::{KEY_LEN_MAX, USER_METADATA_MAX};
 use base::{BodyId, BucketId};
-use meta::record::{Body, ObjectRecord};
+use meta::record::{Body, ObjectRecord, ScanMark};
 use notify::EventName;
 
 use crate::api::{BodySource, NewObject, ObjectInfo, ObjectMeta, VersionId, WriteCondition};
@@ -54,6 +54,7 @@ pub(crate) fn info(bucket: BucketId, key: &str, record: ObjectRecord) -> ObjectI
         parts_count,
         encryption: record.encryption,
         acl: record.acl,
+        scan: None,
     }
 }
 
@@ -118,6 +119,7 @@ impl Store {
                 body: part.map_or(Body::Empty, Body::Single),
                 encryption,
                 acl,
+                scan: facts.content.map(|content| ScanMark { content, released: false }),
             };
             let (bucket, condition) = (bucket.clone(), condition.clone());
             let (account, origin, name) = (self.account(), self.1.clone(), EventName::Put);
@@ -126,7 +128,14 @@ impl Store {
             let goal = ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name, late, gone_by };
             Ok(Goal::Object(Box::new(goal)))
         };
-        let stored = self.store_body(target, size, body, goal).await?;
+        let stored = match self.screen(&bucket, body).await? {
+            Err(body) => self.store_body(target, size, body, goal).await?,
+            Ok(mut screen) => {
+                let stored = self.store_body(target, size, &mut screen, goal).await?;
+                self.judge_later(screen.pending());
+                stored
+            }
+        };
         stored.map(|record| info(bucket.id, key, record)).ok_or(Error::Invalid("a body without an end"))
     }
 

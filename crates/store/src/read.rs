@@ -38,6 +38,8 @@ pub struct ObjectReader {
     /// The bucket's key, or that and the customer's.
     under: Arc<BucketKey>,
     body: Body,
+    /// Why its bytes are not given out.
+    kept_back: Option<Error>,
     _pin: Option<Pin>,
     /// A single part, found with the object. Its key is opened when it is read.
     single: Option<FoundPart>,
@@ -51,7 +53,9 @@ impl Store {
     /// [`Error::DeleteMarker`], or a metadata error.
     pub async fn head(&self, bucket: &str, key: &str, id: Option<VersionId>) -> Result<ObjectInfo, Error> {
         let bucket = self.bucket_record(bucket).await?;
-        Ok(info(bucket.id, key, self.object(&bucket, key, id).await?.record))
+        let record = self.object(&bucket, key, id).await?.record;
+        let scan = self.scan_told(self.scan_rules(&bucket).await?, &record).await?;
+        Ok(ObjectInfo { scan, ..info(bucket.id, key, record) })
     }
 
     /// Holds an object for reading; `customer` is the key that it was written under (SSE-C). No key of its bytes is opened,
@@ -70,6 +74,10 @@ impl Store {
         let bucket = self.bucket_record(bucket).await?;
         for _ in 0..OPEN_ATTEMPTS {
             let Found { row_key, record, version } = self.object(&bucket, key, id).await?;
+            let (scan, kept_back) = self.scanned(&bucket, &record).await?;
+            if matches!(kept_back, Some(Error::Unscanned(_))) {
+                self.scan_soon(name, key, VersionId::of(&record), record.body_id);
+            }
             let body = record.body.clone();
             let place = Place { bucket: &bucket, name, key, body: record.body_id };
             let under = self.key_to_read(&place, &record.encryption, customer)?;
@@ -91,9 +99,10 @@ impl Store {
                     (Some(pin), None)
                 }
             };
-            let info = info(bucket.id, key, record);
+            let info = ObjectInfo { scan, ..info(bucket.id, key, record) };
             let name = name.to_owned();
-            return Ok(ObjectReader { info, store: self.clone(), bucket, name, under, body, _pin: pin, single });
+            let store = self.clone();
+            return Ok(ObjectReader { info, store, bucket, name, under, body, kept_back, _pin: pin, single });
         }
         Err(Error::Contended)
     }
@@ -191,8 +200,17 @@ impl ObjectReader {
     /// that what cannot be read is an error and not a broken stream.
     ///
     /// # Errors
-    /// [`Error::Unreadable`], [`Error::Corrupt`], or a metadata or key error.
-    pub async fn read(self, range: ReadRange) -> Result<ReadStream, Error> {
+    /// [`Error::Unclean`] or [`Error::Unscanned`] for what its bucket keeps back, [`Error::Unreadable`], [`Error::Corrupt`], or a metadata or key
+    /// error.
+    pub async fn read(mut self, range: ReadRange) -> Result<ReadStream, Error> {
+        match self.kept_back.take() {
+            Some(kept_back) => Err(kept_back),
+            None => self.read_unscreened(range).await,
+        }
+    }
+
+    /// The same, for the scan service itself.
+    pub(crate) async fn read_unscreened(self, range: ReadRange) -> Result<ReadStream, Error> {
         Ok(stale::carried(self.stream(range).await?).boxed())
     }
 

@@ -53,6 +53,8 @@ pub struct Options {
     pub repair: RepairOptions,
     /// How long a day of lifecycle rules is: a day, unless rules are being tried out.
     pub lifecycle_day: lifecycle::Day,
+    /// What looks for malware in this process; `None`: nothing does.
+    pub scanner: Option<scan::Scanner>,
     /// Where events go.
     pub events: EventOptions,
     /// Where new versions are taken while the metadata are out of reach; `None`: nowhere.
@@ -86,6 +88,7 @@ impl Options {
             rekey_bytes_per_s: None,
             repair: RepairOptions::default(),
             lifecycle_day: lifecycle::Day::UTC,
+            scanner: None,
             events: EventOptions::default(),
             island: None,
             journal: false,

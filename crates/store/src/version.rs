@@ -259,6 +259,8 @@ impl Store {
                 tags: &mut record.tags,
                 lock: &mut record.lock,
                 acl: &mut record.acl,
+                scan: &mut record.scan,
+                body_id: record.body_id,
                 now_ms: self.now_ms(),
                 told: None,
             };
@@ -293,6 +295,10 @@ pub struct Change<'a> {
     pub lock: &'a mut meta::record::Lock,
     /// Its ACL.
     pub acl: &'a mut Option<meta::record::Acl>,
+    /// What its content is known by.
+    pub(crate) scan: &'a mut Option<meta::record::ScanMark>,
+    /// Which body it is.
+    pub(crate) body_id: base::BodyId,
     /// Now, milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// The event that tells the change; `None`: nobody asks for it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cli::LogFormat;
+use crate::cli::{LogFormat, TenantArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum ScanCommand {
@@ -18,12 +18,58 @@ pub(crate) enum ScanCommand {
         /// It has files that ClamAV loads: .cvd .cld .hdb .hsb .ndb .ldb and their like. They are copied.
         dir: PathBuf,
     },
+    /// What a bucket does about malware: shows it, or sets it with --mode.
+    Bucket {
+        #[command(flatten)]
+        tenant: TenantArgs,
+        bucket: String,
+        /// When versions are looked at, and what follows. It holds for what the bucket has already.
+        #[arg(long, value_enum)]
+        mode: Option<Mode>,
+        /// Treat what could not be looked at as a whole (encrypted archives, bombs) as clean.
+        #[arg(long, requires = "mode")]
+        allow_incomplete: bool,
+        /// With block: store and keep back what cannot be looked at now, instead of refusing it.
+        #[arg(long, requires = "mode")]
+        defer: bool,
+    },
+    /// Versions of a bucket that are not known to be clean. Exit code 1 if there are any.
+    List {
+        #[command(flatten)]
+        tenant: TenantArgs,
+        bucket: String,
+    },
+    /// Give a version out whatever was found in it.
+    Release {
+        #[command(flatten)]
+        tenant: TenantArgs,
+        bucket: String,
+        key: String,
+        /// The version [default: the newest].
+        #[arg(long, value_name = "ID")]
+        version_id: Option<String>,
+        /// Keep it back again.
+        #[arg(long)]
+        undo: bool,
+    },
     /// Scan files as clients do. Exit code 1 if something was found, 75 if something could not be looked at as a whole.
     Check {
         /// Files. Of a folder all that is in it; symbolic links are not followed.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Before they are stored: what is infected is refused. Uploads in parts are looked at once they are stored, and kept back until then.
+    Block,
+    /// Once they are stored; nobody reads them before they are known to be clean.
+    Quarantine,
+    /// Once they are stored; readers are told in a header.
+    Advise,
+    /// They are not.
+    Off,
 }
 
 #[derive(Args)]

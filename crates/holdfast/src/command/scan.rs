@@ -1,29 +1,30 @@
-//! `holdfast scan`: status, update, check.
+//! `holdfast scan`: the service's status, updates and checks; buckets' rules.
 
 use std::path::{Path, PathBuf};
 
+use admin::{BucketScan, BucketScanMode, LastSeen, ReleaseUnclean, Unclean, UncleanPage};
 use serde::Serialize;
 
-use crate::cli::AdminArgs;
-use crate::cli::scan::ScanCommand;
-use crate::command::{data_dir, print, say};
+use crate::cli::scan::{Mode, ScanCommand};
+use crate::cli::{AdminArgs, TenantArgs};
+use crate::command::{self, NOTHING, asking, data_dir, path, print, say};
 use crate::exit::{Exit, Failure};
 use crate::render;
 use crate::scan::control::{Checked, Client};
 use crate::scan::{folder, serve};
 
-pub(crate) async fn run(admin: &AdminArgs, command: ScanCommand, json: bool) -> Result<Exit, Failure> {
-    let client = Client::new(folder(data_dir(admin)));
-    match command {
-        ScanCommand::Serve(args) => serve::run(admin, *args).await,
+pub(crate) async fn run(server: &AdminArgs, what: ScanCommand, json: bool) -> Result<Exit, Failure> {
+    let service = Client::new(folder(data_dir(server)));
+    match what {
+        ScanCommand::Serve(args) => serve::run(server, *args).await,
         ScanCommand::Status => {
-            let status = client.status().await?;
+            let status = service.status().await?;
             print(&status, json, render::scan::status)?;
             let is_whole = !status.engines.is_empty() && status.engines.iter().all(|engine| engine.down.is_none());
             Ok(if is_whole { Exit::Ok } else { Exit::Degraded })
         }
         ScanCommand::Update { dir } => {
-            let updated = client.update(&dir).await?;
+            let updated = service.update(&dir).await?;
             print(&updated, json, |updated| {
                 let epoch = updated.epoch;
                 match updated.changed {
@@ -33,7 +34,60 @@ pub(crate) async fn run(admin: &AdminArgs, command: ScanCommand, json: bool) -> 
             })?;
             Ok(Exit::Ok)
         }
-        ScanCommand::Check { paths } => check(&client, &paths, json).await,
+        ScanCommand::Check { paths } => check(&service, &paths, json).await,
+        ScanCommand::Bucket { tenant, bucket, mode, allow_incomplete, defer } => {
+            let at = path(&tenant, &["buckets", &bucket, "scan"]);
+            let client = command::client(server)?;
+            let told: BucketScan = match mode {
+                None => client.call("GET", &at, NOTHING).await?,
+                Some(mode) => {
+                    let set = BucketScan { mode: mode.into(), allow_incomplete, defer };
+                    client.call("PUT", &at, Some(&set)).await?
+                }
+            };
+            print(&told, json, |told| render::scan::bucket(&bucket, told))?;
+            Ok(Exit::Ok)
+        }
+        ScanCommand::List { tenant, bucket } => {
+            let found = unclean(&command::client(server)?, &tenant, &bucket).await?;
+            print(&found, json, |found| render::scan::unclean(found))?;
+            Ok(if found.is_empty() { Exit::Ok } else { Exit::No })
+        }
+        ScanCommand::Release { tenant, bucket, key, version_id, undo } => {
+            let at = path(&tenant, &["buckets", &bucket, "scan", "versions"]);
+            let asked = ReleaseUnclean { key, version: version_id, released: !undo };
+            let told: BucketScan = command::client(server)?.call("POST", &at, Some(&asked)).await?;
+            let does = if undo { "is kept back again" } else { "is given out, whatever is found in it" };
+            print(&told, json, |_| format!("{}/{} {does}\n", render::clean(&bucket), render::clean(&asked.key)))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+async fn unclean(client: &admin::client::Client, tenant: &TenantArgs, bucket: &str) -> Result<Vec<Unclean>, Failure> {
+    let (mut found, mut next) = (Vec::new(), None::<LastSeen>);
+    loop {
+        let after = next.as_ref().map(|next| next.after.clone());
+        let version = next.and_then(|next| next.version);
+        let at = path(tenant, &["buckets", bucket, "scan", "versions"]);
+        let page: UncleanPage =
+            client.call("GET", &asking(&at, &[("after", after), ("version", version)]), NOTHING).await?;
+        found.extend(page.versions);
+        next = page.next;
+        if next.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+impl From<Mode> for BucketScanMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Block => Self::Block,
+            Mode::Quarantine => Self::Quarantine,
+            Mode::Advise => Self::Advise,
+            Mode::Off => Self::Off,
+        }
     }
 }
 

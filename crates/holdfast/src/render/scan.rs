@@ -1,5 +1,6 @@
 //! The scan service, as people read it.
 
+use admin::{BucketScan, BucketScanMode, Unclean};
 use scan::{Lane, Status};
 
 use super::{bytes, clean, table};
@@ -46,4 +47,29 @@ verdicts  {} in memory
         status.remembered,
     ));
     text
+}
+
+pub(crate) fn bucket(name: &str, told: &BucketScan) -> String {
+    let what = match told.mode {
+        BucketScanMode::Off => return format!("bucket {}: nothing is scanned\n", clean(name)),
+        BucketScanMode::Block if told.defer => {
+            "refuses what is infected; what cannot be scanned now is kept back until it is"
+        }
+        BucketScanMode::Block => "refuses what is infected, and what cannot be scanned now",
+        BucketScanMode::Quarantine => "gives out what is known to be clean",
+        BucketScanMode::Advise => "tells readers what is found",
+    };
+    let incomplete = if told.allow_incomplete { "as clean" } else { "as infected" };
+    format!("bucket {} {what}; what could not be looked at as a whole counts {incomplete}\n", clean(name))
+}
+
+pub(crate) fn unclean(found: &[Unclean]) -> String {
+    if found.is_empty() {
+        return "all that is there is known to be clean\n".to_owned();
+    }
+    let row = |one: &Unclean| {
+        let state = if one.released { format!("{}, released", one.state) } else { one.state.clone() };
+        vec![clean(&one.key), one.version.clone(), bytes(one.size), state, clean(&one.details)]
+    };
+    table(&["KEY", "VERSION", "SIZE", "STATE", "DETAILS"], &found.iter().map(row).collect::<Vec<_>>())
 }

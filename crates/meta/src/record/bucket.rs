@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::user::in_account;
-use super::{Record, RecordError, RetentionMode, grown, join, under};
+use super::{Record, RecordError, RetentionMode, exactly, grown, join, under};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +38,47 @@ pub struct BucketState {
     pub notifies: bool,
     /// Whether a gateway that is cut off from the metadata takes new versions, to tell them later. Since version 4.
     pub island: bool,
+    /// What is done about malware in new versions, and in those that are read. Since version 5.
+    pub scan: ScanRules,
+}
+
+/// What a bucket does about malware.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanRules {
+    /// When a version is looked at, and what follows.
+    pub mode: ScanMode,
+    /// What could not be looked at as a whole is treated as clean; otherwise as infected.
+    pub allow_incomplete: bool,
+    /// [`ScanMode::Block`]: what cannot be looked at now is taken, and kept back until it was; otherwise it is refused.
+    pub defer: bool,
+}
+
+/// When a version is looked at, and what follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScanMode {
+    /// It is not.
+    #[default]
+    Off,
+    /// Once it is stored; readers are told.
+    Advise,
+    /// Once it is stored; nobody reads it before it is known to be clean.
+    Quarantine,
+    /// Before it is stored: what is infected is not.
+    Block,
 }
 
 impl Record for BucketState {
     const NAME: &'static str = "bucket state";
-    const VERSION: u8 = 4;
+    const VERSION: u8 = 5;
 
-    /// Version 1 knew the bucket's encryption only, and no notifications; version 2 no portions; version 3 no islands.
+    /// Version 1 knew the bucket's encryption only, and no notifications; version 2 no portions; version 3 no islands; version 4 no
+    /// scans.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
         match version {
-            2 | 3 => grown(1, body, &[0]),
-            _ => grown(version, body, &[0, 0, 0]),
+            1 => grown(1, body, &[0; 6]),
+            2 | 3 => grown(1, body, &[0; 4]),
+            4 => grown(1, body, &[0; 3]),
+            _ => exactly(body),
         }
     }
 }

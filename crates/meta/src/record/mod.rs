@@ -90,7 +90,8 @@ pub use blob::{
     BlobPart, BlobRecord, DataRecord, GarbageRecord, RepairReason, RepairRecord, SegmentPlacement, UNDER_MAX,
 };
 pub use bucket::{
-    BucketConfig, BucketRecord, BucketState, DefaultEncryption, DefaultRetention, RetentionPeriod, Versioning,
+    BucketConfig, BucketRecord, BucketState, DefaultEncryption, DefaultRetention, RetentionPeriod, ScanMode, ScanRules,
+    Versioning,
 };
 pub use departed::DepartedRecord;
 pub use event::QueueRecord;
@@ -99,7 +100,7 @@ pub use grant::{GrantPrincipal, KeyGrantCount, KeyGrantId, KeyGrantRecord, KeyOp
 pub use island::ConflictRecord;
 pub use object::{
     Body, Checksum, ChecksumKind, DropRecord, Encryption, Lock, ObjectRecord, PartRun, Retention, RetentionMode,
-    SealedPart,
+    ScanMark, SealedPart,
 };
 pub use portion::{
     AliasRecord, Begun, CutOff, DyingRecord, HeldRecord, Maker, OlderKey, PortionClass, PortionKeyRecord,

@@ -7,7 +7,7 @@ use base::{BodyId, BucketId, PartId, PortionId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Acl, Record, RecordError, grown, join, under};
+use super::{Acl, ContentId, Record, RecordError, exactly, grown, join, under};
 
 /// A version of an object, or a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,17 @@ pub struct ObjectRecord {
     pub encryption: Encryption,
     /// Its ACL; without one the owner has full control.
     pub acl: Option<Acl>,
+    /// What its bytes are known by to the scan service. Since version 4.
+    pub scan: Option<ScanMark>,
+}
+
+/// What a version's bytes are known by to the scan service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanMark {
+    /// All its plaintext.
+    pub content: ContentId,
+    /// Somebody who may said that it is given out, whatever is found in it.
+    pub released: bool,
 }
 
 /// Under whose keys a body's parts are, beside the bucket's.
@@ -172,11 +183,15 @@ pub enum ChecksumKind {
 
 impl Record for ObjectRecord {
     const NAME: &'static str = "object";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
-    /// Version 1 knew the bucket's encryption only, and no ACLs; version 2 no portions.
+    /// Version 1 knew the bucket's encryption only, and no ACLs; version 2 no portions; version 3 no scans.
     fn decode_version(version: u8, body: &[u8]) -> Result<Self, RecordError> {
-        grown(version, body, &[0, 0])
+        match version {
+            1 => grown(1, body, &[0; 3]),
+            2 | 3 => grown(1, body, &[0]),
+            _ => exactly(body),
+        }
     }
 }
 

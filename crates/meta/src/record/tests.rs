@@ -92,6 +92,22 @@ fn version_1_is_read() {
     assert!(BucketState::decode(&unhex("02010100")).is_err());
 }
 
+/// What the versions before scans wrote, byte for byte.
+#[test]
+fn what_was_written_before_scans_is_read() {
+    let state = BucketState::decode(&unhex("04010100000001")).unwrap();
+    let expected =
+        BucketState { versioning: Versioning::Enabled, object_lock: true, island: true, ..BucketState::default() };
+    assert_eq!(state, expected);
+    let body = "0102030405060708090a0b0c0d0e0f10e80701e90703026162010c636f6e74656e742d7479706503782f790000000000000000";
+    for version in ["02", "03"] {
+        let object = ObjectRecord::decode(&unhex(&format!("{version}{body}"))).unwrap();
+        assert_eq!((object.size, object.acl, object.scan), (3, None, None), "{version}");
+    }
+    assert!(ObjectRecord::decode(&unhex(&format!("04{body}"))).is_err());
+    assert!(ObjectRecord::decode(&unhex(&format!("04{body}00"))).is_ok());
+}
+
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Record, join, under};
 
 /// What a content is known by: BLAKE3 of its bytes, and how many there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContentId {
     /// BLAKE3-256 of the bytes.
     pub blake3: [u8; 32],
@@ -151,6 +151,11 @@ impl Record for VerdictRecord {
 }
 
 impl VerdictRecord {
+    /// What all engines say together, each by the newest definitions that it said anything by. `None`: none has said anything.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.by.iter().map(|by| by.verdict.clone()).reduce(Verdict::and)
+    }
+
     /// Takes over what an engine says, unless what it said by newer definitions is known.
     pub fn learn(&mut self, new: EngineVerdict) {
         match self.by.binary_search_by(|known| known.engine.cmp(&new.engine)) {

@@ -43,7 +43,8 @@ pub(crate) async fn run(at: &Service, req: S3Request<GetObjectInput>) -> S3Resul
     let (tag_count, lock) = access::shown(&authority, &input.bucket, asked, &info.meta).await?;
     let locked = lock::Told::of(lock);
     let body = body(object.read(view.read_range()).await.map_err(answer)?, view.len()).await?;
-    let headers = ObjectHeaders::of(info.meta);
+    let mut headers = ObjectHeaders::of(info.meta);
+    headers.own.extend(wire::scan_told(info.scan.as_ref()));
     let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.kms());
     let sums = Sums::of(view.checksum.as_ref());
     let output = GetObjectOutput {

@@ -40,6 +40,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<HeadObjectInput>) -> S3Resu
     if let Some(count) = tag_count {
         overrides.insert("x-amz-tagging-count", HeaderValue::from(count));
     }
+    overrides.extend(wire::scan_told(info.scan.as_ref()));
     let locked = lock::Told::of(lock);
     let headers = ObjectHeaders::of(info.meta);
     let told = encryption::Told::of(&info.encryption, customer.as_ref(), &at.kms());

@@ -160,7 +160,7 @@ impl Store {
         let opener = Opener::new(&Dek::from_bytes(*dek), &BodyHeader(header), &context);
         let opener = opener.map_err(|error| damaged(&error))?;
         let file = File::open(island.path(&id.body_file())).await.map_err(|error| damaged(&error))?;
-        let facts = BodyFacts { md5_hex: taken.md5_hex, checksum: taken.checksum };
+        let facts = BodyFacts { md5_hex: taken.md5_hex, checksum: taken.checksum, content: None };
         let mut body = Lying { file, opener, next: 0, left: taken.size, facts };
         let Taken { headers, user_metadata, tags, .. } = taken;
         let new = NewObject::from(ObjectMeta { headers, user_metadata, tags, ..ObjectMeta::default() });

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use base::PortionId;
+use base::{BodyId, PortionId};
 use meta::record::Record;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -41,6 +41,7 @@ pub use throttle::RepairBounds;
 use crate::gateway::{BEAT_MS, Witness};
 use crate::journal::checkpoint::Last;
 use crate::pin::Held;
+use crate::screen::LastPass;
 use crate::status::WorkerReport;
 use crate::{Error, Store};
 
@@ -58,6 +59,8 @@ const STALE_KEYS_EVERY: Duration = Duration::from_millis(keys::LEASE_MS / 2);
 const CHECKPOINT_LOOKS_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks whether this gateway leads now.
 const FOLLOWER_LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at what is not scanned by the newest definitions.
+const SCAN_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks at what was taken away from somebody: so soon it is noticed here.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Pause between sweeps, and between readings of all shares of keys.
@@ -74,6 +77,10 @@ pub(crate) struct Workers {
     pub(crate) wake_repair: Notify,
     pub(crate) wake_rewrap: Notify,
     pub(crate) wake_rekey: Notify,
+    pub(crate) wake_scan: Notify,
+    /// Versions that are looked at now.
+    pub(crate) scanning: Mutex<HashSet<BodyId>>,
+    pub(crate) last_scan: Mutex<LastPass>,
     pub(crate) rests: rewrap::Rests,
     pub(crate) rekeys: Mutex<BTreeMap<PortionId, RekeyProgress>>,
     /// Whether a pass of rekeys is under way.
@@ -94,6 +101,9 @@ impl Workers {
             wake_repair: Notify::new(),
             wake_rewrap: Notify::new(),
             wake_rekey: Notify::new(),
+            wake_scan: Notify::new(),
+            scanning: Mutex::default(),
+            last_scan: Mutex::default(),
             rests: rewrap::Rests::default(),
             rekeys: Mutex::default(),
             rekeying: AtomicBool::new(false),
@@ -136,6 +146,16 @@ impl Store {
             tokio::time::sleep(COLLECT_EVERY).await;
             done
         });
+        if self.0.options.scanner.is_some() {
+            self.spawn_led("scan", |store| async move {
+                let done = store.scan_what_is_new().await;
+                tokio::select! {
+                    () = store.0.workers.wake_scan.notified() => {}
+                    () = tokio::time::sleep(SCAN_EVERY) => {}
+                }
+                done
+            });
+        }
         self.spawn_led("lifecycle", |store| async move {
             let done = store.expire().await.map(drop);
             tokio::time::sleep(LIFECYCLE_EVERY.min(store.0.options.lifecycle_day.duration() / 4)).await;

@@ -44,6 +44,7 @@ pub async fn fill(store: &Store, meta: &dyn Engine, bucket: &str, count: usize, 
         body: Body::Empty,
         encryption: Default::default(),
         acl: None,
+        scan: None,
     };
     let rows: Vec<usize> = (0..count).collect();
     // As many batches in a group as an engine takes in one flush.

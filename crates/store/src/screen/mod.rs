@@ -1,0 +1,249 @@
+//! What a bucket does about malware: what is looked at before it is stored, what is kept back from readers, and what they are told.
+//!
+//! The scan service writes what it knows of a content as a row; readers here need nothing else of it. A version's row says which content it has
+//! ([`ScanMark`]); one without is not known to the service yet.
+
+mod worker;
+
+pub(crate) use worker::LastPass;
+pub use worker::Rescanned;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use meta::record::{
+    BucketRecord, BucketState, ContentId, ObjectRecord, ScanMark, ScanMode, ScanRules, Verdict, VerdictRecord, key,
+};
+use scan::{Asker, Intake, Pending, ScanError, Scanner};
+
+use crate::api::{BodyError, BodyFacts, BodySource, ObjectInfo, VersionId};
+use crate::{Error, Store};
+
+/// What the scan service says of a version, as readers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanTold {
+    /// `None`: it has said nothing yet.
+    pub verdict: Option<Verdict>,
+    /// Somebody who may said that it is given out all the same.
+    pub released: bool,
+}
+
+impl ScanTold {
+    /// `clean`, `infected`, `incomplete` or `pending`.
+    pub fn word(&self) -> &'static str {
+        self.verdict.as_ref().map_or("pending", Verdict::word)
+    }
+}
+
+/// A body on its way into a bucket whose versions are looked at.
+pub(crate) struct Screen<'a> {
+    body: &'a mut dyn BodySource,
+    rules: ScanRules,
+    scanner: Option<Scanner>,
+    hasher: blake3::Hasher,
+    len: u64,
+    /// Where the scan service is in this process. What went wrong with it, otherwise.
+    intake: Option<Result<Intake, ScanError>>,
+    content: Option<ContentId>,
+    /// What the service has still to say something of.
+    pending: Option<Pending>,
+}
+
+impl<'a> Screen<'a> {
+    fn new(store: &Store, rules: ScanRules, body: &'a mut dyn BodySource) -> Self {
+        let tenant = store.account().to_string();
+        let scanner = store.0.options.scanner.clone();
+        let intake = scanner.as_ref().map(|scanner| Ok(scanner.intake(Asker::inline(&tenant))));
+        Self { body, rules, scanner, hasher: blake3::Hasher::new(), len: 0, intake, content: None, pending: None }
+    }
+
+    async fn see(&mut self, bytes: &Bytes) {
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        if let Some(Ok(intake)) = &mut self.intake
+            && let Err(error) = intake.write(bytes).await
+        {
+            self.intake = Some(Err(error));
+        }
+    }
+
+    /// All of it came: before it is stored, if that is the rule, it is judged.
+    async fn end(&mut self) -> Result<(), Error> {
+        self.content = Some(ContentId { blake3: *self.hasher.finalize().as_bytes(), len: self.len });
+        let none = || ScanError::Unavailable("this gateway has no scan service".to_owned());
+        let pending = self.intake.take().unwrap_or_else(|| Err(none())).and_then(Intake::end);
+        if self.rules.mode != ScanMode::Block {
+            self.pending = pending.ok();
+            return Ok(());
+        }
+        match judge(self.scanner.as_ref(), pending).await {
+            Ok(verdict) => may_pass(self.rules, Some(&verdict)),
+            // Readers do not get it before somebody has looked at it.
+            Err(error) if self.rules.defer => {
+                tracing::warn!(%error, "an upload is stored unscanned, and kept back until it is scanned");
+                metrics::counter!("holdfast_store_scan_deferred_total").increment(1);
+                Ok(())
+            }
+            Err(error) => Err(Error::Unscanned(error.to_string())),
+        }
+    }
+
+    /// What is to be judged once it is stored.
+    pub(crate) fn pending(self) -> Option<Pending> {
+        self.pending
+    }
+}
+
+#[async_trait]
+impl BodySource for Screen<'_> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let next = self.body.chunk().await?;
+        match &next {
+            Some(bytes) => self.see(bytes).await,
+            None if self.content.is_none() => self.end().await.map_err(|error| BodyError::Source(Box::new(error)))?,
+            None => {}
+        }
+        Ok(next)
+    }
+
+    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
+        Ok(BodyFacts { content: self.content, ..self.body.finish()? })
+    }
+}
+
+/// The verdict, which readers find from then on, at whatever gateway they are.
+async fn judge(scanner: Option<&Scanner>, pending: Result<Pending, ScanError>) -> Result<Verdict, ScanError> {
+    let judged = pending?.judge().await?;
+    if let Some(scanner) = scanner {
+        scanner.settle(judged.answer.content).await?;
+    }
+    Ok(judged.answer.verdict)
+}
+
+/// Whether a content may pass where it must be known to be clean. `None`: nothing is known.
+fn may_pass(rules: ScanRules, verdict: Option<&Verdict>) -> Result<(), Error> {
+    match verdict {
+        None => Err(Error::Unscanned("it is kept back until it was scanned".to_owned())),
+        Some(Verdict::Clean) => Ok(()),
+        Some(Verdict::Incomplete(_)) if rules.allow_incomplete => Ok(()),
+        Some(verdict) => Err(Error::Unclean(verdict.to_string())),
+    }
+}
+
+impl Store {
+    /// A body that is looked at as the bucket's rules say.
+    pub(crate) async fn screen<'a>(
+        &self,
+        bucket: &BucketRecord,
+        body: &'a mut dyn BodySource,
+    ) -> Result<Result<Screen<'a>, &'a mut dyn BodySource>, Error> {
+        let rules = self.scan_rules(bucket).await?;
+        Ok(if rules.mode == ScanMode::Off { Err(body) } else { Ok(Screen::new(self, rules, body)) })
+    }
+
+    pub(crate) async fn scan_rules(&self, bucket: &BucketRecord) -> Result<ScanRules, Error> {
+        // One that was deleted meanwhile has none.
+        let state = self.record::<BucketState>(key::bucket_state_key(bucket.id)).await?;
+        Ok(state.map(|(state, _)| state.scan).unwrap_or_default())
+    }
+
+    /// What is told of a version to who asks for it. `None`: its bucket's versions are not looked at.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub(crate) async fn scan_told(&self, rules: ScanRules, record: &ObjectRecord) -> Result<Option<ScanTold>, Error> {
+        if rules.mode == ScanMode::Off {
+            return Ok(None);
+        }
+        let released = record.scan.is_some_and(|mark| mark.released);
+        let verdict = match record.scan {
+            None => None,
+            Some(mark) => self.record::<VerdictRecord>(key::verdict_key(mark.content)).await?,
+        };
+        let verdict = verdict.and_then(|(known, _)| known.verdict());
+        Ok(Some(ScanTold { verdict, released }))
+    }
+
+    /// The same, and why its bytes are not given out, if they are not.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub(crate) async fn scanned(
+        &self,
+        bucket: &BucketRecord,
+        record: &ObjectRecord,
+    ) -> Result<(Option<ScanTold>, Option<Error>), Error> {
+        let rules = self.scan_rules(bucket).await?;
+        let told = self.scan_told(rules, record).await?;
+        let is_judged = |told: &&ScanTold| rules.mode != ScanMode::Advise && !told.released;
+        let judged = told.as_ref().filter(is_judged).map(|told| may_pass(rules, told.verdict.as_ref()));
+        Ok((told, judged.and_then(Result::err)))
+    }
+
+    /// Judges what was stored, in the background.
+    pub(crate) fn judge_later(&self, pending: Option<Pending>) {
+        let Some(pending) = pending else { return };
+        self.0.tasks.spawn(async move {
+            // Its verdict is a row once it is known; without one the worker reads what was stored.
+            if let Err(error) = pending.judge().await {
+                tracing::warn!(%error, "what was stored is not scanned yet");
+            }
+        });
+    }
+
+    /// Sets a bucket's rules. They hold for what it has as well.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBucket`], or a metadata error.
+    pub async fn set_scan_rules(&self, bucket: &str, rules: ScanRules) -> Result<(), Error> {
+        self.change_bucket_state(bucket, |state| {
+            state.scan = rules;
+            Ok(())
+        })
+        .await?;
+        self.0.workers.wake_scan.notify_one();
+        Ok(())
+    }
+
+    /// Gives a version out whatever is found in it, or no more.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`] and its like; [`Error::Unscanned`] for one that is not known to the scan service: nobody knows what it is.
+    pub async fn release_unclean(
+        &self,
+        bucket: &str,
+        name: &str,
+        id: Option<VersionId>,
+        released: bool,
+    ) -> Result<ObjectInfo, Error> {
+        self.change_object(bucket, name, id, |change| match change.scan {
+            Some(mark) => {
+                mark.released = released;
+                Ok(())
+            }
+            None => Err(Error::Unscanned("its content is not known yet".to_owned())),
+        })
+        .await
+    }
+
+    /// Writes down which content a version has.
+    async fn mark(
+        &self,
+        bucket: &str,
+        name: &str,
+        id: VersionId,
+        of: base::BodyId,
+        content: ContentId,
+    ) -> Result<(), Error> {
+        self.change_object(bucket, name, Some(id), |change| {
+            if change.body_id != of {
+                return Err(Error::Contended);
+            }
+            if change.scan.is_none_or(|mark| mark.content != content) {
+                *change.scan = Some(ScanMark { content, released: false });
+            }
+            Ok(())
+        })
+        .await
+        .map(drop)
+    }
+}

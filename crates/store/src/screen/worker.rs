@@ -1,0 +1,192 @@
+//! Looks at what nobody has looked at by the newest definitions: uploads in parts, what was there before its bucket's rules, what a gateway left when
+//! it ended, and all else once there are other definitions. What is known is not read.
+
+use std::time::Duration;
+
+use base::BodyId;
+use futures::StreamExt;
+use meta::record::{ContentId, ScanMode};
+use scan::{Asker, Lane, ScanError, Scanner};
+
+use crate::api::{ListRequest, ReadRange, VersionId, VersionMarker};
+use crate::version::Found;
+use crate::{Error, Store};
+
+/// Versions looked at in one step.
+const PAGE: usize = 1000;
+/// A content that is waited for by nobody may take so long.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rescanned {
+    /// Versions that there are in buckets with rules.
+    pub versions: u64,
+    /// Of those, read, since their content was not known by the newest definitions.
+    pub read: u64,
+    /// Of those, not read for some reason.
+    pub failed: u64,
+}
+
+/// What passes went by, and when the last one found nothing left to do.
+#[derive(Debug, Default)]
+pub(crate) struct LastPass(Option<([u8; 32], u64)>);
+
+/// Without anything new a pass is made so often all the same: for what a gateway left when it ended.
+const ANYWAY_MS: u64 = 3_600_000;
+
+impl Store {
+    /// Makes a pass if there are other definitions, or other rules, than when the last one found nothing left to do.
+    pub(crate) async fn scan_what_is_new(&self) -> Result<(), Error> {
+        let Some(scanner) = &self.0.options.scanner else { return Ok(()) };
+        let (basis, now) = (self.scan_basis(scanner).await?, self.0.options.doors.clock.passed_ms());
+        let is_done = |last: &([u8; 32], u64)| last.0 == basis && now.saturating_sub(last.1) < ANYWAY_MS;
+        if self.0.workers.last_scan.lock().0.as_ref().is_some_and(is_done) {
+            return Ok(());
+        }
+        let done = self.scan_stored().await?;
+        *self.0.workers.last_scan.lock() = LastPass((done.read == 0 && done.failed == 0).then_some((basis, now)));
+        Ok(())
+    }
+
+    /// Changes with what a pass goes by.
+    async fn scan_basis(&self, scanner: &Scanner) -> Result<[u8; 32], Error> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(scanner.epoch_tag().as_bytes());
+        for tenant in self.each_tenant().await? {
+            for bucket in tenant.bucket_names().await? {
+                match tenant.bucket_state(&bucket).await {
+                    Err(Error::NoSuchBucket(_)) => {}
+                    state if state.as_ref().is_ok_and(|state| state.scan.mode == ScanMode::Off) => {}
+                    state => {
+                        hasher.update(&tenant.account().to_bytes()).update(bucket.as_bytes()).update(&[0]);
+                        hasher.update(format!("{:?}", state?.scan).as_bytes());
+                    }
+                }
+            }
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    /// One pass over all buckets of all tenants that have rules. Without a scan service in this process nothing is done.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn scan_stored(&self) -> Result<Rescanned, Error> {
+        let mut done = Rescanned::default();
+        let Some(scanner) = self.0.options.scanner.clone() else { return Ok(done) };
+        self.0.workers.report("scan", |report| report.state = "running".to_owned());
+        let mut failed = None;
+        for tenant in self.each_tenant().await? {
+            for bucket in tenant.bucket_names().await? {
+                if let Err(error) = tenant.scan_bucket(&scanner, &bucket, &mut done, &mut failed).await {
+                    failed = Some(format!("bucket {bucket}: {error}"));
+                }
+            }
+        }
+        self.0.workers.report("scan", |report| {
+            report.state = "idle".to_owned();
+            report.done += done.read;
+            report.last_error = failed;
+        });
+        Ok(done)
+    }
+
+    async fn scan_bucket(
+        &self,
+        scanner: &Scanner,
+        bucket: &str,
+        done: &mut Rescanned,
+        failed: &mut Option<String>,
+    ) -> Result<(), Error> {
+        let state = match self.bucket_state(bucket).await {
+            Err(Error::NoSuchBucket(_)) => return Ok(()),
+            state => state?,
+        };
+        if state.scan.mode == ScanMode::Off {
+            return Ok(());
+        }
+        let mut after: Option<VersionMarker> = None;
+        loop {
+            let request = ListRequest { limit: PAGE, ..ListRequest::default() };
+            let (page, _) = self.readable_versions(bucket, &request, after.as_ref()).await?;
+            for version in page.versions.iter().filter(|version| !version.marker) {
+                done.versions += 1;
+                let (name, id) = (version.info.key.as_str(), version.info.version);
+                match self.scan_version(scanner, bucket, name, id, Lane::Rescan).await {
+                    Ok(read) => done.read += u64::from(read),
+                    // Gone, or another one by now.
+                    Err(Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_) | Error::Contended) => {}
+                    Err(error) => {
+                        done.failed += 1;
+                        *failed = Some(format!("{bucket}/{name}: {error}"));
+                    }
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at a version now, in the background, since somebody waits for it. Without a scan service in this process nothing is done.
+    pub(crate) fn scan_soon(&self, bucket: &str, name: &str, id: VersionId, body: BodyId) {
+        let Some(scanner) = self.0.options.scanner.clone() else { return };
+        if !self.0.workers.scanning.lock().insert(body) {
+            return;
+        }
+        let (store, bucket, name) = (self.clone(), bucket.to_owned(), name.to_owned());
+        self.0.tasks.spawn(async move {
+            if let Err(error) = store.scan_version(&scanner, &bucket, &name, id, Lane::Inline).await {
+                tracing::warn!(bucket, name, %error, "a version is not scanned yet");
+            }
+            store.0.workers.scanning.lock().remove(&body);
+        });
+    }
+
+    /// Whether it had to be read.
+    async fn scan_version(
+        &self,
+        scanner: &Scanner,
+        bucket: &str,
+        name: &str,
+        id: VersionId,
+        lane: Lane,
+    ) -> Result<bool, Error> {
+        let record = self.bucket_record(bucket).await?;
+        let Found { record, .. } = self.object(&record, name, Some(id)).await?;
+        if let Some(mark) = record.scan
+            && scanner.is_known(mark.content).await
+        {
+            return Ok(false);
+        }
+        let content = self.read_to_scan(scanner, bucket, name, id, lane).await?;
+        if record.scan.is_none_or(|mark| mark.content != content) {
+            self.mark(bucket, name, id, record.body_id, content).await?;
+        }
+        Ok(true)
+    }
+
+    async fn read_to_scan(
+        &self,
+        scanner: &Scanner,
+        bucket: &str,
+        name: &str,
+        id: VersionId,
+        lane: Lane,
+    ) -> Result<ContentId, Error> {
+        let unscanned = |error: ScanError| Error::Unscanned(error.to_string());
+        let asker = Asker { lane, tenant: self.account().to_string(), deadline: DEADLINE };
+        let mut intake = scanner.intake(asker);
+        let reader = self.open_object(bucket, name, Some(id), None).await?;
+        let mut bytes = reader.read_unscreened(ReadRange::All).await?;
+        while let Some(piece) = bytes.next().await {
+            intake.write(&piece?).await.map_err(unscanned)?;
+        }
+        let pending = intake.end().map_err(unscanned)?;
+        let content = pending.id();
+        pending.judge().await.map_err(unscanned)?;
+        Ok(content)
+    }
+}
