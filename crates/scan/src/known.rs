@@ -86,6 +86,13 @@ impl Known {
         Ok(())
     }
 
+    /// Remembers what a row says, unless more is remembered.
+    pub(crate) fn recall(&self, content: ContentId, row: Arc<VerdictRecord>) {
+        if self.memory.get(&content).is_none() {
+            self.memory.insert(content, row);
+        }
+    }
+
     pub(crate) fn learn(&self, content: ContentId, digests: Digests, new: EngineVerdict) {
         let mut record = match self.memory.get(&content) {
             Some(known) => VerdictRecord::clone(&known),

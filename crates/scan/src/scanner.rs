@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use base::Clock;
 use meta::record::{ContentId, EngineVerdict, Reason, Verdict, VerdictRecord};
+use parking_lot::Mutex;
 
 use crate::engine::{Engine, EngineError};
 use crate::error::ScanError;
 use crate::flight::{Boarded, Epochs, Flight, Flights, Landed};
+use crate::hunt::Hunted;
 use crate::intake::Intake;
 use crate::known::Known;
 use crate::limits::{BUFFER, NAME_MAX, NAMES_MAX, WAITING_MAX};
@@ -102,6 +104,8 @@ struct Inner {
     slots: Arc<Slots>,
     slots_count: usize,
     rates: Rates,
+    rows: Arc<dyn meta::Engine>,
+    hunted: Mutex<Option<Hunted>>,
     counts: Counts,
 }
 
@@ -127,7 +131,9 @@ impl Scanner {
         Self(Arc::new(Inner {
             engines: options.engines,
             room: Room::new(&options.folder),
-            known: Known::new(options.meta),
+            known: Known::new(options.meta.clone()),
+            rows: options.meta,
+            hunted: Mutex::default(),
             flights: Flights::default(),
             slots: Slots::new(options.clock.clone(), slots),
             slots_count: slots,
@@ -355,7 +361,26 @@ impl Scanner {
             bytes_scanned: read(&counts.bytes_scanned),
             engine_deaths: read(&counts.deaths),
             remembered: self.0.known.count(),
+            hunted: *self.0.hunted.lock(),
         }
+    }
+
+    pub(crate) fn rows(&self) -> &dyn meta::Engine {
+        self.0.rows.as_ref()
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
+    pub(crate) fn note_hunted(&self, done: Hunted) {
+        *self.0.hunted.lock() = Some(done);
+    }
+
+    /// Learns more of a content of which this is known.
+    pub(crate) fn learn(&self, content: ContentId, known: Arc<VerdictRecord>, digests: Digests, new: EngineVerdict) {
+        self.0.known.recall(content, known);
+        self.0.known.learn(content, digests, new);
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineState;
+use crate::hunt::Hunted;
 
 /// The service at one moment; counts are since it started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub struct Status {
     pub engine_deaths: u64,
     /// Verdicts in memory.
     pub remembered: usize,
+    /// The last search for new signatures among what is known.
+    pub hunted: Option<Hunted>,
 }
 
 impl Status {

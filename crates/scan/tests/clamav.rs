@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use base::SystemClock;
 use meta::Memory;
-use scan::{Answer, Asker, Clamav, ClamavOptions, Engine, Options, Reason, ScanError, Scanner, Source, Verdict};
+use scan::{Answer, Asker, Clamav, ClamavOptions, Engine, Hunt, Options, Reason, ScanError, Scanner, Source, Verdict};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// eicar.org's test file: no malware, and found by every engine that is asked to.
@@ -49,13 +50,19 @@ impl World {
     }
 
     fn clamav(&self) -> Arc<Clamav> {
+        self.clamav_that_hunts().0
+    }
+
+    fn clamav_that_hunts(&self) -> (Arc<Clamav>, mpsc::UnboundedReceiver<Hunt>) {
+        let (hunts, hunted) = mpsc::unbounded_channel();
         let options = ClamavOptions {
             program: "clamd".into(),
             watched: Some(self.path("watched")),
             folder: self.path("clamav"),
             threads: 2,
         };
-        Arc::new(Clamav::start(options, self.meta.clone(), Arc::new(SystemClock), self.stop.child_token()))
+        let clock = Arc::new(SystemClock);
+        (Arc::new(Clamav::start(options, self.meta.clone(), clock, hunts, self.stop.child_token())), hunted)
     }
 
     fn scanner(&self, clamav: &Arc<Clamav>) -> Scanner {
@@ -212,4 +219,41 @@ async fn without_definitions_it_says_what_to_do() {
     world.knows("given", "Test.Eicar", EICAR);
     clamav.update(&world.path("given")).await.expect("an update");
     assert_eq!(say(&scanner, EICAR).await, found("Test.Eicar"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_digest_names_what_is_known_without_a_look_at_its_bytes() {
+    let world = World::new();
+    world.knows("watched", "Test.Eicar", EICAR);
+    let (clamav, mut hunts) = world.clamav_that_hunts();
+    let scanner = world.scanner(&clamav);
+    ready(&clamav).await;
+    for bytes in [&b"a content that is bad"[..], b"another content"] {
+        assert_eq!(say(&scanner, bytes).await, Verdict::Clean);
+    }
+    scanner.close().await;
+    let scanned = scanner.status().scanned;
+    let bad = sha256("a content that is bad").expect("sha256sum");
+    fs::write(world.path("given").join("new.hsb"), format!("{bad}:21:Test.Bad\n")).expect("a file");
+    clamav.update(&world.path("given")).await.expect("an update");
+    let hunt = hunts.recv().await.expect("something to look for");
+    let hunted = world.scanner(&clamav);
+    let done = hunted.hunt(&hunt).await.expect("it is looked for");
+    assert_eq!((done.epoch, done.signatures, done.contents, done.found), (2, 1, 2, 1));
+    let answer = ask(&hunted, b"a content that is bad").await.expect("a verdict");
+    assert_eq!((answer.verdict, answer.source), (found("Test.Bad"), Source::Known));
+    assert_eq!((hunted.status().scanned, scanner.status().scanned), (0, scanned));
+    assert_eq!(ask(&hunted, b"another content").await.expect("a verdict").source, Source::Scanned);
+}
+
+/// By coreutils.
+fn sha256(text: &str) -> Option<String> {
+    let mut child = std::process::Command::new("sha256sum")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .ok()?;
+    child.stdin.take()?.write_all(text.as_bytes()).ok()?;
+    let out = child.wait_with_output().ok()?;
+    Some(String::from_utf8(out.stdout).ok()?.split(' ').next()?.to_owned())
 }

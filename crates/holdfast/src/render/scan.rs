@@ -46,6 +46,12 @@ verdicts  {} in memory
         bytes(status.bytes_saved),
         status.remembered,
     ));
+    if let Some(hunted) = status.hunted {
+        text.push_str(&format!(
+            "hunted    {} new digests of epoch {} among {} contents: {} found\n",
+            hunted.signatures, hunted.epoch, hunted.contents, hunted.found
+        ));
+    }
     text
 }
 

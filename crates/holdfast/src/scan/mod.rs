@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use base::{Clock, SystemClock};
 use listener::{LocalSocket, ServeError};
-use scan::{Clamav, ClamavOptions, Options, Scanner};
+use scan::{Clamav, ClamavOptions, Hunt, Options, Scanner};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -59,9 +60,12 @@ pub(crate) fn start(
         folder: folder.to_owned(),
         threads: slots,
     };
-    let clamav = Arc::new(Clamav::start(options, meta.clone(), clock.clone(), stop.child_token()));
+    let (hunts, to_hunt) = mpsc::unbounded_channel();
+    let clamav = Arc::new(Clamav::start(options, meta.clone(), clock.clone(), hunts, stop.child_token()));
     let engines: Vec<Arc<dyn scan::Engine>> = vec![clamav.clone()];
     let scanner = Scanner::new(Options { engines, meta, folder: folder.to_owned(), slots, clock });
+
+    tokio::spawn(hunt(scanner.clone(), to_hunt));
 
     let mut doors = JoinSet::new();
     let mut told = Vec::new();
@@ -103,6 +107,22 @@ impl Scanning {
         while self.doors.join_next().await.is_some() {}
         self.scanner.close().await;
         drop(self.clamav);
+    }
+}
+
+/// Looks for what new definitions bring among what is known, until the engine ends.
+async fn hunt(scanner: Scanner, mut hunts: mpsc::UnboundedReceiver<Hunt>) {
+    while let Some(hunt) = hunts.recv().await {
+        match scanner.hunt(&hunt).await {
+            Ok(done) => tracing::info!(
+                epoch = done.epoch,
+                signatures = done.signatures,
+                contents = done.contents,
+                found = done.found,
+                "new digests were looked for among what is known"
+            ),
+            Err(error) => tracing::error!(%error, "new digests were not looked for among all that is known"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod answer;
 mod config;
 mod definitions;
+mod hashes;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -21,9 +22,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::definitions::Definitions;
+pub use self::hashes::Hashes;
 use self::process::{Process, Start};
 use crate::engine::{Engine, EngineState, Loaded};
 use crate::epoch::epoch_of;
+use crate::hunt::Hunt;
 use crate::limits::RESTART;
 
 /// Between two looks at a folder that somebody else fills.
@@ -62,6 +65,7 @@ struct Shared {
     /// The state changed.
     changed: Notify,
     updates: mpsc::Sender<Update>,
+    hunts: mpsc::UnboundedSender<Hunt>,
 }
 
 #[derive(Default)]
@@ -82,17 +86,19 @@ struct Update {
 }
 
 impl Clamav {
-    /// Starts it, in the background, until `stop`.
+    /// Starts it, in the background, until `stop`. What new definitions bring that is to be looked for among what is known already is sent to `hunts`.
     pub fn start(
         options: ClamavOptions,
         meta: Arc<dyn meta::Engine>,
         clock: Arc<dyn Clock>,
+        hunts: mpsc::UnboundedSender<Hunt>,
         stop: CancellationToken,
     ) -> Self {
         let (updates, from) = mpsc::channel(4);
         let state = State { down: Some("it is starting".to_owned()), ..State::default() };
         let changed = Notify::new();
-        let shared = Arc::new(Shared { options, meta, clock, state: Mutex::new(state), changed, updates });
+        let state = Mutex::new(state);
+        let shared = Arc::new(Shared { options, meta, clock, state, changed, updates, hunts });
         let working = shared.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -253,10 +259,26 @@ impl Shared {
             }
         }
         let process = self.start(definitions, epoch, version).await?;
+        if let Some(before) = self.state.lock().process.as_ref().map(|before| before.definitions.folder.clone()) {
+            self.hunt(before, &process);
+        }
         definitions::remove_others(&under, &process.definitions);
         tracing::info!(epoch, pid = process.pid, "ClamAV has new definitions");
         self.use_process(process);
         Ok(Updated { epoch, changed: true })
+    }
+
+    /// Has what is new among the digests looked for. The older definitions' folder is still there.
+    fn hunt(&self, before: PathBuf, process: &Process) {
+        let (hunts, after, epoch) = (self.hunts.clone(), process.definitions.folder.clone(), process.epoch);
+        let new = Hashes::of(&after).and_then(|after| Ok(after.without(&Hashes::of(&before)?)));
+        match new {
+            Ok(hashes) if !hashes.is_empty() => drop(hunts.send(Hunt { engine: NAME, epoch, hashes })),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "what is new among the definitions is not looked for among what is known")
+            }
+        }
     }
 
     async fn start(&self, definitions: Definitions, epoch: u64, version: String) -> Result<Arc<Process>, String> {

@@ -1,0 +1,77 @@
+//! New signatures that are digests of whole contents, looked for among all contents that are known: nothing is read, and everything that carries one
+//! is known to be infected at once, wherever it is. Contents in which they are packed are found when those are scanned again.
+
+use std::sync::Arc;
+
+use meta::record::{EngineVerdict, Record, Verdict, VerdictRecord, key};
+use meta::{Range, after};
+
+use crate::Hashes;
+use crate::scanner::Scanner;
+use crate::spool::Digests;
+
+/// Rows read at a time.
+const PAGE: usize = 1000;
+/// What ClamAV adds to names that are not its makers'.
+const UNOFFICIAL: &str = ".UNOFFICIAL";
+
+/// What is to be looked for.
+#[derive(Debug)]
+pub struct Hunt {
+    /// Whose signatures they are.
+    pub engine: &'static str,
+    /// Of the definitions that they came with.
+    pub epoch: u64,
+    /// The new ones.
+    pub hashes: Hashes,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Hunted {
+    /// Of the definitions whose new signatures were looked for.
+    pub epoch: u64,
+    /// How many those were.
+    pub signatures: u64,
+    /// Contents that are known.
+    pub contents: u64,
+    /// Of those, found.
+    pub found: u64,
+}
+
+impl Scanner {
+    /// Looks for new signatures among all known contents.
+    ///
+    /// # Errors
+    /// A metadata error. What was found until then is known.
+    pub async fn hunt(&self, hunt: &Hunt) -> Result<Hunted, meta::MetaError> {
+        let signatures = hunt.hashes.len() as u64;
+        let mut done = Hunted { epoch: hunt.epoch, signatures, ..Hunted::default() };
+        let (mut from, to) = key::verdicts();
+        loop {
+            let page = self.rows().range(Range { from, to: to.clone(), limit: PAGE }).await?;
+            for (row_key, row) in &page.rows {
+                let (Some(content), Ok(record)) = (key::verdict_of(row_key), VerdictRecord::decode(&row.value)) else {
+                    tracing::warn!(row = %row_key.escape_ascii(), "a verdict cannot be read; it is passed over");
+                    continue;
+                };
+                done.contents += 1;
+                let Some(name) = hunt.hashes.name_of(content, &record) else { continue };
+                done.found += 1;
+                tracing::warn!(%content, name, epoch = hunt.epoch, "a content that is known is infected by new definitions");
+                let digests = Digests { sha256: record.sha256, sha1: record.sha1, md5: record.md5 };
+                let verdict = Verdict::Infected(vec![format!("{name}{UNOFFICIAL}")]);
+                let (engine, at_ms) = (hunt.engine.to_owned(), self.now_ms());
+                let new = EngineVerdict { engine, epoch: hunt.epoch, at_ms, cost_us: 0, verdict };
+                self.learn(content, Arc::new(record), digests, new);
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => from = after(last),
+                _ => break,
+            }
+        }
+        metrics::counter!("holdfast_scan_hunted_total").increment(done.found);
+        self.note_hunted(done);
+        Ok(done)
+    }
+}
