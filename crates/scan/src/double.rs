@@ -107,7 +107,7 @@ impl Loaded for Known {
         format!("words {}", self.epoch)
     }
 
-    async fn scan(&self, content: &Arc<Content>) -> Result<Verdict, EngineError> {
+    async fn scan(self: Arc<Self>, content: &Arc<Content>) -> Result<Verdict, EngineError> {
         self.shared.scans.fetch_add(1, Ordering::SeqCst);
         let gate = self.shared.gate.lock().clone();
         if let Some(gate) = gate {

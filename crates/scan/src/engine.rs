@@ -38,7 +38,7 @@ pub trait Loaded: Send + Sync {
     ///
     /// # Errors
     /// The engine's; what it could not look at is a verdict.
-    async fn scan(&self, content: &Arc<Content>) -> Result<Verdict, EngineError>;
+    async fn scan(self: Arc<Self>, content: &Arc<Content>) -> Result<Verdict, EngineError>;
 }
 
 /// An engine: whatever happens to it, it has a name.

@@ -21,6 +21,7 @@ mod scanner;
 mod slots;
 mod spool;
 mod status;
+mod yara;
 
 pub use clamav::{Clamav, ClamavOptions, Hashes, Updated};
 pub use engine::{Engine, EngineError, EngineState, Loaded};
@@ -32,3 +33,4 @@ pub use queue::{Job, JobId, Lane, Queue};
 pub use scanner::{Answer, Asker, Options, Scanner, Source};
 pub use spool::{Content, Digests};
 pub use status::Status;
+pub use yara::Yara;

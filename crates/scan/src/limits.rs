@@ -14,6 +14,8 @@ pub const FILES: u64 = 16 << 30;
 pub const KEPT_MAX: u64 = (2 << 30) - 1;
 /// Bytes that are looked at of what a content unpacks to: a bomb ends here, after some ten seconds.
 pub const UNPACKED_MAX: u64 = 1 << 30;
+/// Bytes of a content that YARA rules see: each slot needs as much memory.
+pub const YARA_MAX: u64 = 256 << 20;
 /// Scans that wait. To choose among so many takes a tenth of a millisecond; who re-scans a store asks for a few at a time.
 pub const WAITING_MAX: usize = 4096;
 /// Names of finds that are kept, and characters of one.

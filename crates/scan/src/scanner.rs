@@ -420,7 +420,7 @@ impl Queued<'_> {
             let loaded = engine.loaded(PATIENCE).await.map_err(ScanError::Unavailable)?;
             let began = Instant::now();
             let said = if content.is_kept() {
-                loaded.scan(content).await
+                loaded.clone().scan(content).await
             } else {
                 Ok(Verdict::Incomplete(vec![Reason::TooLarge]))
             };

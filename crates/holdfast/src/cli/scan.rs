@@ -103,6 +103,9 @@ pub(crate) struct DoorArgs {
     /// Definitions that freshclam fetches; looked at every ten seconds [default: /var/lib/clamav, where it is].
     #[arg(long, value_name = "DIR", env = "HOLDFAST_SCAN_DEFINITIONS")]
     pub(crate) definitions: Option<PathBuf>,
+    /// YARA rules (.yar, .yara) that contents must pass as well; looked at every ten seconds [default: none].
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_YARA")]
+    pub(crate) yara: Option<PathBuf>,
     /// The program that ClamAV's scans are done by.
     #[arg(long, value_name = "PROGRAM", env = "HOLDFAST_CLAMD", default_value = "clamd")]
     pub(crate) clamd: PathBuf,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base::{Clock, SystemClock};
 use listener::{LocalSocket, ServeError};
-use scan::{Clamav, ClamavOptions, Hunt, Options, Scanner};
+use scan::{Clamav, ClamavOptions, Hunt, Options, Scanner, Yara};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,10 @@ pub(crate) fn start(
     };
     let (hunts, to_hunt) = mpsc::unbounded_channel();
     let clamav = Arc::new(Clamav::start(options, meta.clone(), clock.clone(), hunts, stop.child_token()));
-    let engines: Vec<Arc<dyn scan::Engine>> = vec![clamav.clone()];
+    let mut engines: Vec<Arc<dyn scan::Engine>> = vec![clamav.clone()];
+    if let Some(rules) = &args.yara {
+        engines.push(Arc::new(Yara::start(rules.clone(), meta.clone(), clock.clone(), stop.child_token())));
+    }
     let scanner = Scanner::new(Options { engines, meta, folder: folder.to_owned(), slots, clock });
 
     tokio::spawn(hunt(scanner.clone(), to_hunt));

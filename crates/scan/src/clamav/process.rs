@@ -177,7 +177,7 @@ impl Loaded for Process {
         self.version.clone()
     }
 
-    async fn scan(&self, content: &Arc<Content>) -> Result<Verdict, EngineError> {
+    async fn scan(self: Arc<Self>, content: &Arc<Content>) -> Result<Verdict, EngineError> {
         let content = content.clone();
         let file = tokio::task::spawn_blocking(move || content.descriptor()).await;
         match file.map_err(io::Error::from).flatten() {
