@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineState;
 use crate::hunt::Hunted;
+use crate::queue::Lane;
 
 /// The service at one moment; counts are since it started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,21 @@ impl Status {
     /// Answers without a scan of their own, of all; `None` before anything was asked.
     pub fn hit_rate(&self) -> Option<f64> {
         (self.asked > 0).then(|| (self.known + self.shared) as f64 / self.asked as f64)
+    }
+
+    /// The same as gauges, for scrapers.
+    pub fn gauge(&self) {
+        for (lane, waiting) in Lane::ALL.iter().zip(self.waiting) {
+            metrics::gauge!("holdfast_scan_waiting", "lane" => lane.word()).set(waiting as f64);
+        }
+        metrics::gauge!("holdfast_scan_running").set(self.running as f64);
+        metrics::gauge!("holdfast_scan_verdicts_remembered").set(self.remembered as f64);
+        for engine in &self.engines {
+            let (name, epoch) = (engine.name.clone(), engine.epoch.unwrap_or_default());
+            metrics::gauge!("holdfast_scan_engine_up", "engine" => name.clone())
+                .set(f64::from(u8::from(engine.down.is_none())));
+            metrics::gauge!("holdfast_scan_epoch", "engine" => name).set(epoch as f64);
+        }
     }
 
     /// One line.

@@ -116,7 +116,6 @@ impl Shared {
                 Err(error) => state.down = Some(error.clone()),
             }
         }
-        metrics::gauge!("holdfast_scan_engine_up", "engine" => NAME).set(f64::from(u8::from(self.rules().is_some())));
         self.changed.notify_waiters();
         loaded.map(|rules| rules.epoch)
     }

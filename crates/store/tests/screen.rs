@@ -228,7 +228,8 @@ async fn what_was_there_before_is_looked_at_once_and_again_by_other_definitions(
 #[tokio::test]
 async fn an_upload_in_parts_is_kept_back_until_it_was_read_as_a_whole() {
     let world = World::new(rules(ScanMode::Block)).await;
-    let upload = world.store.create_upload("b", "a", NewObject::default(), None, "root").await.expect("an upload").upload;
+    let upload =
+        world.store.create_upload("b", "a", NewObject::default(), None, "root").await.expect("an upload").upload;
     let parts = [format!("{} ev", "x".repeat(5 << 20)), "il".to_owned()];
     let mut list = Vec::new();
     for (number, part) in (1..).zip(&parts) {

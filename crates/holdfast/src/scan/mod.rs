@@ -6,6 +6,7 @@ pub(crate) mod serve;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{Clock, SystemClock};
 use listener::{LocalSocket, ServeError};
@@ -21,6 +22,9 @@ use crate::exit::{Failure, chain};
 const FRESHCLAM: &str = "/var/lib/clamav";
 /// Who asks at a door that does not ask who it is.
 const TENANT: &str = "default";
+
+/// Between two times that gauges are set.
+const GAUGE_EVERY: Duration = Duration::from_secs(5);
 
 /// A scan service that runs.
 pub(crate) struct Scanning {
@@ -69,6 +73,7 @@ pub(crate) fn start(
     let scanner = Scanner::new(Options { engines, meta, folder: folder.to_owned(), slots, clock });
 
     tokio::spawn(hunt(scanner.clone(), to_hunt));
+    tokio::spawn(gauge(scanner.clone(), stop.clone()));
 
     let mut doors = JoinSet::new();
     let mut told = Vec::new();
@@ -110,6 +115,17 @@ impl Scanning {
         while self.doors.join_next().await.is_some() {}
         self.scanner.close().await;
         drop(self.clamav);
+    }
+}
+
+/// Keeps the gauges true until `stop`.
+async fn gauge(scanner: Scanner, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        scanner.status().gauge();
+        tokio::select! {
+            () = tokio::time::sleep(GAUGE_EVERY) => {}
+            () = stop.cancelled() => {}
+        }
     }
 }
 

@@ -301,7 +301,6 @@ impl Shared {
             state.down = None;
             state.process = Some(process);
         }
-        metrics::gauge!("holdfast_scan_engine_up", "engine" => NAME).set(1.0);
         self.changed.notify_waiters();
     }
 
@@ -313,7 +312,6 @@ impl Shared {
             state.deaths += 1;
             state.down = Some("clamd ended and is started again".to_owned());
         }
-        metrics::gauge!("holdfast_scan_engine_up", "engine" => NAME).set(0.0);
         metrics::counter!("holdfast_scan_engine_deaths_total", "engine" => NAME).increment(1);
         let mut pause = pause;
         loop {

@@ -215,14 +215,16 @@ impl Store {
         id: Option<VersionId>,
         released: bool,
     ) -> Result<ObjectInfo, Error> {
-        self.change_object(bucket, name, id, |change| match change.scan {
+        let info = self.change_object(bucket, name, id, |change| match change.scan {
             Some(mark) => {
                 mark.released = released;
                 Ok(())
             }
             None => Err(Error::Unscanned("its content is not known yet".to_owned())),
-        })
-        .await
+        });
+        let info = info.await?;
+        tracing::warn!(account = %self.account(), bucket, name, version = %info.version, released, "what the scan found is overruled");
+        Ok(info)
     }
 
     /// Writes down which content a version has.
