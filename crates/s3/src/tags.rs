@@ -18,6 +18,9 @@ const KEY_MAX: usize = 128;
 /// Longest value, characters.
 const VALUE_MAX: usize = 256;
 
+/// What the scan says, told among an object's tags. A client that writes back what it read leaves it out, whatever it says.
+pub(crate) const SCAN: &str = "holdfast-scan";
+
 /// The tags of an `x-amz-tagging` header: a query string.
 ///
 /// # Errors
@@ -27,6 +30,9 @@ pub(crate) fn of_header(value: &http::HeaderValue) -> S3Result<BTreeMap<String, 
     let mut tags = BTreeMap::new();
     for (key, value) in url::form_urlencoded::parse(text.as_bytes()) {
         check(&key, &value)?;
+        if key == SCAN {
+            continue;
+        }
         if tags.insert(key.into_owned(), value.into_owned()).is_some() {
             return Err(s3_error!(
                 InvalidArgument,
@@ -54,6 +60,9 @@ pub(crate) fn of_set(set: Vec<Tag>, max: usize) -> S3Result<BTreeMap<String, Str
             return Err(s3_error!(MalformedXML, "a tag needs a Key and a Value"));
         };
         check(&key, &value)?;
+        if key == SCAN {
+            continue;
+        }
         if tags.insert(key, value).is_some() {
             return Err(s3_error!(InvalidTag, "Cannot provide multiple Tags with the same key"));
         }

@@ -402,6 +402,30 @@ pub(crate) fn not_modified(info: &ObjectInfo) -> s3s::S3Error {
     with_headers(s3s::S3Error::new(s3s::S3ErrorCode::NotModified), headers)
 }
 
+/// What the scan service says of an object: `clean`, `infected`, `incomplete` or `pending`, what it found or why it could not look at all of it, and
+/// whether it is given out all the same.
+pub(crate) fn scan_told(told: Option<&store::ScanTold>) -> Vec<(HeaderName, HeaderValue)> {
+    use store::api::ScanVerdict;
+    let Some(told) = told else { return Vec::new() };
+    let mut headers = vec![(HeaderName::from_static("x-holdfast-scan"), HeaderValue::from_static(told.word()))];
+    let details = match &told.verdict {
+        None | Some(ScanVerdict::Clean) => String::new(),
+        Some(ScanVerdict::Infected(names)) => names.join(", "),
+        Some(ScanVerdict::Incomplete(reasons)) => {
+            reasons.iter().map(|reason| reason.word()).collect::<Vec<_>>().join(", ")
+        }
+    };
+    // Names come from definitions that others made.
+    let details: String = details.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+    if let (false, Ok(details)) = (details.is_empty(), HeaderValue::try_from(details)) {
+        headers.push((HeaderName::from_static("x-holdfast-scan-details"), details));
+    }
+    if told.released {
+        headers.push((HeaderName::from_static("x-holdfast-scan-released"), HeaderValue::from_static("true")));
+    }
+    headers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -452,28 +476,4 @@ mod tests {
             assert_eq!(content_encoding(&headers).unwrap().as_deref(), expected, "{value}");
         }
     }
-}
-
-/// What the scan service says of an object: `clean`, `infected`, `incomplete` or `pending`, what it found or why it could not look at all of it, and
-/// whether it is given out all the same.
-pub(crate) fn scan_told(told: Option<&store::ScanTold>) -> Vec<(HeaderName, HeaderValue)> {
-    use store::api::ScanVerdict;
-    let Some(told) = told else { return Vec::new() };
-    let mut headers = vec![(HeaderName::from_static("x-holdfast-scan"), HeaderValue::from_static(told.word()))];
-    let details = match &told.verdict {
-        None | Some(ScanVerdict::Clean) => String::new(),
-        Some(ScanVerdict::Infected(names)) => names.join(", "),
-        Some(ScanVerdict::Incomplete(reasons)) => {
-            reasons.iter().map(|reason| reason.word()).collect::<Vec<_>>().join(", ")
-        }
-    };
-    // Names come from definitions that others made.
-    let details: String = details.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
-    if let (false, Ok(details)) = (details.is_empty(), HeaderValue::try_from(details)) {
-        headers.push((HeaderName::from_static("x-holdfast-scan-details"), details));
-    }
-    if told.released {
-        headers.push((HeaderName::from_static("x-holdfast-scan-released"), HeaderValue::from_static("true")));
-    }
-    headers
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use meta::record::Verdict;
+use meta::record::{Epoch, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -73,8 +73,8 @@ impl Engine for Words {
         self.name
     }
 
-    fn epoch(&self) -> Option<u64> {
-        Some(self.known.lock().epoch)
+    fn epoch(&self) -> Option<Epoch> {
+        Some(epoch(self.known.lock().epoch))
     }
 
     async fn loaded(&self, _: Duration) -> Result<Arc<dyn Loaded>, String> {
@@ -87,7 +87,7 @@ impl Engine for Words {
     fn state(&self) -> EngineState {
         EngineState {
             name: self.name.to_owned(),
-            epoch: self.epoch(),
+            epoch: self.epoch().map(|epoch| epoch.number),
             version: format!("words {}", self.known.lock().epoch),
             down: self.down.load(Ordering::SeqCst).then(|| "it is down".to_owned()),
             pid: None,
@@ -99,8 +99,8 @@ impl Engine for Words {
 
 #[async_trait]
 impl Loaded for Known {
-    fn epoch(&self) -> u64 {
-        self.epoch
+    fn epoch(&self) -> Epoch {
+        epoch(self.epoch)
     }
 
     fn version(&self) -> String {
@@ -128,4 +128,8 @@ impl Loaded for Known {
         found.sort();
         Ok(if found.is_empty() { Verdict::Clean } else { Verdict::Infected(found) })
     }
+}
+
+fn epoch(number: u64) -> Epoch {
+    Epoch { manifest: u128::from(number).to_be_bytes(), number, dated_s: number }
 }

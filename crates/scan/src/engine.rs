@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use meta::record::Verdict;
+use meta::record::{Epoch, Verdict};
 
 use crate::spool::Content;
 
@@ -28,8 +28,8 @@ pub enum EngineError {
 /// An engine with definitions of one epoch. As long as somebody has it, these are what it scans with.
 #[async_trait]
 pub trait Loaded: Send + Sync {
-    /// See [`meta::record::DefinitionsRecord::epoch`].
-    fn epoch(&self) -> u64;
+    /// What it is.
+    fn epoch(&self) -> Epoch;
 
     /// For people: the engine's build and what its definitions say of themselves.
     fn version(&self) -> String;
@@ -47,8 +47,8 @@ pub trait Engine: Send + Sync + 'static {
     /// What its verdicts are kept by.
     fn name(&self) -> &'static str;
 
-    /// Of its newest definitions, whether or not it can be asked now: what it said by them stands. `None`: it has none.
-    fn epoch(&self) -> Option<u64>;
+    /// With its newest definitions, whether or not it can be asked now: what it said by them stands. `None`: it has none.
+    fn epoch(&self) -> Option<Epoch>;
 
     /// Itself with its newest definitions. One that is about to start is waited for.
     ///

@@ -1,31 +1,43 @@
-//! Which definitions are newer. What an engine is (its build, its settings, its definitions) has one number everywhere, counted up as such things are
-//! met for the first time: two gateways that load the same share each other's verdicts, and nobody's clock is asked.
+//! What an engine is: its build, its settings, its definitions. Two gateways that have the same share each other's verdicts. Each time that one of
+//! them takes another one into use than was taken last, it gets the next number, also when it goes back: so the last word is that of whoever
+//! changed something last, and nobody's clock is asked.
 
-use meta::record::{DefinitionsRecord, Record, key};
+use meta::record::{DefinitionsRecord, Epoch, Record, key};
 use meta::{Batch, Check, CommitError, Engine, Row, Write};
 
-/// The epoch of what `manifest` is the digest of.
+/// The epoch of what `manifest` is the digest of, which is taken into use.
 ///
 /// # Errors
 /// What the metadata said, for people.
-pub async fn epoch_of(meta: &dyn Engine, engine: &str, manifest: [u8; 32], now_ms: u64) -> Result<u64, String> {
-    let keys = [key::definitions_key(engine, &manifest), key::newest_definitions_key(engine)];
+pub async fn epoch_of(
+    meta: &dyn Engine,
+    engine: &str,
+    manifest: [u8; 32],
+    dated_s: u64,
+    now_ms: u64,
+) -> Result<Epoch, String> {
+    let (short, _) = manifest.split_first_chunk::<16>().ok_or("a digest is too short")?;
+    let keys = [key::definitions_key(engine, short), key::newest_definitions_key(engine)];
     loop {
         let rows = meta.get(&keys).await.map_err(|error| error.to_string())?;
         let [known, newest] = rows.as_slice() else { return Err("the metadata gave no answer".to_owned()) };
         let read = |row: &Row| DefinitionsRecord::decode(&row.value).map_err(|error| error.to_string());
-        if let Some(known) = known {
-            return Ok(read(known)?.epoch);
+        let last = newest.as_ref().map(read).transpose()?.map_or(0, |newest| newest.epoch.number);
+        let before = known.as_ref().map(read).transpose()?;
+        if let Some(before) = &before
+            && before.epoch.number == last
+        {
+            return Ok(before.epoch);
         }
-        let last = newest.as_ref().map(read).transpose()?.map_or(0, |newest| newest.epoch);
-        let record = DefinitionsRecord { manifest, epoch: last + 1, since_ms: now_ms };
+        let epoch = Epoch { manifest: *short, number: last + 1, dated_s };
+        let record = DefinitionsRecord { epoch, since_ms: before.map_or(now_ms, |before| before.since_ms) };
         let mut batch = Batch::default();
-        batch.checks.push(Check::Absent(keys[0].clone()));
+        batch.checks.push(Check::unchanged(keys[0].clone(), known.as_ref().map(|row| row.version)));
         batch.writes.push(Write::Put(keys[0].clone(), record.encode()));
         batch.replace(keys[1].clone(), newest.as_ref().map(|row| row.version), record.encode());
         match meta.commit(batch).await {
-            Ok(()) => return Ok(record.epoch),
-            // Another gateway met these, or others, at the same time; or it is not known whether we did.
+            Ok(()) => return Ok(epoch),
+            // Another gateway took these, or others, into use at the same time.
             Err(CommitError::Failed { .. }) => {}
             Err(error) => return Err(error.to_string()),
         }
@@ -39,13 +51,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn definitions_have_one_number_wherever_they_are_loaded_and_later_ones_a_larger_one() {
+    async fn who_takes_another_one_into_use_has_the_last_word_also_when_he_goes_back() {
         let meta = Memory::new();
-        let of = async |engine: &str, manifest: u8| epoch_of(&meta, engine, [manifest; 32], 0).await;
-        assert_eq!(of("clamav", 1).await, Ok(1));
-        assert_eq!(of("clamav", 2).await, Ok(2));
-        assert_eq!(of("clamav", 1).await, Ok(1));
-        assert_eq!(of("yara", 1).await, Ok(1), "each engine counts its own");
-        assert_eq!(of("clamav", 3).await, Ok(3));
+        let of = async |engine: &str, manifest: u8| {
+            epoch_of(&meta, engine, [manifest; 32], 7, 0).await.expect("an epoch").number
+        };
+        assert_eq!(of("clamav", 1).await, 1);
+        assert_eq!(of("clamav", 1).await, 1, "the same elsewhere");
+        assert_eq!(of("clamav", 2).await, 2);
+        assert_eq!(of("clamav", 1).await, 3, "back");
+        assert_eq!(of("clamav", 1).await, 3);
+        assert_eq!(of("yara", 1).await, 1, "each engine counts its own");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use meta::record::{ContentId, Verdict};
+use meta::record::{ContentId, Epoch, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -14,7 +14,7 @@ use crate::queue::{JobId, Lane};
 pub(crate) type Landed = Result<Verdict, ScanError>;
 
 /// Epochs of all engines, in their order.
-pub(crate) type Epochs = Vec<u64>;
+pub(crate) type Epochs = Vec<Epoch>;
 
 /// A scan that is under way.
 #[derive(Debug)]
@@ -65,6 +65,26 @@ pub(crate) enum Boarded {
     Joined(Arc<Flight>, Option<JobId>),
 }
 
+/// What becomes of a flight.
+pub(crate) struct Landing {
+    flights: Arc<Flights>,
+    content: ContentId,
+    epochs: Epochs,
+    landed: Landed,
+}
+
+impl Landing {
+    pub(crate) fn lands(mut self, landed: Landed) {
+        self.landed = landed;
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.flights.land(self.content, &self.epochs, self.landed.clone());
+    }
+}
+
 /// All that are under way. A scan by older definitions is another one.
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<HashMap<(ContentId, Epochs), Arc<Flight>>>);
@@ -79,6 +99,12 @@ impl Flights {
         let flight = Arc::new(Flight { state, landed: watch::Sender::new(None) });
         flights.insert((content, epochs.clone()), flight.clone());
         Boarded::First(flight)
+    }
+
+    /// Lands the flight when it is dropped, however its scan ended.
+    pub(crate) fn landing(self: &Arc<Self>, content: ContentId, epochs: &Epochs) -> Landing {
+        let landed = Err(ScanError::Unavailable("the scan came to no end".to_owned()));
+        Landing { flights: self.clone(), content, epochs: epochs.clone(), landed }
     }
 
     /// It ended: who asks from now on finds what was learnt.

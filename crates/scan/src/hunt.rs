@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use meta::record::{EngineVerdict, Record, Verdict, VerdictRecord, key};
-use meta::{Range, after};
+use meta::record::{EngineVerdict, Epoch, Record, Verdict, VerdictRecord, key};
+use meta::{Batch, Check, Key, Range, Row, Write, after};
 
 use crate::Hashes;
+use crate::limits::KEPT_MS;
 use crate::scanner::Scanner;
 use crate::spool::Digests;
 
@@ -21,7 +22,7 @@ pub struct Hunt {
     /// Whose signatures they are.
     pub engine: &'static str,
     /// Of the definitions that they came with.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The new ones.
     pub hashes: Hashes,
 }
@@ -46,7 +47,7 @@ impl Scanner {
     /// A metadata error. What was found until then is known.
     pub async fn hunt(&self, hunt: &Hunt) -> Result<Hunted, meta::MetaError> {
         let signatures = hunt.hashes.len() as u64;
-        let mut done = Hunted { epoch: hunt.epoch, signatures, ..Hunted::default() };
+        let mut done = Hunted { epoch: hunt.epoch.number, signatures, ..Hunted::default() };
         let (mut from, to) = key::verdicts();
         loop {
             let page = self.rows().range(Range { from, to: to.clone(), limit: PAGE }).await?;
@@ -58,11 +59,11 @@ impl Scanner {
                 done.contents += 1;
                 let Some(name) = hunt.hashes.name_of(content, &record) else { continue };
                 done.found += 1;
-                tracing::warn!(%content, name, epoch = hunt.epoch, "a content that is known is infected by new definitions");
+                tracing::warn!(%content, name, epoch = hunt.epoch.number, "a content that is known is infected by new definitions");
                 let digests = Digests { sha256: record.sha256, sha1: record.sha1, md5: record.md5 };
                 let verdict = Verdict::Infected(vec![format!("{name}{UNOFFICIAL}")]);
                 let (engine, at_ms) = (hunt.engine.to_owned(), self.now_ms());
-                let new = EngineVerdict { engine, epoch: hunt.epoch, at_ms, cost_us: 0, verdict };
+                let new = EngineVerdict { engine, by: hunt.epoch, at_ms, cost_us: 0, verdict };
                 self.learn(content, Arc::new(record), digests, new);
             }
             match page.rows.last() {
@@ -73,5 +74,37 @@ impl Scanner {
         metrics::counter!("holdfast_scan_hunted_total").increment(done.found);
         self.note_hunted(done);
         Ok(done)
+    }
+}
+
+impl Scanner {
+    /// Forgets verdicts that nobody has asked for in [`KEPT_MS`], and tells how many. What a bucket's versions have is asked for by its worker.
+    ///
+    /// # Errors
+    /// A metadata error.
+    pub async fn forget_old(&self) -> Result<u64, meta::MetaError> {
+        let ((mut from, to), now, mut forgotten) = (key::verdicts(), self.now_ms(), 0);
+        loop {
+            let page = self.rows().range(Range { from, to: to.clone(), limit: PAGE }).await?;
+            let is_old = |(_, row): &&(Key, Row)| {
+                let is_old = |said: &EngineVerdict| said.at_ms.saturating_add(KEPT_MS) < now;
+                VerdictRecord::decode(&row.value).is_ok_and(|record| record.said.iter().all(is_old))
+            };
+            let old: Vec<&(Key, Row)> = page.rows.iter().filter(is_old).collect();
+            let batch = |(row_key, row): &&(Key, Row)| Batch {
+                // Asked for meanwhile it stays.
+                checks: vec![Check::Is(row_key.clone(), row.version)],
+                writes: vec![Write::Delete(row_key.clone())],
+            };
+            let done = self.rows().commit_group(old.iter().map(batch).collect()).await;
+            for ((row_key, _), _) in old.iter().zip(done).filter(|(_, done)| done.is_ok()) {
+                key::verdict_of(row_key).into_iter().for_each(|content| self.forget(content));
+                forgotten += 1;
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => from = after(last),
+                _ => return Ok(forgotten),
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meta::record::{ContentId, EngineVerdict, Record, VerdictRecord, key};
 use meta::{Batch, CommitError, Engine, Version};
@@ -14,6 +15,9 @@ use tokio::task::JoinHandle;
 
 use crate::limits::{REMEMBERED, UNWRITTEN_MAX, WRITTEN_AT_ONCE};
 use crate::spool::Digests;
+
+/// After so long what could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 type News = (ContentId, Arc<VerdictRecord>);
 
@@ -81,7 +85,7 @@ impl Known {
         let Some(record) = self.memory.get(&content) else { return Ok(()) };
         let mut left = HashMap::from([(content, record)]);
         while !left.is_empty() {
-            left = commit(self.meta.as_ref(), left).await?;
+            left = commit(self.meta.as_ref(), &left).await?;
         }
         Ok(())
     }
@@ -93,12 +97,19 @@ impl Known {
         }
     }
 
-    pub(crate) fn learn(&self, content: ContentId, digests: Digests, new: EngineVerdict) {
+    pub(crate) fn forget(&self, content: ContentId) {
+        self.memory.remove(&content);
+    }
+
+    pub(crate) fn learn(&self, content: ContentId, digests: Digests, new: Vec<EngineVerdict>) {
+        if new.is_empty() {
+            return;
+        }
         let mut record = match self.memory.get(&content) {
             Some(known) => VerdictRecord::clone(&known),
-            None => VerdictRecord { sha256: digests.sha256, sha1: digests.sha1, md5: digests.md5, by: vec![] },
+            None => VerdictRecord { sha256: digests.sha256, sha1: digests.sha1, md5: digests.md5, said: vec![] },
         };
-        record.learn(new);
+        new.into_iter().for_each(|new| record.learn(new));
         let record = Arc::new(record);
         self.memory.insert(content, record.clone());
         let is_sent = self.news.lock().as_ref().is_some_and(|news| news.try_send((content, record)).is_ok());
@@ -114,17 +125,18 @@ async fn write(meta: Arc<dyn Engine>, mut from: mpsc::Receiver<News>) {
     while from.recv_many(&mut news, WRITTEN_AT_ONCE).await > 0 {
         let mut left: HashMap<ContentId, Arc<VerdictRecord>> = news.drain(..).collect();
         // Who lost a race against another gateway reads what that one wrote.
-        for _ in 0..3 {
-            left = match commit(meta.as_ref(), left).await {
+        while !left.is_empty() {
+            left = match commit(meta.as_ref(), &left).await {
                 Ok(lost) => lost,
                 Err(error) => {
-                    tracing::warn!(%error, "verdicts could not be written: after a restart their contents are scanned again");
-                    break;
+                    tracing::warn!(%error, "verdicts cannot be written now");
+                    if from.is_closed() {
+                        return;
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                    left
                 }
             };
-            if left.is_empty() {
-                break;
-            }
         }
     }
 }
@@ -132,16 +144,16 @@ async fn write(meta: Arc<dyn Engine>, mut from: mpsc::Receiver<News>) {
 /// Tells those that another one changed meanwhile.
 async fn commit(
     meta: &dyn Engine,
-    news: HashMap<ContentId, Arc<VerdictRecord>>,
+    news: &HashMap<ContentId, Arc<VerdictRecord>>,
 ) -> Result<HashMap<ContentId, Arc<VerdictRecord>>, String> {
-    let news: Vec<News> = news.into_iter().collect();
+    let news: Vec<News> = news.iter().map(|(content, record)| (*content, record.clone())).collect();
     let keys: Vec<_> = news.iter().map(|(content, _)| key::verdict_key(*content)).collect();
     let rows = meta.get(&keys).await.map_err(|error| error.to_string())?;
     let mut batches = Vec::new();
     for (((_, record), row), row_key) in news.iter().zip(rows).zip(keys) {
         let known = row.as_ref().and_then(|row| VerdictRecord::decode(&row.value).ok());
-        let mut merged = known.unwrap_or_else(|| VerdictRecord { by: vec![], ..VerdictRecord::clone(record) });
-        record.by.iter().for_each(|new| merged.learn(new.clone()));
+        let mut merged = known.unwrap_or_else(|| VerdictRecord { said: vec![], ..VerdictRecord::clone(record) });
+        record.said.iter().for_each(|new| merged.learn(new.clone()));
         let mut batch = Batch::default();
         // What others wrote already is not written once more.
         let value = merged.encode();

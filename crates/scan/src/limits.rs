@@ -16,6 +16,10 @@ pub const KEPT_MAX: u64 = (2 << 30) - 1;
 pub const UNPACKED_MAX: u64 = 1 << 30;
 /// Bytes of a content that YARA rules see: each slot needs as much memory.
 pub const YARA_MAX: u64 = 256 << 20;
+/// Files that clients passed and that are hashed at once.
+pub const HASHED_AT_ONCE: usize = 32;
+/// Milliseconds after which a verdict that nobody asked for is forgotten: 30 days. Rows of what was asked for once would have no end.
+pub const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 /// Scans that wait. To choose among so many takes a tenth of a millisecond; who re-scans a store asks for a few at a time.
 pub const WAITING_MAX: usize = 4096;
 /// Names of finds that are kept, and characters of one.

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use base::Clock;
-use meta::record::{ContentId, EngineVerdict, Reason, Verdict, VerdictRecord};
+use meta::record::{ContentId, EngineVerdict, Epoch, Reason, Verdict, VerdictRecord};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
 use crate::error::ScanError;
@@ -17,7 +19,7 @@ use crate::flight::{Boarded, Epochs, Flight, Flights, Landed};
 use crate::hunt::Hunted;
 use crate::intake::Intake;
 use crate::known::Known;
-use crate::limits::{BUFFER, NAME_MAX, NAMES_MAX, WAITING_MAX};
+use crate::limits::{BUFFER, HASHED_AT_ONCE, KEPT_MAX, KEPT_MS, NAME_MAX, NAMES_MAX, WAITING_MAX};
 use crate::queue::{Job, Lane};
 use crate::rate::Rates;
 use crate::slots::{Slots, Turn};
@@ -71,8 +73,8 @@ pub struct Answer {
     pub verdict: Verdict,
     /// Of which content.
     pub content: ContentId,
-    /// Of the engines' definitions, in the engines' order: none of what was said is older than these.
-    pub epochs: Vec<u64>,
+    /// What the engines were when it was asked, in the engines' order: none of what was said is older than these.
+    pub epochs: Vec<Epoch>,
     /// Where it came from.
     pub source: Source,
 }
@@ -100,9 +102,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     room: Arc<Room>,
     known: Known,
-    flights: Flights,
+    flights: Arc<Flights>,
     slots: Arc<Slots>,
     slots_count: usize,
+    /// Files that are hashed at once.
+    hashing: Semaphore,
     rates: Rates,
     rows: Arc<dyn meta::Engine>,
     hunted: Mutex<Option<Hunted>>,
@@ -134,9 +138,10 @@ impl Scanner {
             known: Known::new(options.meta.clone()),
             rows: options.meta,
             hunted: Mutex::default(),
-            flights: Flights::default(),
+            flights: Arc::default(),
             slots: Slots::new(options.clock.clone(), slots),
             slots_count: slots,
+            hashing: Semaphore::new(HASHED_AT_ONCE),
             rates: Rates::new(),
             counts: Counts::default(),
             clock: options.clock,
@@ -151,9 +156,7 @@ impl Scanner {
     /// Whether a content's verdict is known by the newest definitions of all engines.
     pub async fn is_known(&self, content: ContentId) -> bool {
         let Ok(epochs) = self.epochs() else { return false };
-        let is_usable = |record: Arc<VerdictRecord>| self.usable(&record, &epochs).is_some();
-        self.0.known.remembered(content).is_some_and(is_usable)
-            || self.0.known.read(content).await.is_some_and(is_usable)
+        self.usable_now(content, &epochs).await.is_some()
     }
 
     /// Returns when what is known here of a content is written where others read it.
@@ -175,11 +178,25 @@ impl Scanner {
     /// # Errors
     /// Why there is no verdict; [`ScanError::Spool`] also of what is no plain file.
     pub async fn file(&self, asker: Asker, file: File) -> Result<Answer, ScanError> {
-        let file = Arc::new(file);
-        let read = file.clone();
-        let hashed = tokio::task::spawn_blocking(move || hash(&read)).await;
-        let id = hashed.map_err(|error| ScanError::spool(error.into()))?.map_err(ScanError::spool)?;
         let epochs = self.epochs()?;
+        let about = file.metadata().map_err(ScanError::spool)?;
+        if !about.is_file() {
+            return Err(ScanError::spool(std::io::Error::other("this is no plain file")));
+        }
+        if about.len() > KEPT_MAX {
+            // No engine takes it; to hash it could take for ever.
+            let content = ContentId { blake3: [0; 32], len: about.len() };
+            let verdict = Verdict::Incomplete(vec![Reason::TooLarge]);
+            return Ok(self.tell(Answer { verdict, content, epochs, source: Source::Scanned }));
+        }
+        // Files may be on what does not answer: those who wait for one leave threads for all else.
+        let few = self.0.hashing.acquire().await;
+        let (file, unwanted) = (Arc::new(file), CancellationToken::new());
+        let stop = unwanted.clone().drop_guard();
+        let read = file.clone();
+        let hashed = tokio::task::spawn_blocking(move || hash(&read, &unwanted)).await;
+        let id = hashed.map_err(|error| ScanError::spool(error.into()))?.map_err(ScanError::spool)?;
+        drop((few, stop));
         if let Some(answer) = self.find(id, &epochs).await {
             return Ok(answer);
         }
@@ -217,15 +234,15 @@ impl Scanner {
                     self.0.flights.land(id, &epochs, Ok(verdict.clone()));
                     return Ok(self.tell(Answer { verdict, content: id, epochs, source: Source::Known }));
                 }
+                let landing = self.0.flights.landing(id, &epochs);
                 if let Err(busy) = self.admit(asker) {
-                    self.0.flights.land(id, &epochs, Err(busy));
+                    landing.lands(Err(busy));
                 } else {
                     let (scanner, flight, content) = (self.clone(), flight.clone(), content.clone());
                     let (epochs, tenant) = (epochs.clone(), asker.tenant.clone());
                     // A task of its own: who asked first may leave.
                     tokio::spawn(async move {
-                        let landed = scanner.fly(&flight, &content, &epochs, &tenant).await;
-                        scanner.0.flights.land(content.id(), &epochs, landed);
+                        landing.lands(scanner.fly(&flight, &content, &epochs, &tenant).await);
                     });
                 }
                 (flight, Source::Scanned)
@@ -256,18 +273,44 @@ impl Scanner {
     }
 
     async fn find(&self, id: ContentId, epochs: &Epochs) -> Option<Answer> {
-        let remembered = self.0.known.remembered(id).and_then(|record| self.usable(&record, epochs));
-        let verdict = match remembered {
-            Some(verdict) => verdict,
-            None => self.usable(self.0.known.read(id).await?.as_ref(), epochs)?,
-        };
+        let verdict = self.usable_now(id, epochs).await?;
         Some(self.tell(Answer { verdict, content: id, epochs: epochs.clone(), source: Source::Known }))
+    }
+
+    async fn usable_now(&self, id: ContentId, epochs: &Epochs) -> Option<Verdict> {
+        let (record, verdict) = match self.0.known.remembered(id).map(|record| (self.usable(&record, epochs), record)) {
+            Some((Some(verdict), record)) => (record, verdict),
+            _ => {
+                let record = self.0.known.read(id).await?;
+                let verdict = self.usable(&record, epochs)?;
+                (record, verdict)
+            }
+        };
+        self.refresh(id, &record, epochs);
+        Some(verdict)
+    }
+
+    /// Has what is known by the engines' epochs count as said now: they may have come back to those, and verdicts that are asked for are kept.
+    fn refresh(&self, id: ContentId, record: &VerdictRecord, epochs: &Epochs) {
+        let now = self.0.clock.now_ms();
+        let is_old = |(said, by): &(&EngineVerdict, &Epoch)| {
+            said.by.number < by.number || said.at_ms.saturating_add(KEPT_MS / 2) < now
+        };
+        let said = |(engine, by): (&Arc<dyn Engine>, &Epoch)| record.said_by(engine.name(), *by);
+        let pairs = self.0.engines.iter().zip(epochs).filter_map(|one| Some((said(one)?, one.1)));
+        let renewed: Vec<EngineVerdict> =
+            pairs.filter(is_old).map(|(said, by)| EngineVerdict { by: *by, at_ms: now, ..said.clone() }).collect();
+        if !renewed.is_empty() {
+            let digests = Digests { sha256: record.sha256, sha1: record.sha1, md5: record.md5 };
+            self.0.known.learn(id, digests, renewed);
+        }
     }
 
     /// What a record says to who asks by these epochs: a find by one engine is one, whatever the others have still to say.
     fn usable(&self, record: &VerdictRecord, epochs: &Epochs) -> Option<Verdict> {
-        let said = self.0.engines.iter().zip(epochs).map(|(engine, epoch)| said_by(record, engine.name(), *epoch));
-        let said: Vec<Option<&Verdict>> = said.collect();
+        let said = |(engine, epoch): (&Arc<dyn Engine>, &Epoch)| record.said_by(engine.name(), *epoch);
+        let said: Vec<Option<&Verdict>> =
+            self.0.engines.iter().zip(epochs).map(|one| said(one).map(|said| &said.verdict)).collect();
         let is_whole = said.iter().all(Option::is_some);
         let all = said.into_iter().flatten().cloned().reduce(Verdict::and)?;
         (is_whole || matches!(all, Verdict::Infected(_))).then_some(all)
@@ -309,22 +352,28 @@ impl Scanner {
                 digests.map_err(|error| ScanError::spool(error.into()))?.map_err(ScanError::spool)?
             }
         };
-        let before = record.as_ref().map(|record| record.by.iter().map(|by| by.cost_us).sum::<u64>() / 1000);
+        let before = record.as_ref().map(|record| record.said.iter().map(|said| said.cost_us).sum::<u64>() / 1000);
         let cost_ms = before.unwrap_or_else(|| self.0.rates.expect_ms(&head, content.id().len));
         let mut queued = Queued { scanner: self, flight, tenant, cost_ms, turn: None };
-        let mut all: Option<Verdict> = None;
+        let (mut all, mut new): (Option<Verdict>, Vec<EngineVerdict>) = (None, Vec::new());
         for (engine, epoch) in self.0.engines.iter().zip(epochs) {
-            let known = record.as_ref().and_then(|record| said_by(record, engine.name(), *epoch));
+            let known = record.as_ref().and_then(|record| record.said_by(engine.name(), *epoch));
             let verdict = match known {
-                Some(known) => known.clone(),
+                Some(known) => known.verdict.clone(),
                 None => {
                     let said = queued.scan(engine.as_ref(), content, &head).await?;
-                    self.0.known.learn(content.id(), digests, said.clone());
+                    new.push(said.clone());
                     said.verdict
                 }
             };
+            let is_find = matches!(verdict, Verdict::Infected(_));
             all = Some(all.map_or(verdict.clone(), |before| before.and(verdict)));
+            if is_find {
+                // At once; all else only together: readers would take one engine's word for that of all.
+                self.0.known.learn(content.id(), digests, std::mem::take(&mut new));
+            }
         }
+        self.0.known.learn(content.id(), digests, new);
         all.ok_or_else(|| ScanError::Unavailable("there is none".to_owned()))
     }
 
@@ -339,7 +388,7 @@ impl Scanner {
         let mut hasher = blake3::Hasher::new();
         for engine in &self.0.engines {
             hasher.update(engine.name().as_bytes());
-            hasher.update(&engine.epoch().unwrap_or_default().to_be_bytes());
+            hasher.update(&engine.epoch().map(|epoch| epoch.manifest).unwrap_or_default());
         }
         format!("holdfast-{}", &hasher.finalize().to_hex()[..20])
     }
@@ -380,7 +429,11 @@ impl Scanner {
     /// Learns more of a content of which this is known.
     pub(crate) fn learn(&self, content: ContentId, known: Arc<VerdictRecord>, digests: Digests, new: EngineVerdict) {
         self.0.known.recall(content, known);
-        self.0.known.learn(content, digests, new);
+        self.0.known.learn(content, digests, vec![new]);
+    }
+
+    pub(crate) fn forget(&self, content: ContentId) {
+        self.0.known.forget(content);
     }
 }
 
@@ -399,6 +452,8 @@ impl Queued<'_> {
         let job = Job { lane: self.flight.lane(), tenant: self.tenant.to_owned(), cost_ms: self.cost_ms, alone };
         let mut turn = self.scanner.0.slots.enter(job);
         self.flight.is_job(Some(turn.id()));
+        // Who joined meanwhile found no job to raise.
+        self.scanner.0.slots.raise(turn.id(), self.flight.lane());
         turn.begins().await;
         self.flight.is_job(None);
         self.turn = Some(turn);
@@ -412,10 +467,11 @@ impl Queued<'_> {
         head: &[u8],
     ) -> Result<EngineVerdict, ScanError> {
         let inner = &self.scanner.0;
-        let (mut died, mut missed) = (false, 0);
+        let (mut died, mut alone, mut failed, mut missed) = (false, false, false, 0);
         loop {
-            if self.turn.is_none() || died && missed == 0 {
+            if self.turn.is_none() || died && !alone {
                 self.slot(died).await;
+                alone = died;
             }
             let loaded = engine.loaded(PATIENCE).await.map_err(ScanError::Unavailable)?;
             let began = Instant::now();
@@ -440,7 +496,15 @@ impl Queued<'_> {
                     continue;
                 }
                 Err(EngineError::Gone) => return Err(ScanError::Unavailable("it ends again and again".to_owned())),
-                Err(EngineError::Failed(words)) => return Err(ScanError::Unavailable(words)),
+                Err(EngineError::Failed(words)) if failed => {
+                    tracing::warn!(content = %content.id(), engine = engine.name(), words, "a content cannot be scanned");
+                    Verdict::Incomplete(vec![Reason::Unreadable(words.chars().take(NAME_MAX).collect())])
+                }
+                // Once more: it may have been the engine's trouble.
+                Err(EngineError::Failed(_)) => {
+                    failed = true;
+                    continue;
+                }
                 Err(error) => {
                     add(&inner.counts.scanned, 1);
                     add(&inner.counts.deaths, 1);
@@ -457,18 +521,13 @@ impl Queued<'_> {
             };
             return Ok(EngineVerdict {
                 engine: engine.name().to_owned(),
-                epoch: loaded.epoch(),
+                by: loaded.epoch(),
                 at_ms: inner.clock.now_ms(),
                 cost_us,
                 verdict: bounded(verdict),
             });
         }
     }
-}
-
-fn said_by<'a>(record: &'a VerdictRecord, engine: &str, epoch: u64) -> Option<&'a Verdict> {
-    let by = record.by.iter().find(|by| by.engine == engine && by.epoch >= epoch)?;
-    Some(&by.verdict)
 }
 
 /// Names come from definitions that others made.
@@ -488,11 +547,8 @@ fn head(content: &Content) -> Vec<u8> {
     head
 }
 
-/// Hashes a plain file from its beginning. Blocks.
-fn hash(file: &File) -> std::io::Result<ContentId> {
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("this is no plain file"));
-    }
+/// Hashes a plain file from its beginning, while somebody wants it. Blocks.
+fn hash(file: &File, unwanted: &CancellationToken) -> std::io::Result<ContentId> {
     let (mut hasher, mut piece, mut len) = (blake3::Hasher::new(), vec![0; BUFFER], 0);
     loop {
         let count = file.read_at(&mut piece, len)?;
@@ -501,5 +557,8 @@ fn hash(file: &File) -> std::io::Result<ContentId> {
         }
         hasher.update(&piece[..count]);
         len += count as u64;
+        if unwanted.is_cancelled() {
+            return Err(std::io::Error::other("nobody waits for it any more"));
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -292,9 +293,8 @@ impl Content {
                 Ok(Some(file))
             }
             Held::File(spilled) => {
-                let mut file = spilled.file.try_clone()?;
-                file.rewind()?;
-                Ok(Some(file))
+                // Opened anew: whoever gets it cannot write, and has a place of his own in it.
+                File::open(format!("/proc/self/fd/{}", spilled.file.as_raw_fd())).map(Some)
             }
             Held::None => Ok(None),
         }

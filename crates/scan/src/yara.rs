@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use base::Clock;
 use boreal::compiler::CompilerParams;
 use boreal::scanner::{ScanError, ScanParams};
-use meta::record::{Reason, Verdict};
+use meta::record::{Epoch, Reason, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,7 @@ struct State {
 struct Rules {
     scanner: boreal::Scanner,
     manifest: [u8; 32],
-    epoch: u64,
+    epoch: Epoch,
     count: usize,
 }
 
@@ -89,7 +89,8 @@ impl Shared {
     async fn work(&self) {
         let mut seen = look(&self.folder);
         loop {
-            if let Err(error) = self.load().await {
+            let loaded = self.load().await;
+            if let Err(error) = &loaded {
                 tracing::error!(%error, "YARA rules are not used");
             }
             let mut last = seen.clone();
@@ -97,7 +98,7 @@ impl Shared {
                 tokio::time::sleep(LOOK).await;
                 let now = look(&self.folder);
                 // Not while somebody writes to it.
-                if now == last && now != seen {
+                if now == last && (now != seen || loaded.is_err()) {
                     seen = now;
                     break;
                 }
@@ -117,7 +118,7 @@ impl Shared {
             }
         }
         self.changed.notify_waiters();
-        loaded.map(|rules| rules.epoch)
+        loaded.map(|rules| rules.epoch.number)
     }
 
     fn rules(&self) -> Option<Arc<Rules>> {
@@ -128,20 +129,23 @@ impl Shared {
         let (folder, known) = (self.folder.clone(), self.rules());
         let compiled = tokio::task::spawn_blocking(move || {
             let files = read(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            let written = look(&folder).into_iter().filter_map(|(.., written)| written).max();
+            let dated_s = written.and_then(|written| written.duration_since(SystemTime::UNIX_EPOCH).ok());
+            let dated_s = dated_s.map_or(0, |since| since.as_secs());
             let manifest = manifest(&files);
             match known {
-                Some(known) if known.manifest == manifest => Ok((manifest, None)),
-                _ => compile(&files).map(|compiled| (manifest, Some(compiled))),
+                Some(known) if known.manifest == manifest => Ok((manifest, dated_s, None)),
+                _ => compile(&files).map(|compiled| (manifest, dated_s, Some(compiled))),
             }
         });
-        let (manifest, compiled) = compiled.await.map_err(|_| "the rules end their compiler".to_owned())??;
+        let (manifest, dated_s, compiled) = compiled.await.map_err(|_| "the rules end their compiler".to_owned())??;
         let Some(scanner) = compiled else {
             // They are those that are used.
             return self.rules().ok_or_else(|| "they were taken away".to_owned());
         };
-        let epoch = epoch_of(self.meta.as_ref(), NAME, manifest, self.clock.now_ms()).await?;
+        let epoch = epoch_of(self.meta.as_ref(), NAME, manifest, dated_s, self.clock.now_ms()).await?;
         let count = scanner.rules().count();
-        tracing::info!(epoch, rules = count, "YARA has new rules");
+        tracing::info!(epoch = epoch.number, rules = count, "YARA has new rules");
         Ok(Arc::new(Rules { scanner, manifest, epoch, count }))
     }
 }
@@ -211,7 +215,7 @@ impl Engine for Yara {
         NAME
     }
 
-    fn epoch(&self) -> Option<u64> {
+    fn epoch(&self) -> Option<Epoch> {
         self.0.rules().map(|rules| rules.epoch)
     }
 
@@ -235,7 +239,7 @@ impl Engine for Yara {
         let state = self.0.state.lock();
         EngineState {
             name: NAME.to_owned(),
-            epoch: state.rules.as_ref().map(|rules| rules.epoch),
+            epoch: state.rules.as_ref().map(|rules| rules.epoch.number),
             version: state.rules.as_ref().map(|rules| rules.version()).unwrap_or_default(),
             down: state.down.clone(),
             pid: None,
@@ -247,12 +251,12 @@ impl Engine for Yara {
 
 #[async_trait]
 impl Loaded for Rules {
-    fn epoch(&self) -> u64 {
+    fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     fn version(&self) -> String {
-        format!("YARA {} rules/{}", self.count, self.epoch)
+        format!("YARA {} rules/{}", self.count, self.epoch.number)
     }
 
     async fn scan(self: Arc<Self>, content: &Arc<Content>) -> Result<Verdict, EngineError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::SystemClock;
+use base::{Clock, ManualClock, SystemClock};
 use futures::future::join_all;
 use meta::Memory;
 use scan::double::Words;
@@ -26,12 +26,16 @@ impl World {
     }
 
     fn scanner_of(&self, engines: Vec<Arc<dyn Engine>>) -> Scanner {
+        self.scanner_by(engines, Arc::new(SystemClock))
+    }
+
+    fn scanner_by(&self, engines: Vec<Arc<dyn Engine>>, clock: Arc<dyn Clock>) -> Scanner {
         Scanner::new(Options {
             engines,
             meta: self.meta.clone(),
             folder: self.folder.path().to_owned(),
             slots: 2,
-            clock: Arc::new(SystemClock),
+            clock,
         })
     }
 }
@@ -44,6 +48,10 @@ async fn ask(scanner: &Scanner, asker: Asker, bytes: &[u8]) -> Result<Answer, Sc
 
 async fn say(scanner: &Scanner, bytes: &[u8]) -> Answer {
     ask(scanner, Asker::inline("t"), bytes).await.expect("a verdict")
+}
+
+fn numbers(answer: &Answer) -> Vec<u64> {
+    answer.epochs.iter().map(|epoch| epoch.number).collect()
 }
 
 fn found(name: &str) -> Verdict {
@@ -113,12 +121,12 @@ async fn no_verdict_of_older_definitions_is_told_to_who_asks_after_they_changed(
         let after = storm("worse").await;
         for asked in after {
             let (word, answer) = asked.expect("an answer");
-            assert_eq!((answer.verdict, answer.epochs.as_slice()), (found(word), [2].as_slice()), "round {round}");
+            assert_eq!((numbers(&answer), answer.verdict), (vec![2], found(word)), "round {round}");
         }
         for asked in before.await.expect("the storm before") {
             let (word, answer) = asked.expect("an answer");
             // Which of the two it was asked by is chance, that it says so is not.
-            match answer.epochs.as_slice() {
+            match numbers(&answer).as_slice() {
                 [1] => assert!(matches!(&answer.verdict, Verdict::Clean) || answer.verdict == found(word)),
                 epochs => assert_eq!((epochs, answer.verdict), ([2].as_slice(), found(word))),
             }
@@ -214,4 +222,64 @@ async fn the_tag_changes_when_answers_may() {
     assert_eq!(world.scanner().epoch_tag(), tag, "wherever the same is loaded");
     world.engine.learn(&[]);
     assert_ne!(scanner.epoch_tag(), tag);
+}
+
+#[tokio::test]
+async fn what_nobody_asks_for_is_forgotten_and_what_is_asked_for_is_not() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let world = World::new();
+    let clock = Arc::new(ManualClock::new(1_800_000_000_000));
+    let scanner = world.scanner_by(vec![world.engine.clone()], clock.clone());
+    for bytes in [&b"asked for"[..], b"not asked for"] {
+        say(&scanner, bytes).await;
+    }
+    scanner.close().await;
+    let scanner = world.scanner_by(vec![world.engine.clone()], clock.clone());
+    clock.advance_ms(20 * DAY_MS);
+    assert_eq!(say(&scanner, b"asked for").await.source, Source::Known);
+    scanner.close().await;
+    clock.advance_ms(20 * DAY_MS);
+    let scanner = world.scanner_by(vec![world.engine.clone()], clock.clone());
+    assert_eq!(scanner.forget_old().await.expect("rows"), 1);
+    assert_eq!(say(&scanner, b"asked for").await.source, Source::Known);
+    assert_eq!(say(&scanner, b"not asked for").await.source, Source::Scanned);
+}
+
+#[tokio::test]
+async fn no_row_says_clean_before_all_engines_have_looked() {
+    let world = World::new();
+    let slow = Words::new("slow", &["bad"]);
+    let gate = slow.hold();
+    let scanner = world.scanner_of(vec![world.engine.clone(), slow.clone()]);
+    let asked = tokio::spawn({
+        let scanner = scanner.clone();
+        async move { say(&scanner, b"good").await }
+    });
+    while slow.scans() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let rows = async || {
+        let (from, to) = meta::record::key::verdicts();
+        let range = meta::Range { from, to, limit: 10 };
+        meta::Engine::range(world.meta.as_ref(), range).await.expect("rows").rows.len()
+    };
+    assert_eq!((world.engine.scans(), rows().await), (1, 0));
+    gate.add_permits(1);
+    assert_eq!(asked.await.expect("an answer").verdict, Verdict::Clean);
+    scanner.close().await;
+    assert_eq!(rows().await, 1);
+}
+
+#[tokio::test]
+async fn who_comes_back_to_older_definitions_is_answered_by_what_they_said() {
+    let world = World::new();
+    let scanner = world.scanner();
+    assert_eq!(say(&scanner, b"so evil").await.verdict, found("evil"));
+    world.engine.learn(&[]);
+    assert_eq!(say(&scanner, b"so evil").await.verdict, Verdict::Clean, "a wrong folder");
+    scanner.close().await;
+    let engine = Words::new("words", &["evil"]);
+    let back = world.scanner_of(vec![engine.clone()]);
+    assert_eq!(say(&back, b"so evil").await.verdict, found("evil"));
+    assert_eq!(engine.scans(), 0);
 }

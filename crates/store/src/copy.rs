@@ -12,8 +12,8 @@ use base::{BodyId, PartId, UploadId};
 use keys::{BucketKey, Wrap};
 use meta::record::UNDER_MAX;
 use meta::record::{
-    Body, DataRecord, DropRecord, Encryption, ObjectRecord, PartRecord, PartRun, Record, ScanMark, SealedPart,
-    Versioning, key,
+    Body, DataRecord, DropRecord, Encryption, ObjectRecord, PartRecord, PartRun, Record, ScanMark, ScanMode,
+    SealedPart, Versioning, key,
 };
 use meta::{Batch, Check, Key, Version, Write};
 use notify::EventName;
@@ -59,7 +59,7 @@ impl Store {
         let bucket = self.bucket_record(bucket).await?;
         let held = Mutex::new(Vec::new());
         let paid = Mutex::new(HashSet::new());
-        self.until_won(|| async {
+        let copied = self.until_won(|| async {
             let Found { row_key: from_key, record: source, version } =
                 self.find(&from_bucket, &from.key, from.version).await?;
             if source.is_marker() {
@@ -170,8 +170,13 @@ impl Store {
             };
             let object = self.prepare_object(&goal, &mut batch).await?;
             Ok((batch, info(goal.bucket.id, key, object)))
-        })
-        .await
+        });
+        let copied = copied.await?;
+        if self.scan_rules(&bucket).await.is_ok_and(|rules| rules.mode != ScanMode::Off) {
+            // It may come from where nothing is looked at.
+            self.scan_soon(bucket_name, key, copied.version, copied.body_id);
+        }
+        Ok(copied)
     }
 
     /// The only part of a body, shared or with bytes of its own.

@@ -102,6 +102,7 @@ impl Store {
         let place = Place { bucket: &bucket, name: bucket_name, key, body: body_id };
         let (under, encryption) = self.key_to_write(&place, &encrypt, &meta.headers, &meta.tags).await?;
         let target = Target { place, number: 0, under };
+        let is_late = late.is_some();
         let goal = |part: Option<meta::record::SealedPart>, facts: crate::api::BodyFacts| {
             let object = ObjectRecord {
                 body_id,
@@ -128,7 +129,7 @@ impl Store {
             let goal = ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name, late, gone_by };
             Ok(Goal::Object(Box::new(goal)))
         };
-        let stored = match self.screen(&bucket, body).await? {
+        let stored = match self.screen(&bucket, (size, is_late), body).await? {
             Err(body) => self.store_body(target, size, body, goal).await?,
             Ok(mut screen) => {
                 let stored = self.store_body(target, size, &mut screen, goal).await?;

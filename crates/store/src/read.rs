@@ -75,9 +75,6 @@ impl Store {
         for _ in 0..OPEN_ATTEMPTS {
             let Found { row_key, record, version } = self.object(&bucket, key, id).await?;
             let (scan, kept_back) = self.scanned(&bucket, &record).await?;
-            if matches!(kept_back, Some(Error::Unscanned(_))) {
-                self.scan_soon(name, key, VersionId::of(&record), record.body_id);
-            }
             let body = record.body.clone();
             let place = Place { bucket: &bucket, name, key, body: record.body_id };
             let under = self.key_to_read(&place, &record.encryption, customer)?;
@@ -204,7 +201,14 @@ impl ObjectReader {
     /// error.
     pub async fn read(mut self, range: ReadRange) -> Result<ReadStream, Error> {
         match self.kept_back.take() {
-            Some(kept_back) => Err(kept_back),
+            Some(kept_back) => {
+                if matches!(kept_back, Error::Unscanned(_)) {
+                    // By whom may read it: its key is released to him.
+                    let info = &self.info;
+                    self.store.scan_soon(&self.name, &info.key, info.version, info.body_id);
+                }
+                Err(kept_back)
+            }
             None => self.read_unscreened(range).await,
         }
     }

@@ -126,6 +126,8 @@ pub(crate) struct Inner {
     pub(crate) warnings: Mutex<Vec<String>>,
     /// One permit per KiB of body memory.
     pub(crate) buffers: Arc<Semaphore>,
+    /// Half of that, in KiB, for bodies that are judged before they are stored.
+    pub(crate) screening: Arc<Semaphore>,
     /// What that memory is given out as, where it is much.
     pub(crate) stripes: Arc<Buffers>,
     pub(crate) spans: Spans,
@@ -212,6 +214,7 @@ impl Store {
             started_ms: options.doors.clock.now_ms(),
             warnings: Mutex::default(),
             buffers: Arc::new(Semaphore::new((options.buffer_bytes / 1024).max(1))),
+            screening: Arc::new(Semaphore::new((options.buffer_bytes / 2048).max(1))),
             stripes: Buffers::new(options.buffer_bytes),
             spans: Spans::new(options.read_cache_bytes),
             pins: Pins::new(options.doors.clock.clone()),

@@ -251,6 +251,6 @@ async fn an_upload_in_parts_is_kept_back_until_it_was_read_as_a_whole() {
 
 #[test]
 fn a_record_of_nobody_says_nothing() {
-    let record = VerdictRecord { sha256: [0; 32], sha1: [0; 20], md5: [0; 16], by: vec![] };
+    let record = VerdictRecord { sha256: [0; 32], sha1: [0; 20], md5: [0; 16], said: vec![] };
     assert_eq!(record.verdict(), None);
 }

@@ -23,6 +23,8 @@ const FRESHCLAM: &str = "/var/lib/clamav";
 /// Who asks at a door that does not ask who it is.
 const TENANT: &str = "default";
 
+/// Between two times that old verdicts are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Between two times that gauges are set.
 const GAUGE_EVERY: Duration = Duration::from_secs(5);
 
@@ -74,6 +76,7 @@ pub(crate) fn start(
 
     tokio::spawn(hunt(scanner.clone(), to_hunt));
     tokio::spawn(gauge(scanner.clone(), stop.clone()));
+    tokio::spawn(forget(scanner.clone(), stop.clone()));
 
     let mut doors = JoinSet::new();
     let mut told = Vec::new();
@@ -115,6 +118,20 @@ impl Scanning {
         while self.doors.join_next().await.is_some() {}
         self.scanner.close().await;
         drop(self.clamav);
+    }
+}
+
+/// Forgets what nobody asks for any more, each day, until `stop`.
+async fn forget(scanner: Scanner, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FORGET_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        match scanner.forget_old().await {
+            Ok(forgotten) => tracing::info!(forgotten, "verdicts that nobody asked for in 30 days are forgotten"),
+            Err(error) => tracing::warn!(%error, "old verdicts are not forgotten"),
+        }
     }
 }
 

@@ -116,7 +116,7 @@ pub use upload::{PartRecord, UploadRecord};
 pub use user::{
     AccessKeyRecord, Grant, GroupRecord, InlinePolicy, KeyEntry, Membership, NamedUser, Right, TenantRecord, UserRecord,
 };
-pub use verdict::{ContentId, DefinitionsRecord, EngineVerdict, Reason, Verdict, VerdictRecord};
+pub use verdict::{ContentId, DefinitionsRecord, EngineVerdict, Epoch, Reason, Verdict, VerdictRecord};
 pub use wrapped::WrappedSiteRecord;
 
 pub mod key {

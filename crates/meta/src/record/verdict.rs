@@ -123,8 +123,8 @@ impl fmt::Display for Verdict {
 pub struct EngineVerdict {
     /// The engine's name.
     pub engine: String,
-    /// Of its definitions and settings.
-    pub epoch: u64,
+    /// What it was: its build, settings and definitions. Who has the same is answered by it.
+    pub by: Epoch,
     /// When, milliseconds since the Unix epoch.
     pub at_ms: u64,
     /// Microseconds that it took.
@@ -132,6 +132,20 @@ pub struct EngineVerdict {
     /// Its word.
     pub verdict: Verdict,
 }
+
+/// What an engine is, together with its settings and definitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Epoch {
+    /// BLAKE3 of all of it, the first bytes.
+    pub manifest: [u8; 16],
+    /// Counts up: which of two was taken into use later, by anybody.
+    pub number: u64,
+    /// When the newest of its definitions was written, seconds since the Unix epoch.
+    pub dated_s: u64,
+}
+
+/// Verdicts of one engine that are kept: gateways do not all change their definitions in the same moment.
+const KEPT: usize = 2;
 
 /// All that is known of a content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +156,8 @@ pub struct VerdictRecord {
     pub sha1: [u8; 20],
     /// MD5 of the bytes.
     pub md5: [u8; 16],
-    /// One of each engine, in the order of their names.
-    pub by: Vec<EngineVerdict>,
+    /// By engine, the one of the latest epoch first.
+    pub said: Vec<EngineVerdict>,
 }
 
 impl Record for VerdictRecord {
@@ -151,18 +165,34 @@ impl Record for VerdictRecord {
 }
 
 impl VerdictRecord {
-    /// What all engines say together, each by the newest definitions that it said anything by. `None`: none has said anything.
+    /// What all engines say together, each by what it was last. A find by definitions that are newer by their date stands: a gateway that comes
+    /// back with old ones does not take it away. `None`: none has said anything.
     pub fn verdict(&self) -> Option<Verdict> {
-        self.by.iter().map(|by| by.verdict.clone()).reduce(Verdict::and)
+        let of_each = self.said.chunk_by(|a, b| a.engine == b.engine).filter_map(|said| {
+            let last = said.first()?;
+            let is_find = |one: &&EngineVerdict| matches!(one.verdict, Verdict::Infected(_));
+            let found = said.iter().filter(is_find).find(|one| one.by.dated_s > last.by.dated_s);
+            Some(found.unwrap_or(last).verdict.clone())
+        });
+        of_each.reduce(Verdict::and)
     }
 
-    /// Takes over what an engine says, unless what it said by newer definitions is known.
+    /// What an engine said when it was what it is now.
+    pub fn said_by(&self, engine: &str, epoch: Epoch) -> Option<&EngineVerdict> {
+        self.said.iter().find(|one| one.engine == engine && one.by.manifest == epoch.manifest)
+    }
+
+    /// Takes over what an engine says.
     pub fn learn(&mut self, new: EngineVerdict) {
-        match self.by.binary_search_by(|known| known.engine.cmp(&new.engine)) {
-            Ok(at) if self.by[at].epoch <= new.epoch => self.by[at] = new,
-            Ok(_) => {}
-            Err(at) => self.by.insert(at, new),
-        }
+        self.said.retain(|one| one.engine != new.engine || one.by.manifest != new.by.manifest);
+        self.said.push(new);
+        self.said.sort_by(|a, b| (&a.engine, b.by.number).cmp(&(&b.engine, a.by.number)));
+        let (mut last, mut count) = (String::new(), 0);
+        self.said.retain(|one| {
+            count = if one.engine == last { count + 1 } else { 1 };
+            last.clone_from(&one.engine);
+            count <= KEPT
+        });
     }
 }
 
@@ -182,14 +212,12 @@ pub fn verdict_of(key: &[u8]) -> Option<ContentId> {
     Some(ContentId { blake3: *blake3, len: u64::from_be_bytes(len.try_into().ok()?) })
 }
 
-/// Definitions of an engine, together with its build and its settings.
+/// What an engine is, taken into use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefinitionsRecord {
-    /// BLAKE3 of all of it.
-    pub manifest: [u8; 32],
-    /// Counts up from 1: which of two was met later.
-    pub epoch: u64,
-    /// When it was met first, milliseconds since the Unix epoch.
+    /// What it is.
+    pub epoch: Epoch,
+    /// When it was taken into use first, milliseconds since the Unix epoch.
     pub since_ms: u64,
 }
 
@@ -203,7 +231,7 @@ pub fn newest_definitions_key(engine: &str) -> Bytes {
 }
 
 /// `Y/<engine>00<manifest>`.
-pub fn definitions_key(engine: &str, manifest: &[u8; 32]) -> Bytes {
+pub fn definitions_key(engine: &str, manifest: &[u8; 16]) -> Bytes {
     join(b"Y/", &[engine.as_bytes(), &[0], manifest])
 }
 
@@ -215,23 +243,37 @@ fn merged<T: Ord>(a: Vec<T>, b: Vec<T>) -> Vec<T> {
 mod tests {
     use super::*;
 
+    fn word(engine: &str, number: u64, dated_s: u64, verdict: Verdict) -> EngineVerdict {
+        let manifest = [u8::try_from(number).expect("a small number"); 16];
+        let by = Epoch { manifest, number, dated_s };
+        EngineVerdict { engine: engine.to_owned(), by, at_ms: 0, cost_us: 0, verdict }
+    }
+
+    fn record(said: &[EngineVerdict]) -> VerdictRecord {
+        let mut record = VerdictRecord { sha256: [0; 32], sha1: [0; 20], md5: [0; 16], said: vec![] };
+        said.iter().for_each(|one| record.learn(one.clone()));
+        record
+    }
+
     #[test]
-    fn what_newer_definitions_said_is_not_forgotten_for_what_older_ones_say() {
-        let word = |engine: &str, epoch: u64, verdict: Verdict| EngineVerdict {
-            engine: engine.to_owned(),
-            epoch,
-            at_ms: 0,
-            cost_us: 0,
-            verdict,
-        };
-        let mut record = VerdictRecord { sha256: [0; 32], sha1: [0; 20], md5: [0; 16], by: vec![] };
-        let infected = Verdict::Infected(vec!["x".to_owned()]);
-        record.learn(word("yara", 7, Verdict::Clean));
-        record.learn(word("clamav", 2, infected.clone()));
-        record.learn(word("clamav", 1, Verdict::Clean));
-        record.learn(word("yara", 8, Verdict::Clean));
-        let known: Vec<_> = record.by.iter().map(|by| (by.engine.as_str(), by.epoch, by.verdict.clone())).collect();
-        assert_eq!(known, [("clamav", 2, infected), ("yara", 8, Verdict::Clean)]);
+    fn the_last_word_of_each_engine_counts_but_old_definitions_take_no_find_away() {
+        let infected = || Verdict::Infected(vec!["x".to_owned()]);
+        let clean = || Verdict::Clean;
+        for (said, expected) in [
+            (vec![], None),
+            (vec![word("a", 1, 10, clean())], Some(clean())),
+            (vec![word("a", 1, 10, infected()), word("a", 2, 20, clean())], Some(clean())),
+            (vec![word("a", 2, 20, clean()), word("a", 1, 10, infected())], Some(clean())),
+            // A gateway with definitions that are older by their date came later.
+            (vec![word("a", 1, 20, infected()), word("a", 2, 10, clean())], Some(infected())),
+            (vec![word("a", 1, 10, clean()), word("b", 9, 1, infected())], Some(infected())),
+        ] {
+            assert_eq!(record(&said).verdict(), expected, "{said:?}");
+        }
+        let record = record(&[1, 2, 3, 1].map(|number| word("a", number, 0, clean())));
+        let numbers: Vec<u64> = record.said.iter().map(|one| one.by.number).collect();
+        assert_eq!(numbers, [3, 2], "two are kept");
+        assert!(record.said_by("a", record.said[1].by).is_some() && record.said_by("b", record.said[1].by).is_none());
     }
 
     #[test]

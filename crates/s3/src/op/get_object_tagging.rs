@@ -15,10 +15,10 @@ pub(crate) async fn run(
     let version = wire::version_id(input.version_id)?;
     let info = at.store.head(&input.bucket, &input.key, version).await.map_err(answer)?;
     let (version_id, _) = at.told(&info, false).await?;
-    let mut tags = info.meta.tags;
-    // As AWS's own scan service does it, so that policies and lifecycle tools see it; it is no tag that anybody set.
+    let mut set = info.meta.tags;
+    // For people and tools that know it of other scan services. It is no tag: nobody sets it, and no policy sees it.
     if let Some(told) = &info.scan {
-        tags.insert("holdfast-scan".to_owned(), told.word().to_owned());
+        set.insert(tags::SCAN.to_owned(), told.word().to_owned());
     }
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::set_of(tags), version_id }))
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::set_of(set), version_id }))
 }

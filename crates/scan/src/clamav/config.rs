@@ -17,7 +17,13 @@ pub(crate) fn settings() -> String {
         ("MaxScanSize", UNPACKED_MAX.to_string()),
         ("MaxRecursion", "17".to_owned()),
         ("MaxFiles", "10000".to_owned()),
+        // Beyond these ClamAV passes parts over without a word.
         ("PCREMaxFileSize", "100M".to_owned()),
+        ("MaxEmbeddedPE", "100M".to_owned()),
+        ("MaxHTMLNormalize", "100M".to_owned()),
+        ("MaxHTMLNoTags", "100M".to_owned()),
+        ("MaxScriptNormalize", "100M".to_owned()),
+        ("MaxZipTypeRcg", "100M".to_owned()),
     ];
     for (key, value) in all {
         let _ = writeln!(text, "{key} {value}");

@@ -58,6 +58,7 @@ pub(crate) fn stage(sources: &[PathBuf], under: &Path, build: &str, settings: &s
         let copy = staging.path().join(name);
         // What is hashed is the copy: whoever updates the source meanwhile changes nothing of it.
         fs::copy(path, &copy)?;
+        fs::File::open(&copy)?.sync_all()?;
         let digest = blake3::Hasher::new().update_reader(fs::File::open(&copy)?)?.finalize();
         hasher.update(&(name.len() as u64).to_be_bytes()).update(name.as_bytes()).update(digest.as_bytes());
         let written = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -67,11 +68,16 @@ pub(crate) fn stage(sources: &[PathBuf], under: &Path, build: &str, settings: &s
     let folder = under.join(hex::encode(&manifest[..16]));
     let definitions = Definitions { folder: folder.clone(), manifest, newest_s };
     let signature = format!("{}:0:*:{}\n", definitions.canary_name(), hex::encode(definitions.canary()));
-    fs::write(staging.path().join("holdfast-canary.ndb"), signature)?;
-    if folder.exists() {
-        return Ok(Some(definitions));
-    }
+    let canary = staging.path().join("holdfast-canary.ndb");
+    fs::write(&canary, signature)?;
+    fs::File::open(&canary)?.sync_all()?;
+    fs::File::open(staging.path())?.sync_all()?;
     let staged = staging.keep();
+    // One of that name may be what a machine that lost its power left. Who runs with it has read it.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     fs::rename(&staged, &folder)?;
     Ok(Some(definitions))
 }

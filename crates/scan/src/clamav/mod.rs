@@ -9,21 +9,24 @@ mod config;
 mod definitions;
 mod hashes;
 mod process;
+mod remains;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base::Clock;
+use meta::record::Epoch;
 use parking_lot::Mutex;
+use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::definitions::Definitions;
 pub use self::hashes::Hashes;
-use self::process::{Process, Start};
+use self::process::{PATH, Process, Start};
 use crate::engine::{Engine, EngineState, Loaded};
 use crate::epoch::epoch_of;
 use crate::hunt::Hunt;
@@ -72,17 +75,18 @@ struct Shared {
 struct State {
     process: Option<Arc<Process>>,
     /// Of the newest definitions that were used.
-    epoch: Option<u64>,
+    epoch: Option<Epoch>,
     version: String,
     down: Option<String>,
     refused: Option<String>,
     deaths: u64,
+    is_over: bool,
 }
 
-/// Definitions are to be looked at again, from this folder as well.
+/// Definitions of this folder are to be used.
 struct Update {
-    from: Option<PathBuf>,
-    done: oneshot::Sender<Result<Updated, String>>,
+    from: PathBuf,
+    done: Tell,
 }
 
 impl Clamav {
@@ -105,7 +109,12 @@ impl Clamav {
                 () = working.work(from) => {}
                 () = stop.cancelled() => {}
             }
-            working.state.lock().process = None;
+            {
+                let mut state = working.state.lock();
+                (state.process, state.is_over) = (None, true);
+                state.down = Some("it is stopping".to_owned());
+            }
+            working.changed.notify_waiters();
         });
         Self(shared)
     }
@@ -117,10 +126,21 @@ impl Clamav {
     pub async fn update(&self, from: &Path) -> Result<Updated, String> {
         let (done, answer) = oneshot::channel();
         let ended = |_| "it is stopping".to_owned();
-        let update = Update { from: Some(from.to_owned()), done };
+        let update = Update { from: from.to_owned(), done };
         self.0.updates.send(update).await.map_err(|_| "it is stopping".to_owned())?;
         answer.await.map_err(ended)?
     }
+}
+
+/// Whom to tell what becomes of an update.
+type Tell = oneshot::Sender<Result<Updated, String>>;
+
+/// What there is to do.
+enum Next {
+    /// To look at definitions anew, and at these instead of those that were given last.
+    Use(Option<TempDir>, Option<Tell>),
+    /// Nobody can ask any more.
+    End,
 }
 
 impl Shared {
@@ -130,55 +150,67 @@ impl Shared {
     }
 
     async fn work(&self, mut updates: mpsc::Receiver<Update>) {
+        remains::clear(&self.options.folder).await;
         let mut seen = self.look();
-        let mut tell = None;
-        loop {
-            let used = self.use_newest().await;
-            if let Err(error) = &used {
-                tracing::error!(%error, "definitions are not used");
-            }
-            {
-                let mut state = self.state.lock();
-                state.refused = used.as_ref().err().cloned().filter(|_| state.process.is_some());
-                if let (Err(error), None) = (&used, &state.process) {
-                    state.down = Some(error.clone());
-                }
-            }
-            self.changed.notify_waiters();
-            if let Some(tell) = tell.take() {
-                let tell: oneshot::Sender<Result<Updated, String>> = tell;
+        let mut next = Next::Use(None, None);
+        let mut pause = RESTART.0;
+        while let Next::Use(given, tell) = next {
+            let begun = Instant::now();
+            let used = self.use_newest(given).await;
+            self.note(&used);
+            let failed = used.is_err();
+            if let Some(tell) = tell {
                 // Who asked may have left.
                 let _ = tell.send(used);
             }
-            match self.wait(&mut updates, &mut seen).await {
-                Some(done) => tell = done,
-                None => return,
-            }
+            next = self.wait(&mut updates, &mut seen, failed.then_some(pause)).await;
+            // One that was well for a while begins anew.
+            pause = if begun.elapsed() > RESTART.1 { RESTART.0 } else { (pause * 2).min(RESTART.1) };
         }
     }
 
-    /// Waits until there is something to look at anew, and tells who wants to know what comes of it. `None`: nobody can ask any more.
-    #[allow(clippy::type_complexity, reason = "whom to tell, if anybody")]
+    fn note(&self, used: &Result<Updated, String>) {
+        {
+            let mut state = self.state.lock();
+            state.refused = used.as_ref().err().cloned().filter(|_| state.process.is_some());
+            if let (Err(error), None) = (used, &state.process) {
+                state.down = Some(error.clone());
+            }
+        }
+        if let Err(error) = used {
+            tracing::error!(%error, "definitions are not used");
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until there is something to do; for so long at most where what was done last failed.
     async fn wait(
         &self,
         updates: &mut mpsc::Receiver<Update>,
         seen: &mut Vec<(String, u64, u64)>,
-    ) -> Option<Option<oneshot::Sender<Result<Updated, String>>>> {
-        let mut pause = RESTART.0;
+        again: Option<Duration>,
+    ) -> Next {
         let mut last = seen.clone();
+        let again = async {
+            match again {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        let process = self.state.lock().process.clone();
+        let ended = async {
+            match &process {
+                Some(process) => process.ended.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (mut again, mut ended) = (std::pin::pin!(again), std::pin::pin!(ended));
         loop {
-            let process = self.state.lock().process.clone();
-            let ended = async {
-                match &process {
-                    Some(process) => process.ended.cancelled().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 update = updates.recv() => {
-                    let Update { from, done } = update?;
-                    match from.map(|from| self.take(&from)).unwrap_or(Ok(())) {
-                        Ok(()) => return Some(Some(done)),
+                    let Some(Update { from, done }) = update else { return Next::End };
+                    match self.take(&from) {
+                        Ok(given) => return Next::Use(Some(given), Some(done)),
                         Err(error) => drop(done.send(Err(error))),
                     }
                 }
@@ -187,15 +219,15 @@ impl Shared {
                     let now = self.look();
                     if now == last && now != *seen {
                         *seen = now;
-                        return Some(None);
+                        return Next::Use(None, None);
                     }
                     last = now;
                 }
-                () = ended => {
-                    if let Some(process) = process {
-                        self.restart(&process, pause).await;
-                        pause = (pause * 2).min(RESTART.1);
-                    }
+                () = &mut again => return Next::Use(None, None),
+                () = &mut ended => {
+                    self.note_death();
+                    tokio::time::sleep(RESTART.0).await;
+                    return Next::Use(None, None);
                 }
             }
         }
@@ -206,66 +238,83 @@ impl Shared {
         watched.and_then(|watched| definitions::look(watched).ok()).unwrap_or_default()
     }
 
-    /// Keeps what an operator gives, so that it is there after a restart.
-    fn take(&self, from: &Path) -> Result<(), String> {
+    /// Copies what an operator gives.
+    fn take(&self, from: &Path) -> Result<TempDir, String> {
         let failed = |error: std::io::Error| format!("{}: {error}", from.display());
         let files = definitions::look(from).map_err(failed)?;
         if files.is_empty() {
             return Err(format!("{} has no file that ClamAV loads", from.display()));
         }
-        let given = self.given();
-        let folder = tempfile::Builder::new().prefix("given-").tempdir_in(&self.options.folder).map_err(failed)?;
+        let folder =
+            tempfile::Builder::new().prefix(remains::GIVEN).tempdir_in(&self.options.folder).map_err(failed)?;
         for (name, ..) in files {
             std::fs::copy(from.join(&name), folder.path().join(&name)).map_err(failed)?;
         }
-        match std::fs::remove_dir_all(&given) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        std::fs::rename(folder.keep(), given).map_err(failed)
+        Ok(folder)
     }
 
-    /// Starts a process with what there is now, unless one runs with that.
-    async fn use_newest(&self) -> Result<Updated, String> {
+    /// Starts a process with what there is now, unless one runs with that. What is given takes the place of what was given before once it has
+    /// shown that it loads.
+    async fn use_newest(&self, given: Option<TempDir>) -> Result<Updated, String> {
         let build = build(&self.options.program).await?;
-        let sources: Vec<PathBuf> = self.options.watched.iter().cloned().chain([self.given()]).collect();
+        let last = given.as_ref().map_or_else(|| self.given(), |given| given.path().to_owned());
+        let sources: Vec<PathBuf> = self.options.watched.iter().cloned().chain([last]).collect();
         let sources: Vec<PathBuf> = sources.into_iter().filter(|source| source.is_dir()).collect();
-        let under = self.options.folder.join("definitions");
-        let staged = {
-            let (under, build) = (under.clone(), build.clone());
-            let stage = move || definitions::stage(&sources, &under, &build, &config::settings());
-            tokio::task::spawn_blocking(stage).await
-        };
-        let staged = staged
-            .map_err(|error| error.to_string())?
-            .map_err(|error| format!("definitions cannot be copied: {error}"))?;
-        let Some(definitions) = staged else {
-            return Err(
-                "there are no definitions: give a folder to `holdfast scan update`, or install clamav-freshclam"
-                    .to_owned(),
-            );
-        };
-        let epoch = epoch_of(self.meta.as_ref(), NAME, definitions.manifest, self.clock.now_ms()).await?;
+        let (definitions, build) = self.stage(sources, build).await?;
+        let (now_ms, dated_s) = (self.clock.now_ms(), definitions.newest_s);
         let running = self.state.lock().process.clone();
-        if running.is_some_and(|running| running.definitions == definitions && !running.ended.is_cancelled()) {
-            return Ok(Updated { epoch, changed: false });
+        let running = running.filter(|running| !running.ended.is_cancelled());
+        if let Some(running) = running.filter(|running| running.definitions.manifest == definitions.manifest) {
+            self.keep(given)?;
+            return Ok(Updated { epoch: running.epoch.number, changed: false });
         }
-        let version = format!("{build}/{epoch}/{}", http_date(definitions.newest_s));
-        {
+        let epoch = epoch_of(self.meta.as_ref(), NAME, definitions.manifest, dated_s, now_ms).await?;
+        let version = format!("{build}/{}/{}", epoch.number, http_date(dated_s));
+        if given.is_none() {
             let mut state = self.state.lock();
             if state.process.is_none() {
                 // What is known by these is answered while they are loaded.
                 (state.epoch, state.version) = (Some(epoch), version.clone());
             }
         }
-        let process = self.start(definitions, epoch, version).await?;
+        let start = Start {
+            program: &self.options.program,
+            definitions,
+            epoch,
+            version,
+            folder: &self.options.folder,
+            threads: self.options.threads,
+        };
+        let process = Process::start(start).await?;
+        self.keep(given)?;
         if let Some(before) = self.state.lock().process.as_ref().map(|before| before.definitions.folder.clone()) {
             self.hunt(before, &process);
         }
-        definitions::remove_others(&under, &process.definitions);
-        tracing::info!(epoch, pid = process.pid, "ClamAV has new definitions");
+        definitions::remove_others(&self.options.folder.join(DEFINITIONS), &process.definitions);
+        tracing::info!(epoch = epoch.number, pid = process.pid, "ClamAV has new definitions");
         self.use_process(process);
-        Ok(Updated { epoch, changed: true })
+        Ok(Updated { epoch: epoch.number, changed: true })
+    }
+
+    async fn stage(&self, sources: Vec<PathBuf>, build: String) -> Result<(Definitions, String), String> {
+        let under = self.options.folder.join(DEFINITIONS);
+        let stage = move || (definitions::stage(&sources, &under, &build, &config::settings()), build);
+        let (staged, build) = tokio::task::spawn_blocking(stage).await.map_err(|error| error.to_string())?;
+        let staged = staged.map_err(|error| format!("definitions cannot be copied: {error}"))?;
+        let none = || "there are no definitions: give a folder to `holdfast scan update`, or install clamav-freshclam";
+        staged.map(|definitions| (definitions, build)).ok_or_else(|| none().to_owned())
+    }
+
+    /// Keeps what was given, so that it is there after a restart.
+    fn keep(&self, given: Option<TempDir>) -> Result<(), String> {
+        let Some(given) = given else { return Ok(()) };
+        let failed =
+            |error: std::io::Error| format!("the definitions are used, and will not be after a restart: {error}");
+        match std::fs::remove_dir_all(self.given()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        std::fs::rename(given.keep(), self.given()).map_err(failed)
     }
 
     /// Has what is new among the digests looked for. The older definitions' folder is still there.
@@ -281,18 +330,6 @@ impl Shared {
         }
     }
 
-    async fn start(&self, definitions: Definitions, epoch: u64, version: String) -> Result<Arc<Process>, String> {
-        let start = Start {
-            program: &self.options.program,
-            definitions,
-            epoch,
-            version,
-            temporary: &self.options.folder,
-            threads: self.options.threads,
-        };
-        Process::start(start).await
-    }
-
     fn use_process(&self, process: Arc<Process>) {
         {
             let mut state = self.state.lock();
@@ -304,8 +341,8 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// One ended by itself: another one takes its place, with the same definitions.
-    async fn restart(&self, ended: &Process, pause: Duration) {
+    /// One ended by itself.
+    fn note_death(&self) {
         {
             let mut state = self.state.lock();
             state.process = None;
@@ -313,21 +350,11 @@ impl Shared {
             state.down = Some("clamd ended and is started again".to_owned());
         }
         metrics::counter!("holdfast_scan_engine_deaths_total", "engine" => NAME).increment(1);
-        let mut pause = pause;
-        loop {
-            tokio::time::sleep(pause).await;
-            match self.start(ended.definitions.clone(), ended.epoch, ended.version.clone()).await {
-                Ok(process) => return self.use_process(process),
-                Err(error) => {
-                    tracing::error!(%error, "clamd cannot be started again");
-                    self.state.lock().down = Some(error);
-                }
-            }
-            pause = (pause * 2).min(RESTART.1);
-        }
     }
 }
 
+/// Where sets of definitions are, below the engine's folder.
+const DEFINITIONS: &str = "definitions";
 /// What its verdicts are kept by.
 const NAME: &str = "clamav";
 
@@ -337,7 +364,7 @@ impl Engine for Clamav {
         NAME
     }
 
-    fn epoch(&self) -> Option<u64> {
+    fn epoch(&self) -> Option<Epoch> {
         self.0.state.lock().epoch
     }
 
@@ -345,16 +372,20 @@ impl Engine for Clamav {
         let ready = async {
             loop {
                 let changed = self.0.changed.notified();
-                let process = self.0.state.lock().process.clone();
+                let (process, is_over) = {
+                    let state = self.0.state.lock();
+                    (state.process.clone(), state.is_over)
+                };
                 match process {
-                    Some(process) if !process.ended.is_cancelled() => return process,
+                    Some(process) if !process.ended.is_cancelled() => return Some(process),
+                    None if is_over => return None,
                     _ => changed.await,
                 }
             }
         };
         match tokio::time::timeout(patience, ready).await {
-            Ok(process) => Ok(process),
-            Err(_) => Err(self.0.state.lock().down.clone().unwrap_or_else(|| "it is starting".to_owned())),
+            Ok(Some(process)) => Ok(process),
+            _ => Err(self.0.state.lock().down.clone().unwrap_or_else(|| "it is starting".to_owned())),
         }
     }
 
@@ -362,7 +393,7 @@ impl Engine for Clamav {
         let state = self.0.state.lock();
         EngineState {
             name: NAME.to_owned(),
-            epoch: state.epoch,
+            epoch: state.epoch.map(|epoch| epoch.number),
             version: state.version.clone(),
             down: state.down.clone(),
             pid: state.process.as_ref().and_then(|process| process.pid),
@@ -374,7 +405,7 @@ impl Engine for Clamav {
 
 /// `ClamAV 1.4.6`, as the program says of itself.
 async fn build(program: &Path) -> Result<String, String> {
-    let said = Command::new(program).arg("--version").output().await;
+    let said = Command::new(program).arg("--version").env_clear().env("PATH", PATH).output().await;
     let said = said.map_err(|error| format!("{}: {error}; install clamav-daemon", program.display()))?;
     let text = String::from_utf8_lossy(&said.stdout);
     let build = text.split('/').next().unwrap_or_default().trim();

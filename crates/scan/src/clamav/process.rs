@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use meta::record::Verdict;
+use meta::record::{Epoch, Verdict};
 use parking_lot::Mutex;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
@@ -23,10 +23,13 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::config::config;
 use super::definitions::Definitions;
+use super::remains;
 use crate::engine::{EngineError, Loaded};
 use crate::limits::{SILENCE, START};
 use crate::spool::Content;
 
+/// Where programs are.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Bytes of an answer: a name, and little else.
 const ANSWER_MAX: u64 = 4096;
 /// One that ended is noticed within this.
@@ -38,7 +41,7 @@ const LAST_WORDS: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) definitions: Definitions,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     pub(crate) version: String,
     pub(crate) pid: Option<u32>,
     socket: PathBuf,
@@ -59,10 +62,10 @@ impl Drop for Process {
 pub(crate) struct Start<'a> {
     pub(crate) program: &'a Path,
     pub(crate) definitions: Definitions,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     pub(crate) version: String,
-    /// What it unpacks goes here.
-    pub(crate) temporary: &'a Path,
+    /// What it unpacks goes here, and the note that it runs.
+    pub(crate) folder: &'a Path,
     pub(crate) threads: usize,
 }
 
@@ -74,19 +77,21 @@ impl Process {
     pub(crate) async fn start(start: Start<'_>) -> Result<Arc<Self>, String> {
         let failed = |error: io::Error| format!("{} cannot be started: {error}", start.program.display());
         // Sockets have short names: the data folder's may be long.
-        let folder = tempfile::Builder::new().prefix("holdfast-clamd-").tempdir().map_err(failed)?;
-        let temporary = tempfile::Builder::new().prefix("clamd-").tempdir_in(start.temporary).map_err(failed)?;
+        let folder = tempfile::Builder::new().prefix(remains::SOCKET).tempdir().map_err(failed)?;
+        let temporary = tempfile::Builder::new().prefix(remains::CLAMD).tempdir_in(start.folder).map_err(failed)?;
         let (socket, file) = (folder.path().join("socket"), folder.path().join("clamd.conf"));
         let text = config(&start.definitions.folder, &socket, temporary.path(), start.threads);
         std::fs::write(&file, text).map_err(failed)?;
         let mut command = Command::new(start.program);
-        command.arg("--foreground").arg("--config-file").arg(&file).kill_on_drop(true);
+        // Our secrets may be in our environment.
+        command.arg("--foreground").arg("--config-file").arg(&file).env_clear().env("PATH", PATH).kill_on_drop(true);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         let pid = child.id();
+        let note = pid.map(|pid| remains::note(start.folder, pid, folder.path())).transpose().map_err(failed)?;
         let (said, listening) = hear(&mut child);
         let (end, ended) = (CancellationToken::new(), CancellationToken::new());
-        tokio::spawn(watch(child, listening, end.clone(), ended.clone(), (folder, temporary)));
+        tokio::spawn(watch(child, listening, end.clone(), ended.clone(), (folder, temporary), note));
         let process = Arc::new(Self {
             definitions: start.definitions,
             epoch: start.epoch,
@@ -169,7 +174,7 @@ impl Process {
 
 #[async_trait]
 impl Loaded for Process {
-    fn epoch(&self) -> u64 {
+    fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -194,7 +199,8 @@ async fn watch<F>(
     listening: Vec<JoinHandle<()>>,
     end: CancellationToken,
     ended: CancellationToken,
-    _folders: F,
+    folders: F,
+    note: Option<PathBuf>,
 ) {
     tokio::select! {
         _ = child.wait() => {}
@@ -207,6 +213,8 @@ async fn watch<F>(
         // It has ended, and so do its lines.
         let _ = tokio::time::timeout(NOTICED, last_words).await;
     }
+    drop(folders);
+    note.into_iter().for_each(|note| drop(std::fs::remove_file(note)));
     ended.cancel();
 }
 

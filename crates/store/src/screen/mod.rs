@@ -8,15 +8,25 @@ mod worker;
 pub(crate) use worker::LastPass;
 pub use worker::Rescanned;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use meta::record::{
     BucketRecord, BucketState, ContentId, ObjectRecord, ScanMark, ScanMode, ScanRules, Verdict, VerdictRecord, key,
 };
 use scan::{Asker, Intake, Pending, ScanError, Scanner};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::{BodyError, BodyFacts, BodySource, ObjectInfo, VersionId};
 use crate::{Error, Store};
+
+/// An upload waits so long until those before it are judged.
+const SHARE_WAIT: Duration = Duration::from_secs(120);
+/// Bytes of a large body that are in memory at a time, about.
+const LARGE_SHARE: u64 = 4 << 20;
+/// So long an upload waits for room at the scan service.
+const ROOM: Duration = Duration::from_secs(30);
 
 /// What the scan service says of a version, as readers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,25 +53,29 @@ pub(crate) struct Screen<'a> {
     len: u64,
     /// Where the scan service is in this process. What went wrong with it, otherwise.
     intake: Option<Result<Intake, ScanError>>,
+    /// Its share of the store's memory: bodies that wait for an engine leave the other half to those that do not.
+    _share: Option<OwnedSemaphorePermit>,
     content: Option<ContentId>,
     /// What the service has still to say something of.
     pending: Option<Pending>,
 }
 
 impl<'a> Screen<'a> {
-    fn new(store: &Store, rules: ScanRules, body: &'a mut dyn BodySource) -> Self {
+    fn new(store: &Store, rules: ScanRules, share: Option<OwnedSemaphorePermit>, body: &'a mut dyn BodySource) -> Self {
         let tenant = store.account().to_string();
         let scanner = store.0.options.scanner.clone();
         let intake = scanner.as_ref().map(|scanner| Ok(scanner.intake(Asker::inline(&tenant))));
-        Self { body, rules, scanner, hasher: blake3::Hasher::new(), len: 0, intake, content: None, pending: None }
+        let hasher = blake3::Hasher::new();
+        Self { body, rules, scanner, hasher, len: 0, intake, _share: share, content: None, pending: None }
     }
 
     async fn see(&mut self, bytes: &Bytes) {
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
-        if let Some(Ok(intake)) = &mut self.intake
-            && let Err(error) = intake.write(bytes).await
-        {
+        let Some(Ok(intake)) = &mut self.intake else { return };
+        // A service that has no room keeps nobody waiting for long.
+        let written = tokio::time::timeout(ROOM, intake.write(bytes)).await;
+        if let Err(error) = written.unwrap_or(Err(ScanError::Busy { retry_after: ROOM })) {
             self.intake = Some(Err(error));
         }
     }
@@ -130,14 +144,37 @@ fn may_pass(rules: ScanRules, verdict: Option<&Verdict>) -> Result<(), Error> {
 }
 
 impl Store {
-    /// A body that is looked at as the bucket's rules say.
+    /// A body that is looked at as the bucket's rules say. `is_late`: it was taken while this gateway was cut off.
     pub(crate) async fn screen<'a>(
         &self,
         bucket: &BucketRecord,
+        (size, is_late): (u64, bool),
         body: &'a mut dyn BodySource,
     ) -> Result<Result<Screen<'a>, &'a mut dyn BodySource>, Error> {
-        let rules = self.scan_rules(bucket).await?;
-        Ok(if rules.mode == ScanMode::Off { Err(body) } else { Ok(Screen::new(self, rules, body)) })
+        let mut rules = self.scan_rules(bucket).await?;
+        if is_late && rules.mode == ScanMode::Block {
+            // It was acknowledged: whatever it is, it is stored, and kept back.
+            rules.mode = ScanMode::Quarantine;
+        }
+        if rules.mode == ScanMode::Off {
+            return Ok(Err(body));
+        }
+        let share = match rules.mode {
+            ScanMode::Block => Some(self.screening_share(size).await?),
+            _ => None,
+        };
+        Ok(Ok(Screen::new(self, rules, share, body)))
+    }
+
+    /// Waits until the bodies that are judged before they are stored have no more than half of the memory for bodies, this one with them.
+    async fn screening_share(&self, size: u64) -> Result<OwnedSemaphorePermit, Error> {
+        let all = (self.0.options.buffer_bytes / 2048).max(1) as u64;
+        // What a body has in memory: sealed, in shards, some pieces at a time.
+        let kib = (size.min(LARGE_SHARE) * 8 / 3 / 1024 + 1).min(all);
+        let share = self.0.screening.clone().acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
+        let busy = || Error::Unscanned("too many uploads wait for the scan service".to_owned());
+        let share = tokio::time::timeout(SHARE_WAIT, share).await.map_err(|_| busy())?;
+        share.map_err(|_| Error::Unreadable("the store is shutting down".to_owned()))
     }
 
     pub(crate) async fn scan_rules(&self, bucket: &BucketRecord) -> Result<ScanRules, Error> {
@@ -182,9 +219,14 @@ impl Store {
     /// Judges what was stored, in the background.
     pub(crate) fn judge_later(&self, pending: Option<Pending>) {
         let Some(pending) = pending else { return };
+        let stop = self.0.stop.clone();
         self.0.tasks.spawn(async move {
-            // Its verdict is a row once it is known; without one the worker reads what was stored.
-            if let Err(error) = pending.judge().await {
+            // Its verdict is a row once it is known; without one who reads it has it looked at.
+            let judged = tokio::select! {
+                judged = pending.judge() => judged.map(drop),
+                () = stop.cancelled() => Ok(()),
+            };
+            if let Err(error) = judged {
                 tracing::warn!(%error, "what was stored is not scanned yet");
             }
         });

@@ -12,6 +12,8 @@ use crate::api::{ListRequest, ReadRange, VersionId, VersionMarker};
 use crate::version::Found;
 use crate::{Error, Store};
 
+/// Versions that are looked at at once since somebody waits for them.
+const SOON_MAX: usize = 32;
 /// Versions looked at in one step.
 const PAGE: usize = 1000;
 /// A content that is waited for by nobody may take so long.
@@ -26,6 +28,8 @@ pub struct Rescanned {
     pub read: u64,
     /// Of those, not read for some reason.
     pub failed: u64,
+    /// Of those, under keys that customers keep (SSE-C).
+    pub sealed: u64,
 }
 
 /// What passes went by, and when the last one found nothing left to do.
@@ -117,6 +121,8 @@ impl Store {
                     Ok(read) => done.read += u64::from(read),
                     // Gone, or another one by now.
                     Err(Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_) | Error::Contended) => {}
+                    // Only who has its key can show it: it stays kept back.
+                    Err(Error::CustomerKeyMissing) => done.sealed += 1,
                     Err(error) => {
                         done.failed += 1;
                         *failed = Some(format!("{bucket}/{name}: {error}"));
@@ -133,12 +139,21 @@ impl Store {
     /// Looks at a version now, in the background, since somebody waits for it. Without a scan service in this process nothing is done.
     pub(crate) fn scan_soon(&self, bucket: &str, name: &str, id: VersionId, body: BodyId) {
         let Some(scanner) = self.0.options.scanner.clone() else { return };
-        if !self.0.workers.scanning.lock().insert(body) {
-            return;
+        {
+            let mut scanning = self.0.workers.scanning.lock();
+            // More are left to the worker.
+            if scanning.len() >= SOON_MAX || !scanning.insert(body) {
+                return;
+            }
         }
         let (store, bucket, name) = (self.clone(), bucket.to_owned(), name.to_owned());
         self.0.tasks.spawn(async move {
-            if let Err(error) = store.scan_version(&scanner, &bucket, &name, id, Lane::Inline).await {
+            let stop = store.0.stop.clone();
+            let scanned = tokio::select! {
+                scanned = store.scan_version(&scanner, &bucket, &name, id, Lane::Inline) => scanned.map(drop),
+                () = stop.cancelled() => Ok(()),
+            };
+            if let Err(error) = scanned {
                 tracing::warn!(bucket, name, %error, "a version is not scanned yet");
             }
             store.0.workers.scanning.lock().remove(&body);
@@ -159,6 +174,8 @@ impl Store {
         if let Some(mark) = record.scan
             && scanner.is_known(mark.content).await
         {
+            // It may be known in this process only.
+            scanner.settle(mark.content).await.map_err(|error| Error::Unscanned(error.to_string()))?;
             return Ok(false);
         }
         let content = self.read_to_scan(scanner, bucket, name, id, lane).await?;
@@ -187,6 +204,7 @@ impl Store {
         let pending = intake.end().map_err(unscanned)?;
         let content = pending.id();
         pending.judge().await.map_err(unscanned)?;
+        scanner.settle(content).await.map_err(unscanned)?;
         Ok(content)
     }
 }
