@@ -55,6 +55,12 @@ pub(crate) enum Command {
     /// Runs the library of a token for another holdfast, which it reads from and answers on its pipes.
     #[command(hide = true)]
     SealHelper,
+    /// Runs a command as itself, which ends when its parent does.
+    #[command(hide = true)]
+    EndWithParent {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Whole, degraded or losing: the sites, what is at risk, what repair has to do.
     Status(StatusArgs),
     /// Users, their keys, and what they may do.

@@ -1,9 +1,15 @@
 //! What keeps this process's memory from others on the machine, and tells how well that goes.
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use envelope::{Keeping, Locked};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+};
+
+use crate::exit::Failure;
 
 /// No core files, and no debugger of another process but root's: both would hold keys. For all commands, since
 /// those that work on the root key hold it too.
@@ -53,4 +59,14 @@ fn warn_once(is_refused: bool) {
              swapped to a disk. That is a defect, which no limit of the system cures: please report it"
         ),
     }
+}
+
+/// Becomes a command that the kernel ends when our parent ends. Returns only if it cannot.
+pub(crate) fn end_with_parent(command: &[OsString]) -> Failure {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return Failure::new(format!("this process cannot be made to end with its parent: {error}"));
+    }
+    let Some((program, args)) = command.split_first() else { return Failure::usage("there is no command") };
+    let error = std::process::Command::new(program).args(args).exec();
+    Failure::new(format!("{}: {error}", program.display()))
 }

@@ -50,12 +50,15 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     if matches!(cli.command, Command::SealHelper) {
         return seals::help().map(|()| Exit::Ok);
     }
+    if let Command::EndWithParent { command } = &cli.command {
+        return Err(harden::end_with_parent(command));
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::io("the runtime"))?;
     let json = cli.json;
     match cli.command {
         // Done before there are threads.
-        Command::SealHelper => Ok(Exit::Ok),
+        Command::SealHelper | Command::EndWithParent { .. } => Ok(Exit::Ok),
         Command::Serve(args) => runtime.block_on(serve::serve(args)),
         Command::Config(args) => command::config::run(args, json),
         Command::Deploy(args) => command::deploy::run(&args, json),

@@ -57,6 +57,7 @@ impl World {
         let (hunts, hunted) = mpsc::unbounded_channel();
         let options = ClamavOptions {
             program: "clamd".into(),
+            launcher: vec![],
             watched: Some(self.path("watched")),
             folder: self.path("clamav"),
             threads: 2,

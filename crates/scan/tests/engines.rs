@@ -52,6 +52,7 @@ impl World {
         fs::write(watched.join("own.ndb"), signature).expect("a file");
         let options = ClamavOptions {
             program: "clamd".into(),
+            launcher: vec![],
             watched: Some(watched),
             folder: self.folder.path().join("clamav"),
             threads: 2,

@@ -59,9 +59,11 @@ pub(crate) fn start(
     let clamd_local = clamd_local.map_err(|e| Failure::new(chain(&e)).hint("give another path with --clamd-socket"))?;
     let control = LocalSocket::bind(&control::path(folder)).map_err(|e| Failure::new(chain(&e)))?;
 
+    let own = std::env::current_exe().map_err(Failure::io("this program"))?;
     let freshclam = Path::new(FRESHCLAM);
     let options = ClamavOptions {
         program: args.clamd.clone(),
+        launcher: vec![own.into(), "end-with-parent".into()],
         watched: args.definitions.clone().or_else(|| freshclam.is_dir().then(|| freshclam.to_owned())),
         folder: folder.to_owned(),
         threads: slots,

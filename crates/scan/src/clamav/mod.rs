@@ -11,6 +11,7 @@ mod hashes;
 mod process;
 mod remains;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ const LOOK: Duration = Duration::from_secs(10);
 pub struct ClamavOptions {
     /// `clamd`, by default on the path.
     pub program: PathBuf,
+    /// A command that runs what is behind it as itself, and ends with us however we end; empty: it is run without.
+    pub launcher: Vec<OsString>,
     /// A folder that freshclam fills: it is looked at all the time.
     pub watched: Option<PathBuf>,
     /// Definitions that are used, and what ClamAV unpacks.
@@ -279,6 +282,7 @@ impl Shared {
         }
         let start = Start {
             program: &self.options.program,
+            launcher: &self.options.launcher,
             definitions,
             epoch,
             version,

@@ -1,13 +1,14 @@
 //! One `clamd`: started, asked, ended.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +64,7 @@ impl Drop for Process {
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
     pub(crate) program: &'a Path,
+    pub(crate) launcher: &'a [OsString],
     pub(crate) definitions: Definitions,
     pub(crate) epoch: Epoch,
     pub(crate) version: String,
@@ -82,16 +86,18 @@ impl Process {
         let (socket, file) = (folder.path().join("socket"), folder.path().join("clamd.conf"));
         let text = config(&start.definitions.folder, &socket, temporary.path(), start.threads);
         std::fs::write(&file, text).map_err(failed)?;
-        let mut command = Command::new(start.program);
+        let mut words = start.launcher.iter().map(OsString::as_os_str).chain([start.program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(start.program.as_os_str()));
+        command.args(words);
         // Our secrets may be in our environment.
         command.arg("--foreground").arg("--config-file").arg(&file).env_clear().env("PATH", PATH).kill_on_drop(true);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut child, thread) = spawn(command).await.map_err(failed)?;
         let pid = child.id();
         let note = pid.map(|pid| remains::note(start.folder, pid, folder.path())).transpose().map_err(failed)?;
         let (said, listening) = hear(&mut child);
         let (end, ended) = (CancellationToken::new(), CancellationToken::new());
-        tokio::spawn(watch(child, listening, end.clone(), ended.clone(), (folder, temporary), note));
+        tokio::spawn(watch(child, listening, end.clone(), ended.clone(), (folder, temporary, thread), note));
         let process = Arc::new(Self {
             definitions: start.definitions,
             epoch: start.epoch,
@@ -191,6 +197,22 @@ impl Loaded for Process {
             Err(error) => Err(EngineError::Failed(error.to_string())),
         }
     }
+}
+
+/// Starts a child from a thread that is there until the returned end of a channel is dropped: the kernel ends a child that wants to end with its
+/// parent when the thread that started it ends.
+async fn spawn(mut command: Command) -> io::Result<(Child, mpsc::Sender<()>)> {
+    let (runtime, (sender, spawned)) = (Handle::current(), oneshot::channel());
+    let (alive, until) = mpsc::channel();
+    std::thread::Builder::new().name("clamd".to_owned()).spawn(move || {
+        let _within = runtime.enter();
+        if sender.send(command.spawn()).is_ok() {
+            // Nothing is ever sent.
+            let _ = until.recv();
+        }
+    })?;
+    let child = spawned.await.map_err(io::Error::other)??;
+    Ok((child, alive))
 }
 
 /// Ends it when it is to end, and tells when it has ended.
