@@ -402,6 +402,19 @@ impl Layout {
     }
 }
 
+/// What a message's body is encoded by, of its head, if that is nothing that engines look into (RFC 9110, section 8.4): they unpack gzip.
+pub fn opaque_encoding(head: &[u8]) -> Option<&str> {
+    let is_open =
+        |coding: &str| ["", "identity", "gzip", "x-gzip"].iter().any(|open| coding.eq_ignore_ascii_case(open));
+    let values = std::str::from_utf8(head).ok()?.split("\r\n").skip(1).filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-encoding").then_some(value.trim())
+    });
+    let opaque = { values }.find(|value| !value.split(',').all(|coding| is_open(coding.trim())))?;
+    let is_plain = opaque.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    Some(if is_plain { opaque } else { "unknown" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,6 +425,23 @@ mod tests {
 
     const REQMOD: &str = "REQMOD icap://av.example:1344/scan ICAP/1.0";
     const RESPMOD: &str = "RESPMOD icap://av.example/scan?x=1 ICAP/1.0";
+
+    #[test]
+    fn encodings_that_no_engine_looks_into() {
+        for (head, expected) in [
+            ("HTTP/1.1 200 OK\r\nServer: x\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\ncontent-encoding:identity, GZIP\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n", Some("br")),
+            ("HTTP/1.1 200 OK\r\nCONTENT-ENCODING: gzip, zstd\r\n\r\n", Some("gzip, zstd")),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: \u{e9}\r\n\r\n", Some("unknown")),
+            ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Encoding: br\r\n\r\n", Some("br")),
+            ("POST / HTTP/1.1\r\nContent-Encoding: deflate\r\n\r\n", Some("deflate")),
+            ("Content-Encoding: br", None),
+        ] {
+            assert_eq!(opaque_encoding(head.as_bytes()), expected, "{head:?}");
+        }
+    }
 
     #[test]
     fn heads() {

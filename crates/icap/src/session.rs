@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use scan::{Asker, Judged, Lane, Reason, Scanner};
+use scan::{Asker, Judged, Lane, Reason, Scanner, Verdict};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use crate::body::{self, Dropped, Sink};
 use crate::limits::{BUFFER, HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, OPTIONS_BODY_MAX, SILENCE};
 use crate::pace::Paced;
 use crate::reply::{CONTINUE, LAST_CHUNK, Note, Say, Voice};
-use crate::request::{Gathered, Head, Method, Refusal};
+use crate::request::{Gathered, Head, Method, Refusal, opaque_encoding};
 use crate::service::{Options, Service};
 
 /// The scan service, as ICAP has it. Cheap to clone.
@@ -159,12 +159,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let looked = self.look(head, &mut may_204).await?;
         // The client waited for the verdict, not the other way round.
         self.wire.get_mut().restart(SILENCE);
-        let say = match self.say(&looked) {
+        let say = match self.say(&looked, echoed.and_then(opaque_encoding)) {
             Say::Pass(notes) if !may_204 && !looked.is_kept() => Say::of_lost(notes),
             say => say,
         };
         count(head.method, say.word());
-        let voice = self.voice(head, istag);
+        let mut voice = self.voice(head, istag);
+        // The library of c-icap waits for a body behind an error, as long as the connection is there.
+        voice.close |= matches!(say, Say::Fail(..));
         match &say {
             Say::Pass(notes) if may_204 => self.write(&voice.unmodified(notes)).await?,
             Say::Pass(notes) => self.echo(&voice, head, echoed, &looked, notes).await?,
@@ -220,8 +222,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         })
     }
 
-    fn say(&self, looked: &Looked) -> Say {
+    /// `opaque`: what the body is encoded by, if no engine looks into it.
+    fn say(&self, looked: &Looked, opaque: Option<&str>) -> Say {
         let options = &self.icap.options;
+        match (looked, opaque) {
+            (Looked::Judged(judged), Some(encoding)) if judged.answer.verdict == Verdict::Clean => {
+                let reason = Reason::Unreadable(format!("content-encoding {encoding}"));
+                return Say::of_incomplete(&[reason], options.incomplete);
+            }
+            _ => {}
+        }
         match looked {
             Looked::Empty => Say::of_nothing(),
             Looked::Judged(judged) => Say::of_verdict(&judged.answer.verdict, options.incomplete),

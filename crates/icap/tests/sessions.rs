@@ -219,7 +219,12 @@ async fn what_could_not_be_looked_into_is_said_by_policy() {
         let rig = Rig::new(Options { incomplete, body_max: 100, ..Options::default() });
         // What is too long is read to its end, and the next request is one.
         let answers = rig.answers(&[respmod_of(body, headers), respmod_of(b"next", &[ALLOW])].concat()).await;
-        assert_eq!((answers.len(), answers[1].code), (2, 204), "{answers:?}");
+        if answers[0].code == 500 {
+            // Some clients wait for a body behind an error until the connection ends.
+            assert_eq!((answers.len(), answers[0].header("Connection")), (1, Some("close")), "{answers:?}");
+        } else {
+            assert_eq!((answers.len(), answers[1].code), (2, 204), "{answers:?}");
+        }
         answers[0].clone()
     };
     let long = [b'x'; 200_000].as_slice();
@@ -384,4 +389,17 @@ proptest::proptest! {
         said.extend(noise);
         run(async { rig().say(&said).await });
     }
+}
+
+#[tokio::test]
+async fn a_body_that_no_engine_can_look_into_is_not_clean() {
+    let rig = Rig::new(Options::default());
+    let of = |coding: &str| {
+        let heads = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+        let encapsulated = format!("Allow: 204\r\nEncapsulated: res-hdr=0, res-body={}", heads.len());
+        format!("RESPMOD icap://h/scan ICAP/1.0\r\nHost: h\r\n{encapsulated}\r\n\r\n{heads}5\r\nhello\r\n0\r\n\r\n")
+    };
+    assert_eq!(rig.answer(of("gzip").as_bytes()).await.code, 204);
+    let opaque = rig.answer(of("br").as_bytes()).await;
+    assert_eq!((opaque.code, opaque.header("X-Holdfast-Incomplete")), (500, Some("unreadable")));
 }
