@@ -1,12 +1,12 @@
 //! Installs what the tests need, once, from Debian's packages, from PyPI and from crates.io.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::run::target_dir;
 
 /// Program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 23] = [
+const PROGRAMS: [(&str, &str); 29] = [
     ("cc", "build-essential"),
     ("rclone", "rclone"),
     ("s3cmd", "s3cmd"),
@@ -30,9 +30,17 @@ const PROGRAMS: [(&str, &str); 23] = [
     ("faketime", "faketime"),
     ("tpm2_create", "tpm2-tools"),
     ("ps", "procps"),
+    ("curl", "curl"),
+    ("zip", "zip"),
+    ("clamd", "clamav-daemon"),
+    ("clamdscan", "clamdscan"),
+    ("c-icap-client", "c-icap"),
+    ("squid", "squid"),
 ];
+/// The same of packages that have no program.
+const FILES: [(&str, &str); 1] = [("/usr/share/clamav-testfiles", "clamav-testfiles")];
 /// DuckDB loads an extension of its own version only, and only one that its makers signed.
-const PYTHON_PACKAGES: [&str; 9] = [
+const PYTHON_PACKAGES: [&str; 11] = [
     "boto3",
     "awscli",
     engines::seaweedfs::PACKAGE,
@@ -42,6 +50,8 @@ const PYTHON_PACKAGES: [&str; 9] = [
     "aws-encryption-sdk>=4",
     "amazon-s3-encryption-client-python",
     "grpcio-tools",
+    "clamd",
+    "pyclamd",
 ];
 
 fn runs(program: &str) -> bool {
@@ -63,10 +73,12 @@ fn apt(packages: &[&str]) -> Result<(), String> {
     must(&format!("apt-get install {}", packages.join(" ")), &mut install)
 }
 
-/// Debian packages: the clients, and what builds them.
+/// Debian packages: the clients, and what builds them. Some bring services (clamd, freshclam, Squid), which no test uses: they start by themselves
+/// where systemd runs, and in a container of Debian's they do not (its `policy-rc.d`).
 pub fn packages() -> Result<(), String> {
     let mut missing: Vec<&str> =
         PROGRAMS.iter().filter(|(program, _)| !runs(program)).map(|(_, package)| *package).collect();
+    missing.extend(FILES.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package));
     let venv = Command::new("python3").args(["-c", "import ensurepip"]).stderr(Stdio::null()).status();
     if !venv.is_ok_and(|status| status.success()) {
         missing.push("python3-venv");

@@ -20,15 +20,15 @@ struct Meter {
 }
 
 /// Carries bytes between clients and the server; ends when dropped.
-pub(crate) struct Halfway {
+pub struct Halfway {
     /// Where it listens.
-    pub(crate) at: SocketAddr,
+    pub at: SocketAddr,
     meter: Arc<Mutex<Meter>>,
 }
 
 impl Halfway {
     /// Listens on a port of its own for clients of `server` (`host:port`).
-    pub(crate) fn to(server: &str) -> Self {
+    pub fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = listener.local_addr().expect("an address");
         let meter = Arc::new(Mutex::new(Meter::default()));
@@ -54,7 +54,7 @@ impl Halfway {
     }
 
     /// Bytes carried so far, and whether what was armed has happened.
-    pub(crate) fn told(&self) -> (u64, bool) {
+    pub fn told(&self) -> (u64, bool) {
         let meter = lock(&self.meter);
         (meter.carried, meter.armed.is_none())
     }

@@ -7,6 +7,7 @@
 pub mod dc;
 mod engine;
 mod halfway;
+pub mod scan;
 mod site;
 
 use std::fs::File;
@@ -16,7 +17,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub use engine::Foreign;
-use halfway::Halfway;
+pub use halfway::Halfway;
+pub use scan::ScanServer;
 use serde_json::Value;
 pub use site::{SiteServer, serve, site_serve};
 use tempfile::TempDir;
