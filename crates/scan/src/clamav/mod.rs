@@ -173,14 +173,19 @@ impl Shared {
     }
 
     fn note(&self, used: &Result<Updated, String>) {
-        {
+        let told = {
             let mut state = self.state.lock();
+            let before = state.refused.clone().or_else(|| state.down.clone());
             state.refused = used.as_ref().err().cloned().filter(|_| state.process.is_some());
             if let (Err(error), None) = (used, &state.process) {
                 state.down = Some(error.clone());
             }
-        }
-        if let Err(error) = used {
+            before
+        };
+        // Tried again and again, it is told once.
+        if let Err(error) = used
+            && told.as_ref() != Some(error)
+        {
             tracing::error!(%error, "definitions are not used");
         }
         self.changed.notify_waiters();
