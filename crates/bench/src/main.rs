@@ -16,6 +16,7 @@ mod profile;
 mod release;
 mod report;
 mod run;
+mod scan;
 mod target;
 mod workload;
 mod wrk;
@@ -38,6 +39,9 @@ use crate::run::Bench;
 use crate::target::Target;
 use crate::workload::{ALL, Verb, Workload};
 use crate::wrk::Pressure;
+
+/// Verdicts that a service remembers.
+const VERDICTS_MAX: u32 = 1_000_000;
 
 /// Measure Holdfast on this machine, and other stores beside it
 #[derive(Parser)]
@@ -92,6 +96,24 @@ struct Arguments {
     /// With five sites: gateways keep nothing of what was read
     #[arg(long, requires = "five_sites")]
     no_read_cache: bool,
+    /// Measure the scan service beside clamd by itself, and nothing else
+    #[arg(long, conflicts_with_all = ["peer", "only", "skip_holdfast", "kms", "release", "five_sites", "profile"])]
+    scan: bool,
+    /// With scan: the folder that the tenants' common files are taken from
+    #[arg(long, requires = "scan", default_value = "/usr")]
+    corpus: PathBuf,
+    /// With scan: 10^6 bytes of it
+    #[arg(long, requires = "scan", default_value_t = 400)]
+    corpus_mb: u64,
+    /// With scan: tenants
+    #[arg(long, requires = "scan", default_value_t = 32, value_parser = clap::value_parser!(u8).range(1..=100))]
+    tenants: u8,
+    /// With scan: signatures, and verdicts that are remembered while they are looked up
+    #[arg(long, requires = "scan", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    signatures: u32,
+    /// With scan: scans at once [default: as many as Holdfast takes by itself]
+    #[arg(long, requires = "scan")]
+    slots: Option<u16>,
     /// Run `perf` beside each workload and put its lists of functions into this folder
     #[arg(long)]
     profile: Option<PathBuf>,
@@ -124,6 +146,9 @@ fn bench(arguments: &Arguments) -> Result<u64, Error> {
         tempfile::Builder::new().prefix("bench-").tempdir_in(&parent).map_err(Error::path("write into", &parent))?;
     if arguments.kms {
         return bench_kms(arguments, &build, dir.path());
+    }
+    if arguments.scan {
+        return bench_scan(arguments, &build, dir.path());
     }
     let workloads = chosen(&arguments.only);
     let pressure = Pressure { connections: arguments.connections, seconds: arguments.seconds };
@@ -183,6 +208,22 @@ fn bench_kms(arguments: &Arguments, build: &Path, dir: &Path) -> Result<u64, Err
     let measured = kms::measure(&binary, &dir.join("kms"), pressure)?;
     say(&measured, &kms::table(&measured, pressure), arguments.json)?;
     Ok(measured.iter().map(kms::Measured::failed).sum())
+}
+
+fn bench_scan(arguments: &Arguments, build: &Path, dir: &Path) -> Result<u64, Error> {
+    let binary = arguments.holdfast.clone().unwrap_or_else(|| build.join("holdfast"));
+    let plan = scan::Plan {
+        holdfast: &binary,
+        source: &arguments.corpus,
+        shared: arguments.corpus_mb * 1_000_000,
+        tenants: arguments.tenants.into(),
+        signatures: arguments.signatures as usize,
+        verdicts: arguments.signatures.min(VERDICTS_MAX) as usize,
+        slots: arguments.slots,
+    };
+    let report = scan::measure(&plan, dir)?;
+    say(&report, &scan::table(&report), arguments.json)?;
+    Ok(report.failed())
 }
 
 fn run_holdfast(bench: &Bench, binary: &Path, workloads: &[Workload], report: &mut Report) -> Result<(), Error> {

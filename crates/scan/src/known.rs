@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 use crate::limits::{REMEMBERED, UNWRITTEN_MAX, WRITTEN_AT_ONCE};
 use crate::spool::Digests;
 
+/// Verdicts that come within this go into one group.
+const GATHERED: Duration = Duration::from_millis(100);
 /// After so long what could not be written is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -123,6 +125,15 @@ impl Known {
 async fn write(meta: Arc<dyn Engine>, mut from: mpsc::Receiver<News>) {
     let mut news = Vec::new();
     while from.recv_many(&mut news, WRITTEN_AT_ONCE).await > 0 {
+        // One flush for all that a moment brings: nobody waits for it.
+        if news.len() < WRITTEN_AT_ONCE && !from.is_closed() {
+            tokio::time::sleep(GATHERED).await;
+            while news.len() < WRITTEN_AT_ONCE
+                && let Ok(more) = from.try_recv()
+            {
+                news.push(more);
+            }
+        }
         let mut left: HashMap<ContentId, Arc<VerdictRecord>> = news.drain(..).collect();
         // Who lost a race against another gateway reads what that one wrote.
         while !left.is_empty() {

@@ -39,6 +39,6 @@ pub const START: Duration = Duration::from_secs(300);
 /// Between two attempts to start an engine that ended, at first and at most.
 pub const RESTART: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// Verdicts that go into the metadata in one group.
-pub const WRITTEN_AT_ONCE: usize = 64;
+pub const WRITTEN_AT_ONCE: usize = 256;
 /// Verdicts that wait for that. One more is in memory only: losing it costs a scan.
 pub const UNWRITTEN_MAX: usize = 65_536;

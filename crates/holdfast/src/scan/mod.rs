@@ -50,7 +50,7 @@ pub(crate) fn start(
     stop: &CancellationToken,
 ) -> Result<Scanning, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let slots = args.slots.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
+    let slots = args.slots.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from) + 1, usize::from);
     // Who cannot listen starts nothing.
     let clamd_tcp = args.clamd_listen.0.map(|at| bind(at, "--clamd-listen")).transpose()?;
     let icap = args.icap_listen.0.map(|at| bind(at, "--icap-listen")).transpose()?;
