@@ -1,15 +1,12 @@
 //! New signatures that are digests of whole contents, looked for among all contents that are known: nothing is read, and everything that carries one
 //! is known to be infected at once, wherever it is. Contents in which they are packed are found when those are scanned again.
 
-use std::sync::Arc;
-
 use meta::record::{EngineVerdict, Epoch, Record, Verdict, VerdictRecord, key};
 use meta::{Batch, Check, Key, Range, Row, Write, after};
 
 use crate::Hashes;
 use crate::limits::KEPT_MS;
 use crate::scanner::Scanner;
-use crate::spool::Digests;
 
 /// Rows read at a time.
 const PAGE: usize = 1000;
@@ -60,11 +57,10 @@ impl Scanner {
                 let Some(name) = hunt.hashes.name_of(content, &record) else { continue };
                 done.found += 1;
                 tracing::warn!(%content, name, epoch = hunt.epoch.number, "a content that is known is infected by new definitions");
-                let digests = Digests { sha256: record.sha256, sha1: record.sha1, md5: record.md5 };
                 let verdict = Verdict::Infected(vec![format!("{name}{UNOFFICIAL}")]);
                 let (engine, at_ms) = (hunt.engine.to_owned(), self.now_ms());
                 let new = EngineVerdict { engine, by: hunt.epoch, at_ms, cost_us: 0, verdict };
-                self.learn(content, Arc::new(record), digests, new);
+                self.learn(content, record, new);
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => from = after(last),

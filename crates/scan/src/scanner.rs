@@ -194,8 +194,7 @@ impl Scanner {
         let (file, unwanted) = (Arc::new(file), CancellationToken::new());
         let stop = unwanted.clone().drop_guard();
         let read = file.clone();
-        let hashed = tokio::task::spawn_blocking(move || hash(&read, &unwanted)).await;
-        let id = hashed.map_err(|error| ScanError::spool(error.into()))?.map_err(ScanError::spool)?;
+        let id = blocking(move || hash(&read, &unwanted)).await?;
         drop((few, stop));
         if let Some(answer) = self.find(id, &epochs).await {
             return Ok(answer);
@@ -203,13 +202,13 @@ impl Scanner {
         let mut intake = self.intake(asker);
         loop {
             let (read, at) = (file.clone(), intake.len());
-            let piece = tokio::task::spawn_blocking(move || {
+            let piece = blocking(move || {
                 let mut piece = vec![0; BUFFER];
                 let count = read.read_at(&mut piece, at)?;
                 piece.truncate(count);
-                std::io::Result::Ok(piece)
+                Ok(piece)
             });
-            let piece = piece.await.map_err(|error| ScanError::spool(error.into()))?.map_err(ScanError::spool)?;
+            let piece = piece.await?;
             if piece.is_empty() {
                 return Ok(intake.finish().await?.answer);
             }
@@ -301,8 +300,7 @@ impl Scanner {
         let renewed: Vec<EngineVerdict> =
             pairs.filter(is_old).map(|(said, by)| EngineVerdict { by: *by, at_ms: now, ..said.clone() }).collect();
         if !renewed.is_empty() {
-            let digests = Digests { sha256: record.sha256, sha1: record.sha1, md5: record.md5 };
-            self.0.known.learn(id, digests, renewed);
+            self.0.known.learn(id, Digests::of(record), renewed);
         }
     }
 
@@ -345,11 +343,10 @@ impl Scanner {
         let head = head(content);
         let record = self.0.known.remembered(content.id());
         let digests = match &record {
-            Some(record) => Digests { sha256: record.sha256, sha1: record.sha1, md5: record.md5 },
+            Some(record) => Digests::of(record),
             None => {
                 let content = content.clone();
-                let digests = tokio::task::spawn_blocking(move || content.digests()).await;
-                digests.map_err(|error| ScanError::spool(error.into()))?.map_err(ScanError::spool)?
+                blocking(move || content.digests()).await?
             }
         };
         let before = record.as_ref().map(|record| record.said.iter().map(|said| said.cost_us).sum::<u64>() / 1000);
@@ -427,8 +424,9 @@ impl Scanner {
     }
 
     /// Learns more of a content of which this is known.
-    pub(crate) fn learn(&self, content: ContentId, known: Arc<VerdictRecord>, digests: Digests, new: EngineVerdict) {
-        self.0.known.recall(content, known);
+    pub(crate) fn learn(&self, content: ContentId, known: VerdictRecord, new: EngineVerdict) {
+        let digests = Digests::of(&known);
+        self.0.known.recall(content, Arc::new(known));
         self.0.known.learn(content, digests, vec![new]);
     }
 
@@ -538,6 +536,14 @@ fn bounded(verdict: Verdict) -> Verdict {
         *name = name.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect();
     }
     Verdict::Infected(names)
+}
+
+/// Reads what may have to wait for a disk.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, ScanError> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.map_err(std::io::Error::from).flatten().map_err(ScanError::spool)
 }
 
 fn head(content: &Content) -> Vec<u8> {

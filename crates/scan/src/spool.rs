@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use meta::record::ContentId;
+use meta::record::{ContentId, VerdictRecord};
 use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -262,6 +262,13 @@ pub struct Digests {
     pub sha1: [u8; 20],
     /// MD5.
     pub md5: [u8; 16],
+}
+
+impl Digests {
+    /// Those that are known of a content.
+    pub(crate) fn of(known: &VerdictRecord) -> Self {
+        Self { sha256: known.sha256, sha1: known.sha1, md5: known.md5 }
+    }
 }
 
 impl Content {

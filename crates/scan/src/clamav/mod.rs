@@ -128,10 +128,10 @@ impl Clamav {
     /// Why it is not, for people: what was used before still is.
     pub async fn update(&self, from: &Path) -> Result<Updated, String> {
         let (done, answer) = oneshot::channel();
-        let ended = |_| "it is stopping".to_owned();
+        let stopping = || "it is stopping".to_owned();
         let update = Update { from: from.to_owned(), done };
-        self.0.updates.send(update).await.map_err(|_| "it is stopping".to_owned())?;
-        answer.await.map_err(ended)?
+        self.0.updates.send(update).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
     }
 }
 
@@ -153,7 +153,7 @@ impl Shared {
     }
 
     async fn work(&self, mut updates: mpsc::Receiver<Update>) {
-        remains::clear(&self.options.folder).await;
+        remains::clear(&self.options.folder);
         let mut seen = self.look();
         let mut next = Next::Use(None, None);
         let mut pause = RESTART.0;

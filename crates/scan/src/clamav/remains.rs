@@ -21,7 +21,7 @@ pub(super) fn note(folder: &Path, pid: u32, socket: &Path) -> std::io::Result<Pa
 }
 
 /// Ends and removes what is left in a folder that nobody else serves.
-pub(super) async fn clear(folder: &Path) {
+pub(super) fn clear(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
