@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -299,9 +299,15 @@ impl<R: Wire> Session<R> {
     async fn descriptor(&mut self, voice: Voice, all: bool) -> bool {
         let why = match self.reader.descriptor() {
             Ok(Some(fd)) => {
+                let (asked, file) = (Asked { door: self.door.clone(), voice, all }, File::from(fd));
+                let subject = format!("fd[{}]", file.as_raw_fd()).into_bytes();
+                // Mostly it is known, and to tell so takes less than to begin anything beside this.
+                if let Some(answer) = self.door.scanner.glance(&file) {
+                    self.say(asked.answer(&subject, Ok(answer)).0).await;
+                    return true;
+                }
                 let permit = self.permit().await;
-                let asked = Asked { door: self.door.clone(), voice, all };
-                self.start(permit, asked.descriptor(fd, self.answers.clone()));
+                self.start(permit, asked.descriptor(subject, file, self.answers.clone()));
                 return true;
             }
             Ok(None) => "No file descriptor received.",
@@ -366,21 +372,9 @@ impl Asked {
         }
     }
 
-    async fn descriptor(self, fd: OwnedFd, answers: Sender<Vec<u8>>) {
-        let subject = format!("fd[{}]", fd.as_raw_fd()).into_bytes();
-        let file = File::from(fd);
-        // What a file system does when it is asked is its own affair: it may take its time.
-        let looked = spawn_blocking(move || file.metadata().map(|found| found.is_file().then_some(file))).await;
-        let line = match looked.map_err(io::Error::other).flatten() {
-            Ok(Some(file)) => {
-                let asker = self.door.options.asker.clone();
-                let judged = self.door.scanner.file(asker, file).await;
-                self.answer(&subject, judged).0
-            }
-            Ok(None) => self.voice.error_of(&subject, "Not a regular file"),
-            Err(error) => self.voice.error_of(&subject, &error.to_string()),
-        };
-        let _ = answers.send(line).await;
+    async fn descriptor(self, subject: Vec<u8>, file: File, answers: Sender<Vec<u8>>) {
+        let judged = self.door.scanner.file(self.door.options.asker.clone(), file).await;
+        let _ = answers.send(self.answer(&subject, judged).0).await;
     }
 
     /// Each file that is not clean is told, and at the end the path as a whole if all are.

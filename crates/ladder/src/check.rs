@@ -48,7 +48,9 @@ pub enum Mistake {
     #[error("{0}: the rungs are not in the order same, stale, smaller, deferred, refuse, each once")]
     Order(Place),
     /// It ends on a rung that can fail too.
-    #[error("{0}: the last rung must be refuse, or same alone; of what has no caller deferred, or same alone")]
+    #[error(
+        "{0}: the last rung must be refuse, or same alone; of what has no caller, and of what is kept as a whole, it may be deferred"
+    )]
     Open(Place),
     /// An old answer to who may do what.
     #[error("{0}: stale is no rung of what decides who may do or open something")]
@@ -113,6 +115,8 @@ struct RawOperation {
     security: bool,
     #[serde(default)]
     background: bool,
+    #[serde(default)]
+    keeps: bool,
     on: BTreeMap<String, Row>,
 }
 
@@ -224,7 +228,7 @@ fn judge(steps: &[Step], operation: &RawOperation, place: &Place) -> Result<(), 
     let is_end = match (steps[last].rung, last) {
         (Rung::Refuse, _) => !operation.background,
         (Rung::Same, 0) => true,
-        (Rung::Deferred, _) => operation.background,
+        (Rung::Deferred, _) => operation.background || operation.keeps,
         _ => false,
     };
     if !is_end {
@@ -278,6 +282,11 @@ mod tests {
         {
             assert_eq!(mistakes(&ladder(&cells(down))), [], "{down}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_as_a_whole_may_be_deferred_for_ever() {
+        assert_eq!(mistakes(&ladder(&("keeps = true\n".to_owned() + &cells("deferred")))), []);
     }
 
     #[test]

@@ -11,6 +11,11 @@ pub(crate) fn deferred(entry: &str) -> HeaderValue {
     HeaderValue::try_from(told).unwrap_or_else(|_| HeaderValue::from_static("deferred;dependency=meta"))
 }
 
+/// Told of a write that was to be scanned first, and is stored unscanned and kept back.
+pub(crate) fn unscanned() -> HeaderValue {
+    HeaderValue::from_static("deferred;dependency=scan")
+}
+
 /// Told of a refusal that may pass.
 pub(crate) fn refused(dependency: Dependency) -> Option<HeaderValue> {
     HeaderValue::try_from(Told::refused(dependency.name()).to_string()).ok()

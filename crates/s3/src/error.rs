@@ -5,6 +5,7 @@
 //! | too few sites, unreadable or contended metadata, outcome unknown | 503 `ServiceUnavailable`, `Retry-After` | SDKs, aws CLI and rclone retry |
 //! | the customer's key that a tenant's keys take does not answer | 503 `ServiceUnavailable`, `Retry-After` | the same |
 //! | the customer's key that a tenant's keys take says no | 403 `AccessDenied`, naming it | shown |
+//! | the scan service has not said anything of what is to be scanned first | 503 `ServiceUnavailable`, `Retry-After` | SDKs retry |
 //! | many gateways count, or change keys, of one portion or user | 503 `SlowDown`, `Retry-After` | SDKs retry |
 //! | many writers of one key | 409 `OperationAborted` | the caller decides |
 //! | no space at enough sites | 507 `InsufficientStorage` | not retried: waiting does not make room |
@@ -42,7 +43,7 @@ fn answer_to(error: store::Error) -> S3Error {
         E::DeleteMarker { version, named } => delete_marker(&error, *version, *named),
         E::Locked(_) => with_words(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock."),
         E::Unclean(_) => with(S3ErrorCode::AccessDenied, &error),
-        E::Unscanned(_) => with(S3ErrorCode::ServiceUnavailable, &error),
+        E::Unscanned(_) => later(error.to_string()),
         E::CustomerKeyMissing => with_words(
             S3ErrorCode::InvalidRequest,
             "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",

@@ -24,6 +24,7 @@ pub struct Words {
 #[derive(Default)]
 struct Shared {
     scans: AtomicU64,
+    seen: Mutex<Vec<String>>,
     gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
@@ -57,6 +58,11 @@ impl Words {
     /// How often it was asked.
     pub fn scans(&self) -> u64 {
         self.shared.scans.load(Ordering::SeqCst)
+    }
+
+    /// What it was asked about, as text, in order.
+    pub fn seen(&self) -> Vec<String> {
+        self.shared.seen.lock().clone()
     }
 
     /// Scans wait for a permit each from now on.
@@ -124,6 +130,7 @@ impl Loaded for Known {
             return Err(EngineError::Died);
         }
         let text = String::from_utf8_lossy(&bytes);
+        self.shared.seen.lock().push(text.clone().into_owned());
         let mut found: Vec<String> = self.words.iter().filter(|word| text.contains(word.as_str())).cloned().collect();
         found.sort();
         Ok(if found.is_empty() { Verdict::Clean } else { Verdict::Infected(found) })

@@ -20,6 +20,9 @@ pub enum ScanError {
     /// The verdict is not there within the time that the asker has. The scan goes on, and who asks later has it.
     #[error("the verdict is not there within {} s: the scan goes on, ask again", .0.as_secs())]
     Late(Duration),
+    /// What was to be scanned is a folder, a device, a socket or a pipe.
+    #[error("Not a regular file")]
+    NotPlain,
     /// The content could not be kept for the engine.
     #[error("the content cannot be kept for the scan")]
     Spool(#[source] Arc<std::io::Error>),
@@ -36,6 +39,7 @@ impl Classify for ScanError {
         match self {
             Self::Busy { .. } | Self::Unavailable(_) | Self::Late(_) => ErrorKind::Unavailable,
             Self::Spool(error) if error.kind() == std::io::ErrorKind::StorageFull => ErrorKind::Full,
+            Self::NotPlain => ErrorKind::Invalid,
             Self::Spool(_) => ErrorKind::Unavailable,
         }
     }

@@ -50,6 +50,16 @@ impl Intake {
         self.len() == 0
     }
 
+    /// What the bytes so far are known by.
+    pub fn id(&self) -> ContentId {
+        self.spool.id()
+    }
+
+    /// Nobody is asked about it: the hash of the bytes so far, for who goes on with it.
+    pub fn give_up(self) -> blake3::Hasher {
+        self.spool.give_up()
+    }
+
     /// All came. What it is may be asked later.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod hunt;
 mod intake;
 mod known;
 pub mod limits;
+mod plain;
 mod queue;
 mod rate;
 mod scanner;

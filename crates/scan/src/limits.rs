@@ -16,7 +16,9 @@ pub const KEPT_MAX: u64 = (2 << 30) - 1;
 pub const UNPACKED_MAX: u64 = 1 << 30;
 /// Bytes of a content that YARA rules see: each slot needs as much memory.
 pub const YARA_MAX: u64 = 256 << 20;
-/// Files that clients passed and that are hashed at once.
+/// Bytes of a file that are hashed where it is asked for, as far as they are in memory: some milliseconds, in pieces of [`BUFFER`].
+pub const AT_ONCE_MAX: u64 = 8 << 20;
+/// Files that clients passed and that are hashed at once by threads that may wait for a disk.
 pub const HASHED_AT_ONCE: usize = 32;
 /// Milliseconds after which a verdict that nobody asked for is forgotten: 30 days. Rows of what was asked for once would have no end.
 pub const KEPT_MS: u64 = 30 * 24 * 3_600_000;

@@ -1,7 +1,6 @@
 //! The service: what is known is answered, what is not is scanned once.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +9,6 @@ use std::time::{Duration, Instant};
 use base::Clock;
 use meta::record::{ContentId, EngineVerdict, Epoch, Reason, Verdict, VerdictRecord};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
 use crate::error::ScanError;
@@ -19,7 +16,8 @@ use crate::flight::{Boarded, Epochs, Flight, Flights, Landed};
 use crate::hunt::Hunted;
 use crate::intake::Intake;
 use crate::known::Known;
-use crate::limits::{BUFFER, HASHED_AT_ONCE, KEPT_MAX, KEPT_MS, NAME_MAX, NAMES_MAX, WAITING_MAX};
+use crate::limits::{BUFFER, KEPT_MS, NAME_MAX, NAMES_MAX, WAITING_MAX};
+use crate::plain::{self, Files, Hashed};
 use crate::queue::{Job, Lane};
 use crate::rate::Rates;
 use crate::slots::{Slots, Turn};
@@ -105,8 +103,7 @@ struct Inner {
     flights: Arc<Flights>,
     slots: Arc<Slots>,
     slots_count: usize,
-    /// Files that are hashed at once.
-    hashing: Semaphore,
+    files: Files,
     rates: Rates,
     rows: Arc<dyn meta::Engine>,
     hunted: Mutex<Option<Hunted>>,
@@ -141,7 +138,7 @@ impl Scanner {
             flights: Arc::default(),
             slots: Slots::new(options.clock.clone(), slots),
             slots_count: slots,
-            hashing: Semaphore::new(HASHED_AT_ONCE),
+            files: Files::new(),
             rates: Rates::new(),
             counts: Counts::default(),
             clock: options.clock,
@@ -172,47 +169,45 @@ impl Scanner {
         Intake::new(self.clone(), asker, Spool::new(self.0.room.clone()))
     }
 
+    /// What is known of a small file that somebody opened and that is in memory. Waits for nothing; `None`: [`Self::file`] tells.
+    pub fn glance(&self, file: &File) -> Option<Answer> {
+        let epochs = self.epochs().ok()?;
+        let id = self.0.files.glance(file)?;
+        let record = self.0.known.remembered(id)?;
+        let verdict = self.usable(&record, &epochs)?;
+        self.refresh(id, &record, &epochs);
+        Some(self.tell(Answer { verdict, content: id, epochs, source: Source::Known }))
+    }
+
     /// A file that somebody opened, from its beginning. What is known is only hashed; what is not is copied first, so that nobody changes it
     /// while it is scanned.
     ///
     /// # Errors
-    /// Why there is no verdict; [`ScanError::Spool`] also of what is no plain file.
+    /// Why there is no verdict.
     pub async fn file(&self, asker: Asker, file: File) -> Result<Answer, ScanError> {
         let epochs = self.epochs()?;
-        let about = file.metadata().map_err(ScanError::spool)?;
-        if !about.is_file() {
-            return Err(ScanError::spool(std::io::Error::other("this is no plain file")));
-        }
-        if about.len() > KEPT_MAX {
-            // No engine takes it; to hash it could take for ever.
-            let content = ContentId { blake3: [0; 32], len: about.len() };
-            let verdict = Verdict::Incomplete(vec![Reason::TooLarge]);
-            return Ok(self.tell(Answer { verdict, content, epochs, source: Source::Scanned }));
-        }
-        // Files may be on what does not answer: those who wait for one leave threads for all else.
-        let few = self.0.hashing.acquire().await;
-        let (file, unwanted) = (Arc::new(file), CancellationToken::new());
-        let stop = unwanted.clone().drop_guard();
-        let read = file.clone();
-        let id = blocking(move || hash(&read, &unwanted)).await?;
-        drop((few, stop));
+        let file = Arc::new(file);
+        let id = match self.0.files.hash(&file).await? {
+            Hashed::Whole(id) => id,
+            Hashed::TooLarge(len) => {
+                let (content, verdict) =
+                    (ContentId { blake3: [0; 32], len }, Verdict::Incomplete(vec![Reason::TooLarge]));
+                return Ok(self.tell(Answer { verdict, content, epochs, source: Source::Scanned }));
+            }
+        };
         if let Some(answer) = self.find(id, &epochs).await {
             return Ok(answer);
         }
         let mut intake = self.intake(asker);
+        // It may have grown meanwhile.
+        let mut piece = vec![0; usize::try_from(id.len).map_or(BUFFER, |len| BUFFER.min(len + 1))];
         loop {
-            let (read, at) = (file.clone(), intake.len());
-            let piece = blocking(move || {
-                let mut piece = vec![0; BUFFER];
-                let count = read.read_at(&mut piece, at)?;
-                piece.truncate(count);
-                Ok(piece)
-            });
-            let piece = piece.await?;
-            if piece.is_empty() {
+            let count;
+            (piece, count) = plain::read(&file, piece, intake.len()).await?;
+            if count == 0 {
                 return Ok(intake.finish().await?.answer);
             }
-            intake.write(&piece).await?;
+            intake.write(&piece[..count]).await?;
         }
     }
 
@@ -344,10 +339,7 @@ impl Scanner {
         let record = self.0.known.remembered(content.id());
         let digests = match &record {
             Some(record) => Digests::of(record),
-            None => {
-                let content = content.clone();
-                blocking(move || content.digests()).await?
-            }
+            None => content.with(Content::digests).await.map_err(ScanError::spool)?,
         };
         let before = record.as_ref().map(|record| record.said.iter().map(|said| said.cost_us).sum::<u64>() / 1000);
         let cost_ms = before.unwrap_or_else(|| self.0.rates.expect_ms(&head, content.id().len));
@@ -538,33 +530,9 @@ fn bounded(verdict: Verdict) -> Verdict {
     Verdict::Infected(names)
 }
 
-/// Reads what may have to wait for a disk.
-async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, ScanError> {
-    let read = tokio::task::spawn_blocking(read).await;
-    read.map_err(std::io::Error::from).flatten().map_err(ScanError::spool)
-}
-
 fn head(content: &Content) -> Vec<u8> {
     let mut head = vec![0; 512];
     let count = content.read_at(&mut head, 0).unwrap_or_default();
     head.truncate(count);
     head
-}
-
-/// Hashes a plain file from its beginning, while somebody wants it. Blocks.
-fn hash(file: &File, unwanted: &CancellationToken) -> std::io::Result<ContentId> {
-    let (mut hasher, mut piece, mut len) = (blake3::Hasher::new(), vec![0; BUFFER], 0);
-    loop {
-        let count = file.read_at(&mut piece, len)?;
-        if count == 0 {
-            return Ok(ContentId { blake3: *hasher.finalize().as_bytes(), len });
-        }
-        hasher.update(&piece[..count]);
-        len += count as u64;
-        if unwanted.is_cancelled() {
-            return Err(std::io::Error::other("nobody waits for it any more"));
-        }
-    }
 }

@@ -111,6 +111,14 @@ impl Spool {
         self.len
     }
 
+    pub(crate) fn id(&self) -> ContentId {
+        ContentId { blake3: *self.hasher.finalize().as_bytes(), len: self.len }
+    }
+
+    pub(crate) fn give_up(self) -> blake3::Hasher {
+        self.hasher
+    }
+
     /// Takes bytes that are here already.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), ScanError> {
         while !bytes.is_empty() {
@@ -206,7 +214,7 @@ impl Spool {
 
     /// All came.
     pub(crate) fn finish(self) -> Result<Content, ScanError> {
-        let id = ContentId { blake3: *self.hasher.finalize().as_bytes(), len: self.len };
+        let id = self.id();
         let held = match self.kept {
             Kept::Memory(buffers) => Held::Memory(buffers),
             Kept::File(..) if self.len > KEPT_MAX => Held::None,
@@ -305,6 +313,19 @@ impl Content {
             }
             Held::None => Ok(None),
         }
+    }
+
+    /// Does what blocks for a moment: here with a content that is small and in memory, since a change of threads would take longer; otherwise
+    /// where it may.
+    pub(crate) async fn with<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        if matches!(&self.held, Held::Memory(buffers) if buffers.len() <= 1) {
+            return work(self);
+        }
+        let content = self.clone();
+        tokio::task::spawn_blocking(move || work(&content)).await.map_err(io::Error::from).flatten()
     }
 
     /// Its other names. Of one that is not kept all zeros. Blocks, a second for each GiB or two.

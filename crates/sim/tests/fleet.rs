@@ -1,4 +1,5 @@
-//! Several gateways over one store. `HOLDFAST_SIM_SEEDS` says how many seeds (20 by default), `HOLDFAST_SIM_SEED` runs one.
+//! Several gateways over one store. `HOLDFAST_SIM_SEEDS` says how many seeds (20 by default), `HOLDFAST_SIM_SEED` runs one and tells what
+//! happens, `HOLDFAST_SIM_LOG` how much of it (`info` by default).
 
 use parking_lot::Mutex;
 use sim::fleet::{self, Told};
@@ -13,10 +14,9 @@ fn run(seed: u64) -> Told {
 #[test]
 fn fleets() {
     if std::env::var_os("HOLDFAST_SIM_SEED").is_some() {
-        let _ = tracing_subscriber::fmt()
-            .without_time()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
-            .try_init();
+        let level = std::env::var("HOLDFAST_SIM_LOG").ok().and_then(|level| level.parse().ok());
+        let level = level.unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
+        let _ = tracing_subscriber::fmt().without_time().with_max_level(level).try_init();
     }
     let all = Mutex::new(Told::default());
     let count = sim::seeds::each("fleet", 20, |seed| {

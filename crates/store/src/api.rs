@@ -187,7 +187,8 @@ pub struct ObjectInfo {
     pub encryption: Encryption,
     /// Its ACL; `None`: the owner has full control.
     pub acl: Option<Acl>,
-    /// What the scan service says of it, where its bucket has it looked at and it was asked for by itself.
+    /// What the scan service says of it, where its bucket has it looked at and it was asked for by itself. Of one that was just put: that it was to be
+    /// scanned first, could not be, and is kept back.
     pub scan: Option<ScanTold>,
 }
 

@@ -249,6 +249,8 @@ pub enum Dependency {
     Keys,
     /// The audit log.
     Audit,
+    /// The scan service.
+    Scan,
 }
 
 impl Dependency {
@@ -259,6 +261,7 @@ impl Dependency {
             Self::Sites => "sites",
             Self::Keys => "keys",
             Self::Audit => "audit",
+            Self::Scan => "scan",
         }
     }
 
@@ -298,6 +301,7 @@ impl Error {
             | Self::ClockOff { .. }
             | Self::Island(_) => Some(Dependency::Meta),
             Self::Key(_) => Some(Dependency::Keys),
+            Self::Unscanned(_) => Some(Dependency::Scan),
             Self::TooFewSites { .. } | Self::Full(_) | Self::Unreadable(_) | Self::Site(_) | Self::Corrupt(_) => {
                 Some(Dependency::Sites)
             }

@@ -129,15 +129,17 @@ impl Store {
             let goal = ObjectGoal { bucket, key, condition, object, account, encrypt, origin, name, late, gone_by };
             Ok(Goal::Object(Box::new(goal)))
         };
-        let stored = match self.screen(&bucket, (size, is_late), body).await? {
-            Err(body) => self.store_body(target, size, body, goal).await?,
+        let (stored, scan) = match self.screen(&bucket, (size, is_late), body).await? {
+            Err(body) => (self.store_body(target, size, body, goal).await?, None),
             Ok(mut screen) => {
                 let stored = self.store_body(target, size, &mut screen, goal).await?;
+                let scan = screen.deferred();
                 self.judge_later(screen.pending());
-                stored
+                (stored, scan)
             }
         };
-        stored.map(|record| info(bucket.id, key, record)).ok_or(Error::Invalid("a body without an end"))
+        let stored = stored.ok_or(Error::Invalid("a body without an end"))?;
+        Ok(ObjectInfo { scan, ..info(bucket.id, key, stored) })
     }
 
     /// Refuses a write whose condition fails already, before its body is read. The commit judges

@@ -15,8 +15,8 @@ use base::limits::COLUMNS;
 use base::{BlobId, Clock, Doors, SeededRng};
 use bytes::Bytes;
 use keys::Keyring;
-use meta::record::{BlobRecord, Record, RepairProgressRecord, key};
-use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Row, Version};
+use meta::record::{BlobRecord, GarbageRecord, Record, RepairProgressRecord, key};
+use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Page, Row, Version, Write};
 use parking_lot::Mutex;
 use sites::{Entry, Pool, PoolOptions, Site, SiteError, SiteSpec};
 use store::api::{DeleteRequest, NewObject, WriteCondition};
@@ -503,6 +503,48 @@ async fn what_is_half_collected_is_no_loss() {
         store.collect_garbage().await.unwrap();
     }
     assert_eq!(world.rows(key::blobs()).await.len(), 1);
+}
+
+/// A gateway whose clock was ahead collected half of what was deleted. By all other clocks it is not due for an hour: that is no hour of repair.
+#[tokio::test(start_paused = true)]
+async fn what_a_clock_that_was_ahead_half_collected_waits_for_nobody() {
+    let mut world = World::new();
+    let store = world.start(RepairOptions::default(), false).await;
+    store.create_bucket("b", "root", false).await.unwrap();
+    put(&store, 0..10).await;
+    for number in 0..10 {
+        store.delete("b", &format!("o{number}"), &DeleteRequest::default()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    world.set_out(&store, 4, true).await;
+    for _ in 0..2 {
+        store.collect_garbage().await.unwrap();
+    }
+    world.set_out(&store, 4, false).await;
+    let (from, to) = key::garbage();
+    let page = world.rows.range(meta::Range { from, to, limit: 1000 }).await.unwrap();
+    let later = |(row_key, row): (Key, Row)| {
+        let garbage = GarbageRecord::decode(&row.value).unwrap();
+        let garbage = GarbageRecord { since_ms: garbage.since_ms + 3_600_000, ..garbage };
+        Write::Put(row_key, garbage.encode())
+    };
+    world.rows.commit(Batch { checks: vec![], writes: page.rows.into_iter().map(later).collect() }).await.unwrap();
+    let mut unrepairable = 0;
+    for _ in 0..2 {
+        assert!(store.start_scrub());
+        while store.scrub_progress().running {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        unrepairable += store.scrub_progress().unrepairable;
+        store.repair_pass().await.unwrap();
+    }
+    assert_eq!((unrepairable, world.queued().await), (0, 0));
+    assert_eq!(store.status().await.unwrap().state, store::State::Whole);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    for _ in 0..2 {
+        store.collect_garbage().await.unwrap();
+    }
+    assert_eq!(world.rows(key::blobs()).await.len(), 0);
 }
 
 /// An operator paused repair, and the gateway that was about to mend leads no more: it ends that, and does not wait for the pause's end.

@@ -23,12 +23,14 @@ use whole::Whole;
 struct World {
     store: Store,
     engine: Arc<Words>,
+    clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
     async fn new(rules: ScanRules) -> Self {
-        let doors = Doors { clock: Arc::new(ManualClock::new(1_800_000_000_000)), rng: Arc::new(SystemRng) };
+        let clock = Arc::new(ManualClock::new(1_800_000_000_000));
+        let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
         let spec = |slot: usize| SiteSpec {
             name: format!("dc{slot}"),
             url: format!("memory://{slot}"),
@@ -51,7 +53,7 @@ impl World {
         store.create_bucket("b", "root", false).await.expect("a bucket");
         store.create_bucket("open", "root", false).await.expect("a bucket");
         store.set_scan_rules("b", rules).await.expect("rules");
-        Self { store, engine, _folder: folder }
+        Self { store, engine, clock, _folder: folder }
     }
 
     async fn put(&self, key: &str, body: &str) -> Result<ObjectInfo, Error> {
@@ -223,6 +225,24 @@ async fn what_was_there_before_is_looked_at_once_and_again_by_other_definitions(
     let nothing = Rescanned::default();
     world.store.set_scan_rules("b", ScanRules::default()).await.expect("rules");
     assert_eq!(world.store.scan_stored().await.expect("a pass"), nothing);
+}
+
+#[tokio::test]
+async fn what_is_kept_back_is_looked_at_first_and_then_what_is_newest() {
+    let world = World::new(ScanRules { defer: true, ..rules(ScanMode::Block) }).await;
+    for body in ["first", "second", "third"] {
+        world.put(body, body).await.expect("it is clean");
+        world.clock.advance_ms(1000);
+    }
+    world.engine.set_down(true);
+    world.put("0", "unknown").await.expect("it is stored, and kept back");
+    world.clock.advance_ms(1000);
+    world.engine.set_down(false);
+    world.put("0 newest", "fourth").await.expect("it is clean");
+    let before = world.engine.seen().len();
+    world.engine.learn(&["evil"]);
+    assert_eq!(world.store.scan_stored().await.expect("a pass").read, 5);
+    assert_eq!(world.engine.seen()[before..], ["unknown", "fourth", "third", "second", "first"]);
 }
 
 #[tokio::test]

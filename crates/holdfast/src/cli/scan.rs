@@ -109,7 +109,7 @@ pub(crate) struct DoorArgs {
     /// The program that ClamAV's scans are done by.
     #[arg(long, value_name = "PROGRAM", env = "HOLDFAST_CLAMD", default_value = "clamd")]
     pub(crate) clamd: PathBuf,
-    /// Scans at once; one of several is only for what is short and on access [default: one more than there are processors].
+    /// Scans at once; one of several is only for what is short and on access [default: one more than twice the processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) slots: Option<u16>,
     /// What clamd's clients are told of a content that could not be looked at as a whole.

@@ -50,7 +50,9 @@ pub(crate) fn start(
     stop: &CancellationToken,
 ) -> Result<Scanning, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let slots = args.slots.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from) + 1, usize::from);
+    // Twice as many as processors: while one scan is handed from thread to thread another one goes on. And the one of on-access scans.
+    let slots = || std::thread::available_parallelism().map_or(2, usize::from) * 2 + 1;
+    let slots = args.slots.map_or_else(slots, usize::from);
     // Who cannot listen starts nothing.
     let clamd_tcp = args.clamd_listen.0.map(|at| bind(at, "--clamd-listen")).transpose()?;
     let icap = args.icap_listen.0.map(|at| bind(at, "--icap-listen")).transpose()?;

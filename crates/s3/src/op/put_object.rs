@@ -46,7 +46,7 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
     let (version_id, expiration) = at.told(&info, true).await?;
     let told = encryption::Told::of(&info.encryption, asked.customer.as_ref(), &at.kms());
     let sums = Sums::of(info.checksum.as_ref());
-    Ok(S3Response::new(PutObjectOutput {
+    let mut response = S3Response::new(PutObjectOutput {
         checksum_crc32: sums.crc32,
         checksum_crc32c: sums.crc32c,
         checksum_crc64nvme: sums.crc64nvme,
@@ -63,5 +63,9 @@ pub(crate) async fn run(at: &Service, req: S3Request<PutObjectInput>) -> S3Resul
         ssekms_encryption_context: told.context,
         version_id,
         ..Default::default()
-    }))
+    });
+    if info.scan.is_some() {
+        response.headers.insert(DEGRADED, degraded::unscanned());
+    }
+    Ok(response)
 }

@@ -10,6 +10,7 @@ mod definitions;
 mod hashes;
 mod process;
 mod remains;
+mod session;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, mpsc};
@@ -14,8 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use meta::record::{Epoch, Verdict};
 use parking_lot::Mutex;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
@@ -27,14 +24,15 @@ use super::answer;
 use super::config::config;
 use super::definitions::Definitions;
 use super::remains;
+use super::session::Session;
 use crate::engine::{EngineError, Loaded};
 use crate::limits::{SILENCE, START};
 use crate::spool::Content;
 
 /// Where programs are.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Bytes of an answer: a name, and little else.
-const ANSWER_MAX: u64 = 4096;
+/// Bytes of `PONG`, and some more.
+const PONG_MAX: u64 = 16;
 /// One that ended is noticed within this.
 const NOTICED: Duration = Duration::from_secs(5);
 /// Lines that it said last, to tell why it did not start.
@@ -48,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) version: String,
     pub(crate) pid: Option<u32>,
     socket: PathBuf,
+    /// Those in which nothing is under way.
+    sessions: Mutex<Vec<Session>>,
     /// It is to end.
     end: CancellationToken,
     /// It has ended.
@@ -104,6 +104,7 @@ impl Process {
             version: start.version,
             pid,
             socket,
+            sessions: Mutex::default(),
             end,
             ended,
         });
@@ -132,7 +133,7 @@ impl Process {
         let mut stream = UnixStream::connect(&self.socket).await?;
         stream.write_all(b"zPING\0").await?;
         let mut answer = Vec::new();
-        stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;
+        stream.take(PONG_MAX).read_to_end(&mut answer).await?;
         if answer == b"PONG\0" { Ok(()) } else { Err(io::Error::other("no PONG")) }
     }
 
@@ -149,22 +150,28 @@ impl Process {
     }
 
     async fn ask(&self, file: &File) -> Result<Verdict, EngineError> {
-        let Ok(mut stream) = UnixStream::connect(&self.socket).await else {
+        let Ok(mut session) = self.session().await else {
             return Err(self.gone(EngineError::Gone).await);
         };
-        let asked = async {
-            stream.write_all(b"zFILDES\0").await?;
-            send_descriptor(&stream, file).await?;
-            let mut answer = Vec::new();
-            (&mut stream).take(ANSWER_MAX).read_to_end(&mut answer).await?;
-            io::Result::Ok(answer)
-        };
-        match tokio::time::timeout(SILENCE, asked).await {
-            Ok(Ok(answer)) if !answer.is_empty() => answer::verdict(&answer),
-            Ok(_) => Err(self.gone(EngineError::Died).await),
+        match tokio::time::timeout(SILENCE, session.ask(file)).await {
+            Ok(Ok(answer)) => {
+                let verdict = answer::verdict(&answer)?;
+                self.sessions.lock().push(session);
+                Ok(verdict)
+            }
+            Ok(Err(_)) => Err(self.gone(EngineError::Died).await),
             Err(_) => {
                 self.end.cancel();
                 Err(EngineError::Silent(SILENCE))
+            }
+        }
+    }
+
+    async fn session(&self) -> io::Result<Session> {
+        loop {
+            let Some(session) = self.sessions.lock().pop() else { return Session::open(&self.socket).await };
+            if session.is_open() {
+                return Ok(session);
             }
         }
     }
@@ -189,9 +196,7 @@ impl Loaded for Process {
     }
 
     async fn scan(self: Arc<Self>, content: &Arc<Content>) -> Result<Verdict, EngineError> {
-        let content = content.clone();
-        let file = tokio::task::spawn_blocking(move || content.descriptor()).await;
-        match file.map_err(io::Error::from).flatten() {
+        match content.with(Content::descriptor).await {
             Ok(Some(file)) => self.ask(&file).await,
             Ok(None) => Err(EngineError::Failed("the content is not kept".to_owned())),
             Err(error) => Err(EngineError::Failed(error.to_string())),
@@ -238,20 +243,6 @@ async fn watch<F>(
     drop(folders);
     note.into_iter().for_each(|note| drop(std::fs::remove_file(note)));
     ended.cancel();
-}
-
-/// Passes a descriptor along with one byte, as clamd wants it (`clamd/session.c`).
-async fn send_descriptor(stream: &UnixStream, file: &File) -> io::Result<()> {
-    stream
-        .async_io(Interest::WRITABLE, || {
-            let fds = [file.as_fd()];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-            sendmsg(stream, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
-            Ok(())
-        })
-        .await
 }
 
 /// What a child said last, and the tasks that listen to it: each line also goes to the log.

@@ -37,6 +37,8 @@ impl Driver {
             // The key is in use.
             "put" => drop(driver.put(world, "/bbb/k", SIZES[0]).await.done()),
             "put-island" => drop(world.s3("PUT", "/island/k", "", &[], body(SIZES[0])).await.done()),
+            "put-block" => drop(driver.put(world, "/block/k", SIZES[1]).await.done()),
+            "put-defer" => drop(driver.put(world, "/defer/k", SIZES[1]).await.done()),
             "part" | "complete" => {
                 for _ in 0..UPLOADS {
                     let made = world.s3("POST", "/bbb/u", "uploads=", &sse(world), Bytes::new()).await.done();
@@ -78,6 +80,8 @@ impl Driver {
             "head" => world.s3("HEAD", "/bbb/k", "", &[], none()).await,
             "list" => world.s3("GET", "/bbb", "list-type=2", &[], none()).await,
             "put" => self.put(world, "/bbb/new", SIZES[0]).await,
+            "put-block" => world.s3("PUT", "/block/new", "", &sse(world), self.other_body()).await,
+            "put-defer" => world.s3("PUT", "/defer/new", "", &sse(world), self.other_body()).await,
             "put-island" => world.s3("PUT", "/island/new", "", &[], body(SIZES[0])).await,
             "delete" => world.s3("DELETE", "/bbb/k", "", &[], none()).await,
             "copy" => {
@@ -119,6 +123,12 @@ impl Driver {
 
     async fn put(&self, world: &World, path: &str, size: usize) -> Answer {
         world.s3("PUT", path, "", &sse(world), body(size)).await
+    }
+
+    /// One that the scan service has not seen yet.
+    fn other_body(&mut self) -> Bytes {
+        self.size += 1;
+        body(SIZES[1] + self.size)
     }
 
     async fn part(world: &World, upload: &str) -> Answer {

@@ -1,4 +1,4 @@
-//! What the store depends on, with a fault in each: the metadata, who holds half of a key, the audit log.
+//! What the store depends on, with a fault in each: the metadata, who holds half of a key, the audit log, the scan engine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,10 @@ use base::AccountId;
 use bytes::Bytes;
 use keys::{AuditEvent, Auditor, Keeper, KeeperError, Keepers, PortionError};
 use ladder::Failure;
+use meta::record::{Epoch, Verdict};
 use meta::{Batch, CommitError, Engine, Key, Memory, MetaError, Nearby, Page, Range, Row, Version};
 use parking_lot::Mutex;
+use scan::{Content, EngineError, EngineState, Loaded};
 use zeroize::Zeroizing;
 
 /// Longer than anybody waits.
@@ -212,6 +214,62 @@ impl Auditor for Log {
             }
             Some(Failure::Wrong) | None => Ok(()),
         }
+    }
+}
+
+/// What looks at contents; it finds nothing.
+#[derive(Clone, Default)]
+pub struct Eyes(pub Arc<Switch>);
+
+const EYES: Epoch = Epoch { manifest: [1; 16], number: 1, dated_s: 1 };
+
+#[async_trait]
+impl scan::Engine for Eyes {
+    fn name(&self) -> &'static str {
+        "eyes"
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        Some(EYES)
+    }
+
+    async fn loaded(&self, _: Duration) -> Result<Arc<dyn Loaded>, String> {
+        match self.0.now() {
+            Some(Failure::Down) => Err("down".to_owned()),
+            Some(Failure::Refused) => Err("permission denied".to_owned()),
+            Some(Failure::Overloaded) => Err("busy".to_owned()),
+            Some(Failure::Slow | Failure::Wrong | Failure::Partial) | None => Ok(Arc::new(self.clone())),
+        }
+    }
+
+    fn state(&self) -> EngineState {
+        EngineState {
+            name: "eyes".to_owned(),
+            epoch: Some(EYES.number),
+            version: "eyes 1".to_owned(),
+            down: None,
+            pid: None,
+            deaths: 0,
+            refused: None,
+        }
+    }
+}
+
+#[async_trait]
+impl Loaded for Eyes {
+    fn epoch(&self) -> Epoch {
+        EYES
+    }
+
+    fn version(&self) -> String {
+        "eyes 1".to_owned()
+    }
+
+    async fn scan(self: Arc<Self>, _: &Arc<Content>) -> Result<Verdict, EngineError> {
+        if self.0.get() == Some(Failure::Slow) {
+            tokio::time::sleep(SLOW).await;
+        }
+        Ok(Verdict::Clean)
     }
 }
 

@@ -13,15 +13,16 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use keys::{Keyring, NewHold, NewPortion, PortionClass};
 use ladder::Failure;
-use meta::record::{BucketState, DefaultEncryption, Maker, Versioning};
+use meta::record::{BucketState, DefaultEncryption, Maker, ScanMode, ScanRules, Versioning};
 use metrics_exporter_prometheus::PrometheusHandle;
+use scan::Scanner;
 use serde_json::{Value, json};
 use sim::{Chance, Fault, SimClock, SimSite};
 use sites::{Pool, PoolOptions, SiteSpec};
 use store::{IslandOptions, Options, Store};
 use tokio::time::Instant;
 
-use crate::faults::{Customer, Log, Rows};
+use crate::faults::{Customer, Eyes, Log, Rows};
 
 const ROOT: (&str, &str) = ("ROOTKEY0000000000000", "rootsecretrootsecretrootsecret0000000000");
 const REGION: &str = "us-east-1";
@@ -38,6 +39,7 @@ pub struct World {
     rows: Arc<Rows>,
     customer: Customer,
     log: Arc<Log>,
+    eyes: Eyes,
     /// The key that objects are put under, and that the KMS API uses.
     pub key: String,
     credentials: (String, String),
@@ -69,8 +71,16 @@ impl World {
         let pool = Arc::new(Pool::new(specs, clock.clone(), PoolOptions::default()));
         let (rows, customer, log) =
             (Arc::new(Rows::new(dependency != "shares")), Customer::default(), Arc::new(Log::default()));
-        let doors = Doors { clock, rng: Arc::new(SeededRng::new(2)) };
         let folder = tempfile::tempdir().unwrap();
+        let eyes = Eyes::default();
+        let scanner = Scanner::new(scan::Options {
+            engines: vec![Arc::new(eyes.clone())],
+            meta: rows.clone(),
+            folder: folder.path().to_owned(),
+            slots: 2,
+            clock: clock.clone(),
+        });
+        let doors = Doors { clock, rng: Arc::new(SeededRng::new(2)) };
         // Room for one object: the next one is refused.
         let island = IslandOptions { folder: folder.path().to_owned(), bytes_max: 2 << 20 };
         let options = Options {
@@ -78,6 +88,7 @@ impl World {
             island: Some(island),
             auditor: Some(log.clone()),
             keepers: Arc::new(customer.clone()),
+            scanner: Some(scanner),
             ..Options::new(doors)
         };
         let root = (ROOT.0.to_owned(), ROOT.1.to_owned());
@@ -105,6 +116,11 @@ impl World {
             Ok(())
         };
         theirs.change_bucket_state("island", taking).await.unwrap();
+        for (bucket, defer) in [("block", false), ("defer", true)] {
+            theirs.create_bucket(bucket, "root", false).await.unwrap();
+            let rules = ScanRules { mode: ScanMode::Block, defer, ..ScanRules::default() };
+            theirs.set_scan_rules(bucket, rules).await.unwrap();
+        }
         let judging = admin::Judging { right_for: s3::right_for, circumstances: s3::circumstances };
         Self {
             s3: s3::service(store.clone(), s3::S3Options::default()),
@@ -115,6 +131,7 @@ impl World {
             rows,
             customer,
             log,
+            eyes,
             key: portion.to_string(),
             _folder: folder,
             credentials,
@@ -155,6 +172,10 @@ impl World {
                 self.log.switch.set(Some(failure));
                 failure != Failure::Wrong
             }
+            "engine" => {
+                self.eyes.0.set(Some(failure));
+                !matches!(failure, Failure::Wrong | Failure::Partial)
+            }
             "root" => false,
             other => panic!("no injector for {other}: write one"),
         }
@@ -163,8 +184,9 @@ impl World {
     /// Nothing fails any more.
     pub async fn cure(&self) {
         self.sites.iter().for_each(|site| site.set_fault(Fault::None));
-        let switches = [&self.rows.strong, &self.rows.nearby, self.customer.switch.as_ref(), &self.log.switch];
-        switches.into_iter().for_each(|switch| switch.set(None));
+        let theirs = [self.customer.switch.as_ref(), &self.log.switch, self.eyes.0.as_ref()];
+        let switches = [&self.rows.strong, &self.rows.nearby].into_iter().chain(theirs);
+        switches.for_each(|switch| switch.set(None));
         self.look().await;
     }
 

@@ -21,8 +21,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::api::{BodyError, BodyFacts, BodySource, ObjectInfo, VersionId};
 use crate::{Error, Store};
 
-/// An upload waits so long until those before it are judged.
-const SHARE_WAIT: Duration = Duration::from_secs(120);
+/// An upload waits so long for its verdict, and before that until others have theirs. Clients of S3 give up after 60 s; what they send again then is
+/// known by then, or joins the scan that goes on.
+const VERDICT: Duration = Duration::from_secs(50);
 /// Bytes of a large body that are in memory at a time, about.
 const LARGE_SHARE: u64 = 4 << 20;
 /// So long an upload waits for room at the scan service.
@@ -49,6 +50,7 @@ pub(crate) struct Screen<'a> {
     body: &'a mut dyn BodySource,
     rules: ScanRules,
     scanner: Option<Scanner>,
+    /// Of what no intake has hashed.
     hasher: blake3::Hasher,
     len: u64,
     /// Where the scan service is in this process. What went wrong with it, otherwise.
@@ -56,6 +58,8 @@ pub(crate) struct Screen<'a> {
     /// Its share of the store's memory: bodies that wait for an engine leave the other half to those that do not.
     _share: Option<OwnedSemaphorePermit>,
     content: Option<ContentId>,
+    /// It was to be judged, and could not be.
+    deferred: bool,
     /// What the service has still to say something of.
     pending: Option<Pending>,
 }
@@ -64,25 +68,48 @@ impl<'a> Screen<'a> {
     fn new(store: &Store, rules: ScanRules, share: Option<OwnedSemaphorePermit>, body: &'a mut dyn BodySource) -> Self {
         let tenant = store.account().to_string();
         let scanner = store.0.options.scanner.clone();
-        let intake = scanner.as_ref().map(|scanner| Ok(scanner.intake(Asker::inline(&tenant))));
+        let asker = Asker { deadline: VERDICT, ..Asker::inline(&tenant) };
+        let intake = scanner.as_ref().map(|scanner| Ok(scanner.intake(asker)));
         let hasher = blake3::Hasher::new();
-        Self { body, rules, scanner, hasher, len: 0, intake, _share: share, content: None, pending: None }
+        Self {
+            body,
+            rules,
+            scanner,
+            hasher,
+            len: 0,
+            intake,
+            _share: share,
+            content: None,
+            deferred: false,
+            pending: None,
+        }
     }
 
     async fn see(&mut self, bytes: &Bytes) {
-        self.hasher.update(bytes);
+        let before = self.len;
         self.len += bytes.len() as u64;
-        let Some(Ok(intake)) = &mut self.intake else { return };
+        let Some(Ok(intake)) = &mut self.intake else {
+            self.hasher.update(bytes);
+            return;
+        };
         // A service that has no room keeps nobody waiting for long.
         let written = tokio::time::timeout(ROOM, intake.write(bytes)).await;
         if let Err(error) = written.unwrap_or(Err(ScanError::Busy { retry_after: ROOM })) {
-            self.intake = Some(Err(error));
+            let taken = usize::try_from(intake.len() - before).unwrap_or(bytes.len());
+            if let Some(Ok(intake)) = self.intake.replace(Err(error)) {
+                // What it is goes on to be known by us.
+                self.hasher = intake.give_up();
+                self.hasher.update(&bytes[taken..]);
+            }
         }
     }
 
     /// All of it came: before it is stored, if that is the rule, it is judged.
     async fn end(&mut self) -> Result<(), Error> {
-        self.content = Some(ContentId { blake3: *self.hasher.finalize().as_bytes(), len: self.len });
+        self.content = Some(match &self.intake {
+            Some(Ok(intake)) => intake.id(),
+            _ => ContentId { blake3: *self.hasher.finalize().as_bytes(), len: self.len },
+        });
         let none = || ScanError::Unavailable("this gateway has no scan service".to_owned());
         let pending = self.intake.take().unwrap_or_else(|| Err(none())).and_then(Intake::end);
         if self.rules.mode != ScanMode::Block {
@@ -95,10 +122,16 @@ impl<'a> Screen<'a> {
             Err(error) if self.rules.defer => {
                 tracing::warn!(%error, "an upload is stored unscanned, and kept back until it is scanned");
                 metrics::counter!("holdfast_store_scan_deferred_total").increment(1);
+                self.deferred = true;
                 Ok(())
             }
             Err(error) => Err(Error::Unscanned(error.to_string())),
         }
+    }
+
+    /// That it is kept back, where it was to be judged first and could not be.
+    pub(crate) fn deferred(&self) -> Option<ScanTold> {
+        self.deferred.then_some(ScanTold { verdict: None, released: false })
     }
 
     /// What is to be judged once it is stored.
@@ -124,11 +157,13 @@ impl BodySource for Screen<'_> {
     }
 }
 
-/// The verdict, which readers find from then on, at whatever gateway they are.
+/// The verdict, which readers find from then on, at whatever gateway they are; later, where it cannot be written now.
 async fn judge(scanner: Option<&Scanner>, pending: Result<Pending, ScanError>) -> Result<Verdict, ScanError> {
     let judged = pending?.judge().await?;
     if let Some(scanner) = scanner {
-        scanner.settle(judged.answer.content).await?;
+        if let Err(error) = scanner.settle(judged.answer.content).await {
+            tracing::warn!(%error, "a verdict is not written yet");
+        }
     }
     Ok(judged.answer.verdict)
 }
@@ -160,21 +195,26 @@ impl Store {
             return Ok(Err(body));
         }
         let share = match rules.mode {
-            ScanMode::Block => Some(self.screening_share(size).await?),
+            ScanMode::Block => Some(self.screening_share(size).await),
             _ => None,
         };
-        Ok(Ok(Screen::new(self, rules, share, body)))
+        match share.transpose() {
+            Ok(share) => Ok(Ok(Screen::new(self, rules, share, body))),
+            Err(busy) if rules.defer => {
+                Ok(Ok(Screen { intake: Some(Err(busy)), ..Screen::new(self, rules, None, body) }))
+            }
+            Err(busy) => Err(Error::Unscanned(busy.to_string())),
+        }
     }
 
     /// Waits until the bodies that are judged before they are stored have no more than half of the memory for bodies, this one with them.
-    async fn screening_share(&self, size: u64) -> Result<OwnedSemaphorePermit, Error> {
+    async fn screening_share(&self, size: u64) -> Result<OwnedSemaphorePermit, ScanError> {
         let all = (self.0.options.buffer_bytes / 2048).max(1) as u64;
         // What a body has in memory: sealed, in shards, some pieces at a time.
         let kib = (size.min(LARGE_SHARE) * 8 / 3 / 1024 + 1).min(all);
         let share = self.0.screening.clone().acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
-        let busy = || Error::Unscanned("too many uploads wait for the scan service".to_owned());
-        let share = tokio::time::timeout(SHARE_WAIT, share).await.map_err(|_| busy())?;
-        share.map_err(|_| Error::Unreadable("the store is shutting down".to_owned()))
+        let share = tokio::time::timeout(VERDICT, share).await.map_err(|_| ScanError::Busy { retry_after: ROOM })?;
+        share.map_err(|_| ScanError::Unavailable("the store is shutting down".to_owned()))
     }
 
     pub(crate) async fn scan_rules(&self, bucket: &BucketRecord) -> Result<ScanRules, Error> {

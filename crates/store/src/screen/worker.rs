@@ -1,11 +1,13 @@
 //! Looks at what nobody has looked at by the newest definitions: uploads in parts, what was there before its bucket's rules, what a gateway left when
 //! it ended, and all else once there are other definitions. What is known is not read.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::BodyId;
 use futures::StreamExt;
-use meta::record::{ContentId, ScanMode};
+use meta::record::{ContentId, ScanMode, VerdictRecord, key};
 use scan::{Asker, Lane, ScanError, Scanner};
 
 use crate::api::{ListRequest, ReadRange, VersionId, VersionMarker};
@@ -18,6 +20,38 @@ const SOON_MAX: usize = 32;
 const PAGE: usize = 1000;
 /// A content that is waited for by nobody may take so long.
 const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Versions that are remembered as due: the first ones of more; the others are found again when these are done.
+const DUE_MAX: usize = 10_000;
+
+/// A version that is to be looked at.
+struct Waiting {
+    tenant: Store,
+    bucket: String,
+    name: String,
+    id: VersionId,
+}
+
+/// What is to be looked at, the most urgent first.
+#[derive(Default)]
+struct Due {
+    /// By whether readers get it, by its time, and as it was found.
+    first: BTreeMap<(bool, Reverse<u64>, u64), Waiting>,
+    /// With those that are not remembered.
+    count: u64,
+    /// Of which it cannot be told whether they are due, and why one is not.
+    failed: (u64, Option<String>),
+}
+
+impl Due {
+    fn add(&mut self, is_kept_back: bool, modified_ms: u64, waiting: Waiting) {
+        self.first.insert((!is_kept_back, Reverse(modified_ms), self.count), waiting);
+        self.count += 1;
+        if self.first.len() > DUE_MAX {
+            self.first.pop_last();
+        }
+    }
+}
 
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,7 +106,8 @@ impl Store {
         Ok(*hasher.finalize().as_bytes())
     }
 
-    /// One pass over all buckets of all tenants that have rules. Without a scan service in this process nothing is done.
+    /// One pass over all buckets of all tenants that have rules: what is kept back from readers is looked at first, then what is newest. Without a scan
+    /// service in this process nothing is done.
     ///
     /// # Errors
     /// A metadata error.
@@ -81,27 +116,55 @@ impl Store {
         let Some(scanner) = self.0.options.scanner.clone() else { return Ok(done) };
         self.0.workers.report("scan", |report| report.state = "running".to_owned());
         let mut failed = None;
-        for tenant in self.each_tenant().await? {
-            for bucket in tenant.bucket_names().await? {
-                if let Err(error) = tenant.scan_bucket(&scanner, &bucket, &mut done, &mut failed).await {
-                    failed = Some(format!("bucket {bucket}: {error}"));
+        loop {
+            let (mut due, before) = (Due::default(), done.read);
+            done = Rescanned { versions: 0, failed: 0, sealed: 0, ..done };
+            for tenant in self.each_tenant().await? {
+                for bucket in tenant.bucket_names().await? {
+                    if let Err(error) = tenant.find_due(&scanner, &bucket, &mut due, &mut done).await {
+                        failed = Some(format!("bucket {bucket}: {error}"));
+                    }
                 }
+            }
+            self.0.workers.report("scan", |report| report.queue = due.count);
+            done.failed += due.failed.0;
+            failed = failed.or(due.failed.1);
+            for waiting in due.first.into_values() {
+                let Waiting { tenant, bucket, name, id } = &waiting;
+                match tenant.scan_version(&scanner, bucket, name, *id, Lane::Rescan).await {
+                    Ok(read) => done.read += u64::from(read),
+                    // Gone, or another one by now.
+                    Err(Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_) | Error::Contended) => {}
+                    // Only who has its key can show it: it stays kept back.
+                    Err(Error::CustomerKeyMissing) => done.sealed += 1,
+                    Err(error) => {
+                        done.failed += 1;
+                        failed = Some(format!("{bucket}/{name}: {error}"));
+                    }
+                }
+                self.0.workers.report("scan", |report| report.queue = report.queue.saturating_sub(1));
+            }
+            // There were more, unless none of them can be read.
+            if due.count <= DUE_MAX as u64 || done.read == before {
+                break;
             }
         }
         self.0.workers.report("scan", |report| {
             report.state = "idle".to_owned();
+            report.queue = 0;
             report.done += done.read;
             report.last_error = failed;
         });
         Ok(done)
     }
 
-    async fn scan_bucket(
+    /// What a bucket has that is not known by the newest definitions.
+    async fn find_due(
         &self,
         scanner: &Scanner,
         bucket: &str,
+        due: &mut Due,
         done: &mut Rescanned,
-        failed: &mut Option<String>,
     ) -> Result<(), Error> {
         let state = match self.bucket_state(bucket).await {
             Err(Error::NoSuchBucket(_)) => return Ok(()),
@@ -117,16 +180,14 @@ impl Store {
             for version in page.versions.iter().filter(|version| !version.marker) {
                 done.versions += 1;
                 let (name, id) = (version.info.key.as_str(), version.info.version);
-                match self.scan_version(scanner, bucket, name, id, Lane::Rescan).await {
-                    Ok(read) => done.read += u64::from(read),
-                    // Gone, or another one by now.
-                    Err(Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_) | Error::Contended) => {}
-                    // Only who has its key can show it: it stays kept back.
-                    Err(Error::CustomerKeyMissing) => done.sealed += 1,
-                    Err(error) => {
-                        done.failed += 1;
-                        *failed = Some(format!("{bucket}/{name}: {error}"));
+                match self.waits_for_a_scan(scanner, bucket, name, id).await {
+                    Ok(None) | Err(Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_)) => {}
+                    Ok(Some(is_kept_back)) => {
+                        let waiting =
+                            Waiting { tenant: self.clone(), bucket: bucket.to_owned(), name: name.to_owned(), id };
+                        due.add(is_kept_back, version.info.modified_ms, waiting);
                     }
+                    Err(error) => due.failed = (due.failed.0 + 1, Some(format!("{bucket}/{name}: {error}"))),
                 }
             }
             after = page.next;
@@ -134,6 +195,26 @@ impl Store {
                 return Ok(());
             }
         }
+    }
+
+    /// `None`: it is known by the newest definitions. Otherwise whether nothing is known of it at all.
+    async fn waits_for_a_scan(
+        &self,
+        scanner: &Scanner,
+        bucket: &str,
+        name: &str,
+        id: VersionId,
+    ) -> Result<Option<bool>, Error> {
+        let record = self.bucket_record(bucket).await?;
+        let Found { record, .. } = self.object(&record, name, Some(id)).await?;
+        let Some(mark) = record.scan else { return Ok(Some(true)) };
+        if scanner.is_known(mark.content).await {
+            // It may be known in this process only.
+            scanner.settle(mark.content).await.map_err(|error| Error::Unscanned(error.to_string()))?;
+            return Ok(None);
+        }
+        let known = self.record::<VerdictRecord>(key::verdict_key(mark.content)).await?;
+        Ok(Some(known.and_then(|(known, _)| known.verdict()).is_none()))
     }
 
     /// Looks at a version now, in the background, since somebody waits for it. Without a scan service in this process nothing is done.

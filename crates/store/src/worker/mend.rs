@@ -105,9 +105,11 @@ impl Store {
         if done.hopeless > 0 {
             // What was there at the look may have gone since: the pin of another gateway is told to the collector only some beats later.
             let is_as_read = |row: meta::Row| row.version == version;
-            if self.is_collected(blob, &record, |_| true).await?
-                || !self.row(blob_key.clone()).await?.is_some_and(is_as_read)
-            {
+            if !self.row(blob_key.clone()).await?.is_some_and(is_as_read) {
+                return Err(Error::Contended);
+            }
+            if self.is_collected(blob, &record, |_| true).await? {
+                self.take_off_queue(blob, queued).await?;
                 return Err(Error::Contended);
             }
             tracing::error!(%blob, shards = done.hopeless, "shards cannot be rebuilt from what is in reach");
@@ -156,6 +158,20 @@ impl Store {
             let _ = self.0.pool.delete(slot, &name).await;
         }
         Ok(done)
+    }
+
+    /// Takes a blob off the queue that nobody misses, and that nobody can mend: its collection began by a clock that was ahead, and goes on once it is
+    /// due by the others' too, which may be an hour later.
+    async fn take_off_queue(&self, blob: BlobId, queued: Option<meta::Row>) -> Result<(), Error> {
+        let Some(queued) = queued else { return Ok(()) };
+        let repair_key = key::repair_key(blob);
+        let batch =
+            Batch { checks: vec![is(repair_key.clone(), queued.version)], writes: vec![Write::Delete(repair_key)] };
+        match self.0.meta.commit(batch).await {
+            // Queued again meanwhile, it stays.
+            Ok(()) | Err(meta::CommitError::Failed { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether all parts of a blob are garbage that may be collected, or it is gone: what is missing of it is missed by nobody. One to which
