@@ -511,7 +511,10 @@ async fn what_a_clock_that_was_ahead_half_collected_waits_for_nobody() {
     let mut world = World::new();
     let store = world.start(RepairOptions::default(), false).await;
     store.create_bucket("b", "root", false).await.unwrap();
+    world.set_out(&store, 0, true).await;
     put(&store, 0..10).await;
+    world.set_out(&store, 0, false).await;
+    assert_eq!(world.queued().await, 10);
     for number in 0..10 {
         store.delete("b", &format!("o{number}"), &DeleteRequest::default()).await.unwrap();
     }
