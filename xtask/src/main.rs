@@ -18,7 +18,7 @@ cargo xtask <chore>
   e2e [FILTER]   only the real binary against real clients
   sim [SEEDS]    only the simulation; 1,000 seeds of one gateway and 200 of several by default
   tidy           the rules a script can check
-  fuzz           build the fuzz targets (running them needs cargo-fuzz and a nightly compiler)
+  fuzz           build the fuzz targets; to run one: RUSTC_BOOTSTRAP=1 cargo fuzz run -s none TARGET
   deny           licences and advisories (needs cargo-deny)
 ";
 

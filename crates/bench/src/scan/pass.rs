@@ -127,6 +127,21 @@ impl Pass {
         }
     }
 
+    /// What one of them is on average.
+    pub fn each(self) -> Self {
+        let each = 1.0 / self.tenants.max(1) as f64;
+        Self {
+            tenants: 1,
+            files: self.files / self.tenants.max(1),
+            bytes: self.bytes / self.tenants.max(1) as u64,
+            seconds: self.seconds * each,
+            service_s: self.service_s * each,
+            engine_s: self.engine_s * each,
+            client_s: self.client_s * each,
+            ..self
+        }
+    }
+
     /// So many like it.
     pub fn times(self, count: usize) -> Self {
         let times = count as f64;
@@ -234,5 +249,7 @@ mod tests {
         let all = one.and(one.times(31));
         assert_eq!((all.tenants, all.files, all.bytes, all.failed), (32, 96, 320, 2));
         assert!((all.seconds - 64.0).abs() < 1e-9 && (all.cpu_s() - 32.0).abs() < 1e-9);
+        let each = all.each();
+        assert!((each.tenants, each.files, each.bytes) == (1, 3, 10) && (each.seconds - 2.0).abs() < 1e-9);
     }
 }
