@@ -1,6 +1,6 @@
-//! What repair costs the clients: `cargo run --release -p store --example repair -- DIR [OBJECTS] [SECONDS]`.
+//! What repair costs the clients: `cargo run --release -p store --example repair -- DIR [OBJECTS] [SECONDS] [PAUSE_MS]`.
 //!
-//! Eight clients read and write 16 KiB in a loop. For some time nothing else happens; then a site is empty and is filled again. Told is the
+//! Eight clients read and write 16 KiB in a loop, each with a pause between two requests (none by default: then no processor is idle). For some time nothing else happens; then a site is empty and is filled again. Told is the
 //! 99th percentile of both times, within the share that repair keeps to, and without one.
 #![allow(clippy::print_stdout, reason = "printing figures is all that it does")]
 
@@ -43,6 +43,7 @@ async fn main() {
     let dir = std::path::PathBuf::from(args.next().expect("a folder"));
     let objects: usize = args.next().map_or(2_000, |objects| objects.parse().expect("a number"));
     let seconds: u64 = args.next().map_or(60, |seconds| seconds.parse().expect("a number"));
+    let pause = Duration::from_millis(args.next().map_or(0, |pause| pause.parse().expect("a number")));
     let options = EmbeddedOptions { path: dir.join("repair.redb"), cache_bytes: 64 << 20 };
     let meta: Arc<dyn Engine> = Arc::new(Embedded::open(options).expect("an empty folder"));
     let sites: [Arc<dyn Site>; 5] = std::array::from_fn(|slot| folder(&dir.join(format!("dc{slot}"))));
@@ -63,7 +64,7 @@ async fn main() {
     for turn in 0..2 {
         for (name, bounds) in [("share of 25 %", RepairBounds::default()), ("no bounds", unbounded)] {
             let store = open(meta.clone(), &sites, bounds).await;
-            run(&store, &sites[turn], turn, name, Duration::from_secs(seconds)).await;
+            run(&store, (&sites[turn], turn), name, Duration::from_secs(seconds), pause).await;
             store.shutdown().await;
         }
     }
@@ -93,11 +94,12 @@ async fn put(store: &Store, name: &str, size: usize) {
     store.put("b", name, object, size as u64, &condition, &mut source).await.expect("a put");
 }
 
-async fn run(store: &Store, site: &Arc<dyn Site>, slot: usize, name: &str, time: Duration) {
+async fn run(store: &Store, (site, slot): (&Arc<dyn Site>, usize), name: &str, time: Duration, pause: Duration) {
     let times = Arc::<Mutex<Times>>::default();
     let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> =
-        (0..CLIENTS).map(|client| tokio::spawn(work(store.clone(), client, times.clone(), stop.clone()))).collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| tokio::spawn(work(store.clone(), client, pause, times.clone(), stop.clone())))
+        .collect();
     tokio::time::sleep(Duration::from_secs(10)).await;
     take(&times);
     tokio::time::sleep(time).await;
@@ -145,7 +147,7 @@ async fn run(store: &Store, site: &Arc<dyn Site>, slot: usize, name: &str, time:
     }
 }
 
-async fn work(store: Store, client: usize, times: Arc<Mutex<Times>>, stop: Arc<AtomicBool>) {
+async fn work(store: Store, client: usize, pause: Duration, times: Arc<Mutex<Times>>, stop: Arc<AtomicBool>) {
     let mut i = client * 7919;
     while !stop.load(Ordering::Relaxed) {
         i += 1;
@@ -161,6 +163,9 @@ async fn work(store: Store, client: usize, times: Arc<Mutex<Times>>, stop: Arc<A
         }
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         times.lock()[usize::from(is_write)].push(micros);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 
