@@ -11,6 +11,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
+use tokio::runtime::Handle;
 
 use crate::limits::{AHEAD, DESCRIPTORS_AT_ONCE, DESCRIPTORS_MAX};
 use crate::reader::{Misused, Wire};
@@ -33,10 +34,25 @@ impl Local {
         self.misused |= cut || came.len() > DESCRIPTORS_AT_ONCE || self.waiting.len() + came.len() > DESCRIPTORS_MAX;
         // Those of one who misuses them are closed at once.
         if self.misused {
-            self.waiting.clear();
+            close(self.waiting.drain(..).chain(came).collect());
         } else {
             self.waiting.extend(came);
         }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        close(self.waiting.drain(..).collect());
+    }
+}
+
+/// Closes what nobody asked about where that may take its time: a socket that lingers takes as long as it likes.
+fn close(unwanted: Vec<OwnedFd>) {
+    if !unwanted.is_empty()
+        && let Ok(runtime) = Handle::try_current()
+    {
+        runtime.spawn_blocking(move || drop(unwanted));
     }
 }
 

@@ -20,6 +20,9 @@ pub enum ScanError {
     /// The verdict is not there within the time that the asker has. The scan goes on, and who asks later has it.
     #[error("the verdict is not there within {} s: the scan goes on, ask again", .0.as_secs())]
     Late(Duration),
+    /// A verdict cannot be written where others read it.
+    #[error("the verdict cannot be written: {0}")]
+    Unwritten(String),
     /// What was to be scanned is a folder, a device, a socket or a pipe.
     #[error("Not a regular file")]
     NotPlain,
@@ -37,7 +40,7 @@ impl ScanError {
 impl Classify for ScanError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Busy { .. } | Self::Unavailable(_) | Self::Late(_) => ErrorKind::Unavailable,
+            Self::Busy { .. } | Self::Unavailable(_) | Self::Late(_) | Self::Unwritten(_) => ErrorKind::Unavailable,
             Self::Spool(error) if error.kind() == std::io::ErrorKind::StorageFull => ErrorKind::Full,
             Self::NotPlain => ErrorKind::Invalid,
             Self::Spool(_) => ErrorKind::Unavailable,

@@ -60,6 +60,11 @@ impl Intake {
         self.spool.give_up()
     }
 
+    /// A verdict that comes later is of no use.
+    pub fn answer_within(&mut self, deadline: std::time::Duration) {
+        self.asker.deadline = deadline;
+    }
+
     /// All came. What it is may be asked later.
     ///
     /// # Errors

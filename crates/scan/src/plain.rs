@@ -1,7 +1,8 @@
 //! Plain files that somebody opened, read and hashed: what of them is in memory without a wait, all else by threads that may wait for a disk.
 //!
 //! A change of threads costs more than it takes to hash most files of an operating system. `preadv2(RWF_NOWAIT)` reads what is in the page cache, and
-//! refuses all else, whatever a file system that is a program (FUSE) or another machine (NFS) does.
+//! refuses all else, whatever a file system that is a program (FUSE) or another machine (NFS) does. That it reads nothing is no sign of the file's end
+//! (readv(2), Linux 5.9 and 5.10): before the size that the file has it is asked again, with a wait.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -10,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use meta::record::ContentId;
-use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, fcntl_getfl, statx};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -44,14 +45,15 @@ impl Files {
 
     /// What a file is, if it is small and all of it is in memory. Waits for nothing.
     pub(crate) fn glance(&self, file: &File) -> Option<ContentId> {
-        if !is_plain(file).ok()? {
+        let size = size_now(file).ok()??;
+        if size > BUFFER as u64 {
             return None;
         }
         let mut hashing = Hashing::default();
         // It has one piece, and behind it nothing.
         for _ in 0..2 {
             if let Step::End = hashing.step(|piece, at| read_now(file, piece, at)).ok()? {
-                return Some(hashing.id());
+                return (hashing.len >= size).then(|| hashing.id());
             }
         }
         None
@@ -61,20 +63,19 @@ impl Files {
     ///
     /// # Errors
     /// [`ScanError::NotPlain`]; [`ScanError::Spool`] of one that cannot be read.
-    pub(crate) async fn hash(&self, file: &Arc<File>) -> Result<Hashed, ScanError> {
+    pub(crate) async fn hash(&self, file: &Arc<Passed>) -> Result<Hashed, ScanError> {
         let mut hashing = Hashing::default();
         // Whoever cannot tell without a wait is asked again below.
-        if let Ok(is_plain) = is_plain(file) {
-            if !is_plain {
-                return Err(ScanError::NotPlain);
-            }
+        if let Ok(size) = size_now(file) {
+            let size = size.ok_or(ScanError::NotPlain)?;
             while hashing.len < AT_ONCE_MAX
                 && let Ok(step) = hashing.step(|piece, at| read_now(file, piece, at))
             {
-                if let Step::End = step {
-                    return Ok(Hashed::Whole(hashing.id()));
+                match step {
+                    Step::End if hashing.len >= size => return Ok(Hashed::Whole(hashing.id())),
+                    Step::End => break,
+                    Step::More => tokio::task::yield_now().await,
                 }
-                tokio::task::yield_now().await;
             }
         }
         // The semaphore is never closed.
@@ -103,12 +104,21 @@ impl Files {
     }
 }
 
-/// Reads the bytes from the offset `at` on, as many as there are or have room in `piece`; `piece` comes back with them. 0: the file ends there.
+/// Reads the bytes from the offset `at` on, as many as there are or have room in `piece`; `piece` comes back with them. 0: the file ends there. It was
+/// `size` bytes long.
 ///
 /// # Errors
 /// [`ScanError::Spool`].
-pub(crate) async fn read(file: &Arc<File>, mut piece: Vec<u8>, at: u64) -> Result<(Vec<u8>, usize), ScanError> {
-    if let Ok(count) = read_now(file, &mut piece, at) {
+pub(crate) async fn read(
+    file: &Arc<Passed>,
+    mut piece: Vec<u8>,
+    at: u64,
+    size: u64,
+) -> Result<(Vec<u8>, usize), ScanError> {
+    if at < AT_ONCE_MAX
+        && let Ok(count) = read_now(file, &mut piece, at)
+        && (count > 0 || at >= size)
+    {
         return Ok((piece, count));
     }
     let file = file.clone();
@@ -121,15 +131,50 @@ async fn blocking<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send
     read.map_err(io::Error::from).flatten().map_err(ScanError::spool)
 }
 
+/// What a client passed. It is closed where that may take its time: a socket that lingers, and a file system that is a program, take as long as they like.
+#[derive(Debug)]
+pub(crate) struct Passed(Option<File>);
+
+impl Passed {
+    pub(crate) fn new(file: File) -> Self {
+        Self(Some(file))
+    }
+}
+
+impl std::ops::Deref for Passed {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        let file = self.0.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(file));
+        }
+    }
+}
+
 /// Reads what can be read without a wait, and fails otherwise.
 fn read_now(file: &File, piece: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(preadv2(file, &mut [IoSliceMut::new(piece)], at, ReadWriteFlags::NOWAIT)?)
 }
 
-/// Asked for nothing but what a file is, no file system looks anywhere (statx(2), `AT_STATX_DONT_SYNC`).
-fn is_plain(file: &File) -> io::Result<bool> {
+/// The size of a plain file; `None`: it is none. Asked for nothing, no file system looks anywhere (statx(2), `AT_STATX_DONT_SYNC`), and those that read
+/// without a wait tell what they have at hand. Fails where it would wait.
+fn size_now(file: &File) -> io::Result<Option<u64>> {
     let about = statx(file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::empty())?;
-    Ok(FileType::from_raw_mode(about.stx_mode.into()) == FileType::RegularFile)
+    if FileType::from_raw_mode(about.stx_mode.into()) != FileType::RegularFile {
+        return Ok(None);
+    }
+    // Such reads pass the page cache by, and wait for the disk.
+    if fcntl_getfl(file)?.contains(OFlags::DIRECT) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(Some(about.stx_size))
 }
 
 /// A file that is being hashed, from its beginning on.
@@ -178,14 +223,14 @@ mod tests {
         let whole: Vec<u8> = (0..AT_ONCE_MAX as usize + BUFFER + 1).map(|i| (i * i / 977) as u8).collect();
         let files = Files::new();
         for len in [0, 1, BUFFER - 1, BUFFER, BUFFER + 1, AT_ONCE_MAX as usize, whole.len()] {
-            let (bytes, file) = (&whole[..len], Arc::new(file(&whole[..len])));
+            let (bytes, file) = (&whole[..len], Arc::new(Passed::new(file(&whole[..len]))));
             let id = ContentId { blake3: *blake3::hash(bytes).as_bytes(), len: len as u64 };
             assert_eq!(files.hash(&file).await.expect("it is hashed"), Hashed::Whole(id), "{len}");
             assert_eq!(files.glance(&file), (len <= BUFFER).then_some(id), "{len}");
             let (mut read_back, mut piece) = (Vec::new(), vec![0; BUFFER]);
             loop {
                 let count;
-                (piece, count) = read(&file, piece, read_back.len() as u64).await.expect("it is read");
+                (piece, count) = read(&file, piece, read_back.len() as u64, len as u64).await.expect("it is read");
                 if count == 0 {
                     break;
                 }
@@ -198,11 +243,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_plain_file_and_what_cannot_be_read_is_told() {
         let files = Files::new();
-        let folder = Arc::new(File::open("/").expect("a folder"));
+        let folder = Arc::new(Passed::new(File::open("/").expect("a folder")));
         assert_eq!(files.glance(&folder), None);
         assert!(matches!(files.hash(&folder).await, Err(ScanError::NotPlain)));
         let to_write = tempfile::NamedTempFile::new().expect("a file");
-        let to_write = Arc::new(OpenOptions::new().write(true).open(to_write.path()).expect("it is opened"));
+        let to_write = OpenOptions::new().write(true).open(to_write.path()).expect("it is opened");
+        let to_write = Arc::new(Passed::new(to_write));
         assert_eq!(files.glance(&to_write), None);
         assert!(matches!(files.hash(&to_write).await, Err(ScanError::Spool(_))));
     }
@@ -210,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_read_without_a_wait_is_read_with_one() {
         // Files of /proc are made as they are read.
-        let file = Arc::new(File::open("/proc/version").expect("Linux"));
+        let file = Arc::new(Passed::new(File::open("/proc/version").expect("Linux")));
         assert_eq!(Files::new().glance(&file), None, "otherwise this test shows nothing");
         let bytes = std::fs::read("/proc/version").expect("a read");
         let id = ContentId { blake3: *blake3::hash(&bytes).as_bytes(), len: bytes.len() as u64 };
@@ -221,7 +267,7 @@ mod tests {
     async fn what_no_engine_takes_is_told_at_once() {
         let file = file(b"");
         file.set_len(KEPT_MAX + 1).expect("a hole");
-        let hashed = Files::new().hash(&Arc::new(file)).await.expect("it is looked at");
+        let hashed = Files::new().hash(&Arc::new(Passed::new(file))).await.expect("it is looked at");
         assert_eq!(hashed, Hashed::TooLarge(KEPT_MAX + 1));
     }
 }

@@ -17,7 +17,7 @@ use crate::hunt::Hunted;
 use crate::intake::Intake;
 use crate::known::Known;
 use crate::limits::{BUFFER, KEPT_MS, NAME_MAX, NAMES_MAX, WAITING_MAX};
-use crate::plain::{self, Files, Hashed};
+use crate::plain::{self, Files, Hashed, Passed};
 use crate::queue::{Job, Lane};
 use crate::rate::Rates;
 use crate::slots::{Slots, Turn};
@@ -159,9 +159,9 @@ impl Scanner {
     /// Returns when what is known here of a content is written where others read it.
     ///
     /// # Errors
-    /// [`ScanError::Unavailable`] where it cannot be written.
+    /// [`ScanError::Unwritten`].
     pub async fn settle(&self, content: ContentId) -> Result<(), ScanError> {
-        self.0.known.settle(content).await.map_err(ScanError::Unavailable)
+        self.0.known.settle(content).await.map_err(ScanError::Unwritten)
     }
 
     /// A content that is about to come.
@@ -186,7 +186,7 @@ impl Scanner {
     /// Why there is no verdict.
     pub async fn file(&self, asker: Asker, file: File) -> Result<Answer, ScanError> {
         let epochs = self.epochs()?;
-        let file = Arc::new(file);
+        let file = Arc::new(Passed::new(file));
         let id = match self.0.files.hash(&file).await? {
             Hashed::Whole(id) => id,
             Hashed::TooLarge(len) => {
@@ -199,15 +199,19 @@ impl Scanner {
             return Ok(answer);
         }
         let mut intake = self.intake(asker);
-        // It may have grown meanwhile.
         let mut piece = vec![0; usize::try_from(id.len).map_or(BUFFER, |len| BUFFER.min(len + 1))];
         loop {
             let count;
-            (piece, count) = plain::read(&file, piece, intake.len()).await?;
+            (piece, count) = plain::read(&file, piece, intake.len(), id.len).await?;
             if count == 0 {
                 return Ok(intake.finish().await?.answer);
             }
             intake.write(&piece[..count]).await?;
+            if count == piece.len() {
+                // It is longer than a piece, or has grown meanwhile.
+                piece.resize(BUFFER, 0);
+                tokio::task::yield_now().await;
+            }
         }
     }
 

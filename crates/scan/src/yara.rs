@@ -17,7 +17,7 @@ use boreal::compiler::CompilerParams;
 use boreal::scanner::{ScanError, ScanParams};
 use meta::record::{Epoch, Reason, Verdict};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError, EngineState, Loaded};
@@ -41,6 +41,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     changed: Notify,
+    /// Scans at once: it is all work of processors, and each takes as much memory as its content.
+    turns: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -56,6 +58,7 @@ struct Rules {
     manifest: [u8; 32],
     epoch: Epoch,
     count: usize,
+    turns: Arc<Semaphore>,
 }
 
 /// Sizes and times of a folder's files.
@@ -65,7 +68,8 @@ impl Yara {
     /// Loads a folder's rules, and again when they change, until `stop`.
     pub fn start(folder: PathBuf, meta: Arc<dyn meta::Engine>, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
         let state = State { down: Some("it is starting".to_owned()), ..State::default() };
-        let shared = Arc::new(Shared { folder, meta, clock, state: Mutex::new(state), changed: Notify::new() });
+        let turns = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
+        let shared = Arc::new(Shared { folder, meta, clock, state: Mutex::new(state), changed: Notify::new(), turns });
         let working = shared.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -146,7 +150,7 @@ impl Shared {
         let epoch = epoch_of(self.meta.as_ref(), NAME, manifest, dated_s, self.clock.now_ms()).await?;
         let count = scanner.rules().count();
         tracing::info!(epoch = epoch.number, rules = count, "YARA has new rules");
-        Ok(Arc::new(Rules { scanner, manifest, epoch, count }))
+        Ok(Arc::new(Rules { scanner, manifest, epoch, count, turns: self.turns.clone() }))
     }
 }
 
@@ -260,8 +264,11 @@ impl Loaded for Rules {
     }
 
     async fn scan(self: Arc<Self>, content: &Arc<Content>) -> Result<Verdict, EngineError> {
+        // The semaphore is never closed.
+        let turn = self.turns.clone().acquire_owned().await.ok();
         let content = content.clone();
         let scan = move || {
+            let _turn = turn;
             let Some(bytes) = whole(&content)? else { return Ok(Verdict::Incomplete(vec![Reason::TooLarge])) };
             let (matched, is_whole) = match self.scanner.scan_mem(&bytes) {
                 Ok(found) => (names(&found), true),

@@ -134,6 +134,9 @@ impl Store {
             Ok(mut screen) => {
                 let stored = self.store_body(target, size, &mut screen, goal).await?;
                 let scan = screen.deferred();
+                if scan.is_some() {
+                    self.scan_anew();
+                }
                 self.judge_later(screen.pending());
                 (stored, scan)
             }

@@ -10,25 +10,45 @@ use base::{Doors, ManualClock, SystemClock, SystemRng};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use keys::Keyring;
-use meta::record::VerdictRecord;
+use meta::Engine;
+use meta::record::{ContentId, ObjectRecord, Record, VerdictRecord, key};
 use scan::double::Words;
 use sites::{Memory, Pool, PoolOptions, SiteSpec};
 use store::api::{
-    CompletePart, CopyChanges, CopySource, Expected, NewObject, NewPart, ObjectInfo, ReadRange, ScanMode, ScanRules,
-    WriteCondition,
+    BodyError, BodyFacts, BodySource, CompletePart, CopyChanges, CopySource, Expected, NewObject, NewPart, ObjectInfo,
+    ReadRange, ScanMode, ScanRules, WriteCondition,
 };
 use store::{Error, Options, Rescanned, Store};
 use whole::Whole;
+
+/// A body in several pieces.
+struct Pieces(std::collections::VecDeque<Bytes>);
+
+#[async_trait::async_trait]
+impl BodySource for Pieces {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        Ok(self.0.pop_front())
+    }
+
+    fn finish(&mut self) -> Result<BodyFacts, BodyError> {
+        Ok(BodyFacts::default())
+    }
+}
 
 struct World {
     store: Store,
     engine: Arc<Words>,
     clock: Arc<ManualClock>,
-    _folder: tempfile::TempDir,
+    meta: Arc<meta::Memory>,
+    folder: tempfile::TempDir,
 }
 
 impl World {
     async fn new(rules: ScanRules) -> Self {
+        Self::with_buffers(rules, None).await
+    }
+
+    async fn with_buffers(rules: ScanRules, buffer_bytes: Option<usize>) -> Self {
         let clock = Arc::new(ManualClock::new(1_800_000_000_000));
         let doors = Doors { clock: clock.clone(), rng: Arc::new(SystemRng) };
         let spec = |slot: usize| SiteSpec {
@@ -47,13 +67,14 @@ impl World {
             slots: 2,
             clock: Arc::new(SystemClock),
         });
-        let options = Options { background: false, scanner: Some(scanner), ..Options::new(doors) };
+        let mut options = Options { background: false, scanner: Some(scanner), ..Options::new(doors) };
+        options.buffer_bytes = buffer_bytes.unwrap_or(options.buffer_bytes);
         let root = ("root".to_owned(), "rootroot".to_owned());
-        let store = Store::open(meta, pool, keyring, root, options).await.expect("a store");
+        let store = Store::open(meta.clone(), pool, keyring, root, options).await.expect("a store");
         store.create_bucket("b", "root", false).await.expect("a bucket");
         store.create_bucket("open", "root", false).await.expect("a bucket");
         store.set_scan_rules("b", rules).await.expect("rules");
-        Self { store, engine, clock, _folder: folder }
+        Self { store, engine, clock, meta, folder }
     }
 
     async fn put(&self, key: &str, body: &str) -> Result<ObjectInfo, Error> {
@@ -243,6 +264,46 @@ async fn what_is_kept_back_is_looked_at_first_and_then_what_is_newest() {
     world.engine.learn(&["evil"]);
     assert_eq!(world.store.scan_stored().await.expect("a pass").read, 5);
     assert_eq!(world.engine.seen()[before..], ["unknown", "fourth", "third", "second", "first"]);
+}
+
+/// The scan service takes no more in the middle of a body: the version bears the whole body's name all the same.
+#[tokio::test]
+async fn a_content_that_the_service_gives_up_is_known_by_all_its_bytes() {
+    let world = World::new(rules(ScanMode::Quarantine)).await;
+    // What does not stay in memory has nowhere to go.
+    std::fs::remove_dir_all(world.folder.path()).expect("it is removed");
+    let piece = Bytes::from((0..300_000).map(|i| (i % 251) as u8).collect::<Vec<u8>>());
+    let pieces: Vec<Bytes> = vec![piece.clone(); 40];
+    let body: Vec<u8> = pieces.concat();
+    let size = body.len() as u64;
+    let mut source = Pieces(pieces.into());
+    let condition = WriteCondition::default();
+    let info =
+        world.store.put("b", "large", NewObject::default(), size, &condition, &mut source).await.expect("it is stored");
+    let row =
+        world.meta.get(&[key::object_key(info.bucket, "large")]).await.expect("rows").remove(0).expect("the version");
+    let mark = ObjectRecord::decode(&row.value).expect("a record").scan.expect("it is marked");
+    assert_eq!(mark.content, ContentId { blake3: *blake3::hash(&body).as_bytes(), len: size });
+    assert_eq!(world.engine.scans(), 0, "otherwise the service took all of it");
+}
+
+/// All room for bodies that are judged first is taken by two whose engine says nothing.
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_room_among_those_who_wait_is_refused_or_kept_back() {
+    for defer in [false, true] {
+        let world = World::with_buffers(ScanRules { defer, ..rules(ScanMode::Block) }, Some(4096)).await;
+        let _gate = world.engine.hold();
+        let begun = tokio::time::Instant::now();
+        let third = async {
+            // Those before are in the engine by then.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            (world.put("third", "3").await, begun.elapsed())
+        };
+        let (first, second, (third, took)) = tokio::join!(world.put("first", "1"), world.put("second", "2"), third);
+        let stored = [&first, &second, &third].map(|put| put.as_ref().is_ok_and(|info| info.scan.is_some()));
+        assert_eq!(stored, [defer; 3], "{first:?} {second:?} {third:?}");
+        assert!(took < Duration::from_secs(59), "{took:?}");
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,9 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("scan")
 }
 
+/// As many scans at once are no use to any machine.
+const SLOTS_MAX: usize = 256;
+
 /// Starts engines and opens doors, until `stop`. The folder must be there.
 pub(crate) fn start(
     args: &DoorArgs,
@@ -51,7 +54,7 @@ pub(crate) fn start(
 ) -> Result<Scanning, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // Twice as many as processors: while one scan is handed from thread to thread another one goes on. And the one of on-access scans.
-    let slots = || std::thread::available_parallelism().map_or(2, usize::from) * 2 + 1;
+    let slots = || (std::thread::available_parallelism().map_or(2, usize::from) * 2 + 1).min(SLOTS_MAX);
     let slots = args.slots.map_or_else(slots, usize::from);
     // Who cannot listen starts nothing.
     let clamd_tcp = args.clamd_listen.0.map(|at| bind(at, "--clamd-listen")).transpose()?;

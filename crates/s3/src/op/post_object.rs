@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use crate::access::{self, Authority, Peer};
 use crate::acl::{self, Of};
 use crate::body::BodyFault;
+use crate::degraded::{self, DEGRADED};
 use crate::encryption::{self, Asked};
 use crate::endpoint;
 use crate::error::{answer, custom, not_implemented};
@@ -99,7 +100,12 @@ pub(crate) async fn run(
     let new = NewObject { meta, encrypt: asked.encrypt.clone(), acl };
     let target = Target { at, bucket, key, owner, min: *length.start(), max };
     let info = target.store(new, &asked, file).await?;
-    told(at, bucket, key, &fields, &asked, info, head).await
+    let is_deferred = info.scan.is_some();
+    let mut response = told(at, bucket, key, &fields, &asked, info, head).await?;
+    if is_deferred {
+        response.headers_mut().insert(DEGRADED, degraded::unscanned());
+    }
+    Ok(response)
 }
 
 /// The headers that a PutObject of the same would have; its tags among them.

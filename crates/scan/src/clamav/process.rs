@@ -24,7 +24,7 @@ use super::answer;
 use super::config::config;
 use super::definitions::Definitions;
 use super::remains;
-use super::session::Session;
+use super::session::{Session, Unanswered};
 use crate::engine::{EngineError, Loaded};
 use crate::limits::{SILENCE, START};
 use crate::spool::Content;
@@ -159,7 +159,8 @@ impl Process {
                 self.sessions.lock().push(session);
                 Ok(verdict)
             }
-            Ok(Err(_)) => Err(self.gone(EngineError::Died).await),
+            Ok(Err(Unanswered::NotAsked)) => Err(self.gone(EngineError::Gone).await),
+            Ok(Err(Unanswered::Asked)) => Err(self.gone(EngineError::Died).await),
             Err(_) => {
                 self.end.cancel();
                 Err(EngineError::Silent(SILENCE))

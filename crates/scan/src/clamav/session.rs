@@ -8,7 +8,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -17,6 +18,15 @@ use tokio::time::Instant;
 const ANSWER_MAX: usize = 4096;
 /// One that rests for longer may be ended by clamd (`CommandReadTimeout`, 30 s) while it is asked.
 const RESTS_MAX: Duration = Duration::from_secs(10);
+
+/// There is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// It could not be sent: it is of no content's making.
+    NotAsked,
+    /// The connection ended, or made no sense, while clamd had it.
+    Asked,
+}
 
 /// A session in which nothing is under way.
 #[derive(Debug)]
@@ -34,22 +44,23 @@ impl Session {
 
     /// Whether the other side has not ended it.
     pub(crate) fn is_open(&self) -> bool {
-        let nothing = self.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        nothing && self.rests.elapsed() < RESTS_MAX
+        // The system's own word: the runtime's may be that of a moment ago.
+        let said = recv(&self.stream, &mut [0u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        said.is_err_and(|error| error == Errno::AGAIN) && self.rests.elapsed() < RESTS_MAX
     }
 
     /// What is said of a file, without the number.
     ///
     /// # Errors
-    /// The connection's; [`io::ErrorKind::UnexpectedEof`] where it ends without an answer.
-    pub(crate) async fn ask(&mut self, file: &File) -> io::Result<Vec<u8>> {
+    /// Whether clamd may have got it.
+    pub(crate) async fn ask(&mut self, file: &File) -> Result<Vec<u8>, Unanswered> {
         let command: &[u8] = if self.count == 0 { b"zIDSESSION\0zFILDES\0\0" } else { b"zFILDES\0\0" };
-        self.send(command, file).await?;
+        self.send(command, file).await.map_err(|_| Unanswered::NotAsked)?;
         self.count += 1;
-        let answer = self.answer().await?;
+        let answer = self.answer().await.map_err(|_| Unanswered::Asked)?;
         let number = format!("{}: ", self.count);
-        let said = answer.strip_prefix(number.as_bytes());
-        let said = said.ok_or_else(|| io::Error::other("the answer is that to another question"))?.to_vec();
+        // That to another question is none.
+        let said = answer.strip_prefix(number.as_bytes()).ok_or(Unanswered::Asked)?.to_vec();
         self.rests = Instant::now();
         Ok(said)
     }

@@ -111,6 +111,18 @@ impl Driver {
         Some(answer)
     }
 
+    /// Whether what was deferred is refused until it is made up for, and then is there as a whole; `None` of what is not deferred here.
+    pub async fn is_made_up(&self, world: &World) -> Option<bool> {
+        if self.operation != "put-defer" {
+            return None;
+        }
+        let early = world.s3("GET", "/defer/new", "", &[], Bytes::new()).await;
+        world.cure().await;
+        let _ = world.store.scan_stored().await;
+        let late = world.s3("GET", "/defer/new", "", &[], Bytes::new()).await;
+        Some(early.status == 503 && late.status.is_success() && late.body == body(SIZES[1] + self.size))
+    }
+
     /// Whether what was answered as if nothing had failed is what it must be.
     pub fn is_right(&self, answer: &Answer) -> bool {
         match self.operation.as_str() {

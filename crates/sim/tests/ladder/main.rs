@@ -133,6 +133,9 @@ async fn prove(cell: &Cell, told_as: &str, metrics: &PrometheusHandle) -> Vec<St
             told("is not counted".to_owned());
         }
         seen.wrong.iter().cloned().for_each(&mut told);
+        if step.rung == Rung::Deferred && driver.is_made_up(&world).await == Some(false) {
+            told("is not made up for later".to_owned());
+        }
         let within = if told_as == "scan" { SCANNED_WITHIN } else { ANSWER_WITHIN };
         if asked.is_some() && took > within {
             told(format!("took {took:?}"));

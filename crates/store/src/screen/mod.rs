@@ -12,22 +12,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use meta::MetaError;
 use meta::record::{
     BucketRecord, BucketState, ContentId, ObjectRecord, ScanMark, ScanMode, ScanRules, Verdict, VerdictRecord, key,
 };
 use scan::{Asker, Intake, Pending, ScanError, Scanner};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::api::{BodyError, BodyFacts, BodySource, ObjectInfo, VersionId};
 use crate::{Error, Store};
 
-/// An upload waits so long for its verdict, and before that until others have theirs. Clients of S3 give up after 60 s; what they send again then is
-/// known by then, or joins the scan that goes on.
-const VERDICT: Duration = Duration::from_secs(50);
+/// An upload waits so long for the scan service, all in all. Clients of S3 give up after 60 s; what they send again is known by then, or joins the scan
+/// that goes on.
+const WAIT: Duration = Duration::from_secs(50);
+/// Of which so long until others have their verdicts.
+const SHARE_WAIT: Duration = Duration::from_secs(25);
 /// Bytes of a large body that are in memory at a time, about.
 const LARGE_SHARE: u64 = 4 << 20;
 /// So long an upload waits for room at the scan service.
-const ROOM: Duration = Duration::from_secs(30);
+const ROOM: Duration = Duration::from_secs(10);
 
 /// What the scan service says of a version, as readers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub(crate) struct Screen<'a> {
     intake: Option<Result<Intake, ScanError>>,
     /// Its share of the store's memory: bodies that wait for an engine leave the other half to those that do not.
     _share: Option<OwnedSemaphorePermit>,
+    /// What is left of the time that it may wait.
+    patience: Duration,
     content: Option<ContentId>,
     /// It was to be judged, and could not be.
     deferred: bool,
@@ -68,8 +74,7 @@ impl<'a> Screen<'a> {
     fn new(store: &Store, rules: ScanRules, share: Option<OwnedSemaphorePermit>, body: &'a mut dyn BodySource) -> Self {
         let tenant = store.account().to_string();
         let scanner = store.0.options.scanner.clone();
-        let asker = Asker { deadline: VERDICT, ..Asker::inline(&tenant) };
-        let intake = scanner.as_ref().map(|scanner| Ok(scanner.intake(asker)));
+        let intake = scanner.as_ref().map(|scanner| Ok(scanner.intake(Asker::inline(&tenant))));
         let hasher = blake3::Hasher::new();
         Self {
             body,
@@ -79,6 +84,7 @@ impl<'a> Screen<'a> {
             len: 0,
             intake,
             _share: share,
+            patience: WAIT,
             content: None,
             deferred: false,
             pending: None,
@@ -93,7 +99,9 @@ impl<'a> Screen<'a> {
             return;
         };
         // A service that has no room keeps nobody waiting for long.
-        let written = tokio::time::timeout(ROOM, intake.write(bytes)).await;
+        let begun = Instant::now();
+        let written = tokio::time::timeout(ROOM.min(self.patience), intake.write(bytes)).await;
+        self.patience = self.patience.saturating_sub(begun.elapsed());
         if let Err(error) = written.unwrap_or(Err(ScanError::Busy { retry_after: ROOM })) {
             let taken = usize::try_from(intake.len() - before).unwrap_or(bytes.len());
             if let Some(Ok(intake)) = self.intake.replace(Err(error)) {
@@ -111,8 +119,13 @@ impl<'a> Screen<'a> {
             _ => ContentId { blake3: *self.hasher.finalize().as_bytes(), len: self.len },
         });
         let none = || ScanError::Unavailable("this gateway has no scan service".to_owned());
-        let pending = self.intake.take().unwrap_or_else(|| Err(none())).and_then(Intake::end);
-        if self.rules.mode != ScanMode::Block {
+        let is_first = self.rules.mode == ScanMode::Block;
+        let mut intake = self.intake.take().unwrap_or_else(|| Err(none()));
+        if let (true, Ok(intake)) = (is_first, &mut intake) {
+            intake.answer_within(self.patience);
+        }
+        let pending = intake.and_then(Intake::end);
+        if !is_first {
             self.pending = pending.ok();
             return Ok(());
         }
@@ -125,6 +138,7 @@ impl<'a> Screen<'a> {
                 self.deferred = true;
                 Ok(())
             }
+            Err(ScanError::Unwritten(why)) => Err(Error::Meta(MetaError::Unavailable(why))),
             Err(error) => Err(Error::Unscanned(error.to_string())),
         }
     }
@@ -157,13 +171,11 @@ impl BodySource for Screen<'_> {
     }
 }
 
-/// The verdict, which readers find from then on, at whatever gateway they are; later, where it cannot be written now.
+/// The verdict, which readers find from then on, at whatever gateway they are.
 async fn judge(scanner: Option<&Scanner>, pending: Result<Pending, ScanError>) -> Result<Verdict, ScanError> {
     let judged = pending?.judge().await?;
     if let Some(scanner) = scanner {
-        if let Err(error) = scanner.settle(judged.answer.content).await {
-            tracing::warn!(%error, "a verdict is not written yet");
-        }
+        scanner.settle(judged.answer.content).await?;
     }
     Ok(judged.answer.verdict)
 }
@@ -194,12 +206,16 @@ impl Store {
         if rules.mode == ScanMode::Off {
             return Ok(Err(body));
         }
+        let begun = Instant::now();
         let share = match rules.mode {
             ScanMode::Block => Some(self.screening_share(size).await),
             _ => None,
         };
         match share.transpose() {
-            Ok(share) => Ok(Ok(Screen::new(self, rules, share, body))),
+            Ok(share) => {
+                let patience = WAIT.saturating_sub(begun.elapsed());
+                Ok(Ok(Screen { patience, ..Screen::new(self, rules, share, body) }))
+            }
             Err(busy) if rules.defer => {
                 Ok(Ok(Screen { intake: Some(Err(busy)), ..Screen::new(self, rules, None, body) }))
             }
@@ -213,7 +229,7 @@ impl Store {
         // What a body has in memory: sealed, in shards, some pieces at a time.
         let kib = (size.min(LARGE_SHARE) * 8 / 3 / 1024 + 1).min(all);
         let share = self.0.screening.clone().acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
-        let share = tokio::time::timeout(VERDICT, share).await.map_err(|_| ScanError::Busy { retry_after: ROOM })?;
+        let share = tokio::time::timeout(SHARE_WAIT, share).await.map_err(|_| ScanError::Busy { retry_after: ROOM })?;
         share.map_err(|_| ScanError::Unavailable("the store is shutting down".to_owned()))
     }
 
@@ -259,7 +275,7 @@ impl Store {
     /// Judges what was stored, in the background.
     pub(crate) fn judge_later(&self, pending: Option<Pending>) {
         let Some(pending) = pending else { return };
-        let stop = self.0.stop.clone();
+        let (store, stop) = (self.clone(), self.0.stop.clone());
         self.0.tasks.spawn(async move {
             // Its verdict is a row once it is known; without one who reads it has it looked at.
             let judged = tokio::select! {
@@ -268,6 +284,7 @@ impl Store {
             };
             if let Err(error) = judged {
                 tracing::warn!(%error, "what was stored is not scanned yet");
+                store.scan_anew();
             }
         });
     }

@@ -21,8 +21,18 @@ const PAGE: usize = 1000;
 /// A content that is waited for by nobody may take so long.
 const DEADLINE: Duration = Duration::from_secs(3600);
 
-/// Versions that are remembered as due: the first ones of more; the others are found again when these are done.
-const DUE_MAX: usize = 10_000;
+/// Versions that are put off, at most.
+const LATER_MAX: usize = 10_000;
+
+/// How much is known of a content.
+enum Known {
+    /// What the newest definitions say.
+    Newest,
+    /// What older ones said: readers get it meanwhile.
+    Older,
+    /// Nothing: readers do not get it.
+    Nothing,
+}
 
 /// A version that is to be looked at.
 struct Waiting {
@@ -32,24 +42,41 @@ struct Waiting {
     id: VersionId,
 }
 
-/// What is to be looked at, the most urgent first.
-#[derive(Default)]
-struct Due {
-    /// By whether readers get it, by its time, and as it was found.
-    first: BTreeMap<(bool, Reverse<u64>, u64), Waiting>,
-    /// With those that are not remembered.
-    count: u64,
-    /// Of which it cannot be told whether they are due, and why one is not.
-    failed: (u64, Option<String>),
+impl Waiting {
+    async fn scan(&self, scanner: &Scanner, pass: &mut Pass) {
+        match self.tenant.scan_version(scanner, &self.bucket, &self.name, self.id, Lane::Rescan).await {
+            Ok(read) => pass.done.read += u64::from(read),
+            // Only who has its key can show it: it stays kept back.
+            Err(Error::CustomerKeyMissing) => pass.done.sealed += 1,
+            Err(error) if is_gone(&error) => {}
+            Err(error) => pass.failed(format!("{}/{}: {error}", self.bucket, self.name)),
+        }
+    }
 }
 
-impl Due {
-    fn add(&mut self, is_kept_back: bool, modified_ms: u64, waiting: Waiting) {
-        self.first.insert((!is_kept_back, Reverse(modified_ms), self.count), waiting);
-        self.count += 1;
-        if self.first.len() > DUE_MAX {
-            self.first.pop_last();
-        }
+/// Gone, or another one by now.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_) | Error::Contended)
+}
+
+/// A pass that is under way.
+#[derive(Default)]
+struct Pass {
+    done: Rescanned,
+    /// Why the last one that failed did.
+    why: Option<String>,
+    /// What is to be looked at when all that is more urgent was: the newest first, then as they were found.
+    later: BTreeMap<(Reverse<u64>, u64), Waiting>,
+}
+
+impl Pass {
+    fn add(&mut self, modified_ms: u64, waiting: Waiting) {
+        self.later.insert((Reverse(modified_ms), self.done.versions), waiting);
+    }
+
+    fn failed(&mut self, why: String) {
+        self.done.failed += 1;
+        self.why = Some(why);
     }
 }
 
@@ -106,66 +133,34 @@ impl Store {
         Ok(*hasher.finalize().as_bytes())
     }
 
-    /// One pass over all buckets of all tenants that have rules: what is kept back from readers is looked at first, then what is newest. Without a scan
-    /// service in this process nothing is done.
+    /// One pass over all buckets of all tenants that have rules: what is kept back from readers is looked at as soon as it is found, then what is newest
+    /// of all else. Without a scan service in this process nothing is done.
     ///
     /// # Errors
     /// A metadata error.
     pub async fn scan_stored(&self) -> Result<Rescanned, Error> {
-        let mut done = Rescanned::default();
-        let Some(scanner) = self.0.options.scanner.clone() else { return Ok(done) };
+        let mut pass = Pass::default();
+        let Some(scanner) = self.0.options.scanner.clone() else { return Ok(pass.done) };
         self.0.workers.report("scan", |report| report.state = "running".to_owned());
-        let mut failed = None;
-        loop {
-            let (mut due, before) = (Due::default(), done.read);
-            done = Rescanned { versions: 0, failed: 0, sealed: 0, ..done };
-            for tenant in self.each_tenant().await? {
-                for bucket in tenant.bucket_names().await? {
-                    if let Err(error) = tenant.find_due(&scanner, &bucket, &mut due, &mut done).await {
-                        failed = Some(format!("bucket {bucket}: {error}"));
-                    }
+        for tenant in self.each_tenant().await? {
+            for bucket in tenant.bucket_names().await? {
+                if let Err(error) = tenant.scan_bucket(&scanner, &bucket, &mut pass).await {
+                    pass.failed(format!("bucket {bucket}: {error}"));
                 }
-            }
-            self.0.workers.report("scan", |report| report.queue = due.count);
-            done.failed += due.failed.0;
-            failed = failed.or(due.failed.1);
-            for waiting in due.first.into_values() {
-                let Waiting { tenant, bucket, name, id } = &waiting;
-                match tenant.scan_version(&scanner, bucket, name, *id, Lane::Rescan).await {
-                    Ok(read) => done.read += u64::from(read),
-                    // Gone, or another one by now.
-                    Err(Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_) | Error::Contended) => {}
-                    // Only who has its key can show it: it stays kept back.
-                    Err(Error::CustomerKeyMissing) => done.sealed += 1,
-                    Err(error) => {
-                        done.failed += 1;
-                        failed = Some(format!("{bucket}/{name}: {error}"));
-                    }
-                }
-                self.0.workers.report("scan", |report| report.queue = report.queue.saturating_sub(1));
-            }
-            // There were more, unless none of them can be read.
-            if due.count <= DUE_MAX as u64 || done.read == before {
-                break;
             }
         }
+        self.scan_later(&scanner, &mut pass).await;
         self.0.workers.report("scan", |report| {
             report.state = "idle".to_owned();
             report.queue = 0;
-            report.done += done.read;
-            report.last_error = failed;
+            report.done += pass.done.read;
+            report.last_error = pass.why;
         });
-        Ok(done)
+        Ok(pass.done)
     }
 
-    /// What a bucket has that is not known by the newest definitions.
-    async fn find_due(
-        &self,
-        scanner: &Scanner,
-        bucket: &str,
-        due: &mut Due,
-        done: &mut Rescanned,
-    ) -> Result<(), Error> {
+    /// Finds what a bucket has that is not known by the newest definitions.
+    async fn scan_bucket(&self, scanner: &Scanner, bucket: &str, pass: &mut Pass) -> Result<(), Error> {
         let state = match self.bucket_state(bucket).await {
             Err(Error::NoSuchBucket(_)) => return Ok(()),
             state => state?,
@@ -178,16 +173,19 @@ impl Store {
             let request = ListRequest { limit: PAGE, ..ListRequest::default() };
             let (page, _) = self.readable_versions(bucket, &request, after.as_ref()).await?;
             for version in page.versions.iter().filter(|version| !version.marker) {
-                done.versions += 1;
-                let (name, id) = (version.info.key.as_str(), version.info.version);
-                match self.waits_for_a_scan(scanner, bucket, name, id).await {
-                    Ok(None) | Err(Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_)) => {}
-                    Ok(Some(is_kept_back)) => {
-                        let waiting =
-                            Waiting { tenant: self.clone(), bucket: bucket.to_owned(), name: name.to_owned(), id };
-                        due.add(is_kept_back, version.info.modified_ms, waiting);
-                    }
-                    Err(error) => due.failed = (due.failed.0 + 1, Some(format!("{bucket}/{name}: {error}"))),
+                pass.done.versions += 1;
+                let (name, id) = (version.info.key.clone(), version.info.version);
+                let known = self.is_known(scanner, bucket, &name, id).await;
+                let waiting = Waiting { tenant: self.clone(), bucket: bucket.to_owned(), name, id };
+                match known {
+                    Ok(Known::Newest) => {}
+                    Ok(Known::Older) => pass.add(version.info.modified_ms, waiting),
+                    Ok(Known::Nothing) => waiting.scan(scanner, pass).await,
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => pass.failed(format!("{bucket}/{}: {error}", waiting.name)),
+                }
+                if pass.later.len() >= LATER_MAX {
+                    self.scan_later(scanner, pass).await;
                 }
             }
             after = page.next;
@@ -197,24 +195,33 @@ impl Store {
         }
     }
 
-    /// `None`: it is known by the newest definitions. Otherwise whether nothing is known of it at all.
-    async fn waits_for_a_scan(
-        &self,
-        scanner: &Scanner,
-        bucket: &str,
-        name: &str,
-        id: VersionId,
-    ) -> Result<Option<bool>, Error> {
+    /// Looks at what was put off.
+    async fn scan_later(&self, scanner: &Scanner, pass: &mut Pass) {
+        while let Some((_, waiting)) = pass.later.pop_first() {
+            self.0.workers.report("scan", |report| report.queue = pass.later.len() as u64);
+            waiting.scan(scanner, pass).await;
+        }
+    }
+
+    /// What the scan service knows of a version.
+    async fn is_known(&self, scanner: &Scanner, bucket: &str, name: &str, id: VersionId) -> Result<Known, Error> {
         let record = self.bucket_record(bucket).await?;
         let Found { record, .. } = self.object(&record, name, Some(id)).await?;
-        let Some(mark) = record.scan else { return Ok(Some(true)) };
+        let Some(mark) = record.scan else { return Ok(Known::Nothing) };
         if scanner.is_known(mark.content).await {
             // It may be known in this process only.
             scanner.settle(mark.content).await.map_err(|error| Error::Unscanned(error.to_string()))?;
-            return Ok(None);
+            return Ok(Known::Newest);
         }
         let known = self.record::<VerdictRecord>(key::verdict_key(mark.content)).await?;
-        Ok(Some(known.and_then(|(known, _)| known.verdict()).is_none()))
+        let verdict = known.and_then(|(known, _)| known.verdict());
+        Ok(verdict.map_or(Known::Nothing, |_| Known::Older))
+    }
+
+    /// Has the worker make a pass though neither definitions nor rules changed: something was stored that nobody has looked at.
+    pub(crate) fn scan_anew(&self) {
+        *self.0.workers.last_scan.lock() = LastPass::default();
+        self.0.workers.wake_scan.notify_one();
     }
 
     /// Looks at a version now, in the background, since somebody waits for it. Without a scan service in this process nothing is done.

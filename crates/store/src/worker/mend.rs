@@ -5,7 +5,7 @@ use base::limits::{COLUMNS, DATA_COLUMNS};
 use bytes::{Bytes, BytesMut};
 use erasure::Geometry;
 use meta::record::{BlobRecord, GarbageRecord, Record, RepairReason, RepairRecord, SegmentPlacement, key};
-use meta::{Batch, Write};
+use meta::{Batch, Version, Write};
 use sites::SiteError;
 
 use crate::blob::{Shape, shard_name};
@@ -42,7 +42,7 @@ pub struct Mended {
     pub waiting: u64,
     /// Sites of which it is not sure that what they should have of the blob is there and whole, as bits.
     pub unsure: u8,
-    /// Every shard was found good, or made good, at home.
+    /// Every shard was found good, or made good, at home; or nobody misses it.
     pub whole: bool,
 }
 
@@ -109,8 +109,13 @@ impl Store {
                 return Err(Error::Contended);
             }
             if self.is_collected(blob, &record, |_| true).await? {
-                self.take_off_queue(blob, queued).await?;
-                return Err(Error::Contended);
+                // What only waits for a site may still be made whole for who reads it.
+                if done.waiting > 0 {
+                    return Err(Error::Contended);
+                }
+                self.take_off_queue((blob, version), queued).await?;
+                let (shards, bytes, mended) = (done.shards, done.bytes, done.mended);
+                return Ok(Mended { shards, bytes, mended, whole: true, ..Mended::default() });
             }
             tracing::error!(%blob, shards = done.hopeless, "shards cannot be rebuilt from what is in reach");
         }
@@ -162,13 +167,13 @@ impl Store {
 
     /// Takes a blob off the queue that nobody misses, and that nobody can mend: its collection began by a clock that was ahead, and goes on once it is
     /// due by the others' too, which may be an hour later.
-    async fn take_off_queue(&self, blob: BlobId, queued: Option<meta::Row>) -> Result<(), Error> {
+    async fn take_off_queue(&self, (blob, version): (BlobId, Version), queued: Option<meta::Row>) -> Result<(), Error> {
         let Some(queued) = queued else { return Ok(()) };
         let repair_key = key::repair_key(blob);
-        let batch =
-            Batch { checks: vec![is(repair_key.clone(), queued.version)], writes: vec![Write::Delete(repair_key)] };
+        let checks = vec![is(key::blob_key(blob), version), is(repair_key.clone(), queued.version)];
+        let batch = Batch { checks, writes: vec![Write::Delete(repair_key)] };
         match self.0.meta.commit(batch).await {
-            // Queued again meanwhile, it stays.
+            // Queued again meanwhile, or changed, it stays.
             Ok(()) | Err(meta::CommitError::Failed { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
