@@ -19,6 +19,7 @@ const PROGRAMS: [(&str, &str); 29] = [
     ("skopeo", "skopeo"),
     ("chattr", "e2fsprogs"),
     ("mount", "mount"),
+    ("sfdisk", "fdisk"),
     ("nats-server", "nats-server"),
     ("openssl", "openssl"),
     ("softhsm2-util", "softhsm2"),

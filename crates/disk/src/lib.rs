@@ -5,7 +5,9 @@
 pub mod blocks;
 pub mod ext4;
 mod le;
+pub mod partition;
 mod problem;
+pub mod volume;
 
 pub use blocks::{Blocks, Part};
 pub use problem::Problem;
