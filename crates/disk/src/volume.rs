@@ -67,9 +67,12 @@ fn content(blocks: &impl Blocks) -> Result<Content, Problem> {
     Ok(sniff(&head))
 }
 
+/// Where something must stand, and what; one of them is enough.
+type Magics<'a> = &'a [(usize, &'a [u8])];
+
 fn sniff(head: &[u8]) -> Content {
     let has = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|bytes| bytes.starts_with(magic));
-    let known: [(&str, &[(usize, &[u8])]); 13] = [
+    let known: [(&str, Magics<'_>); 13] = [
         ("LUKS", &[(0, b"LUKS\xba\xbe")]),
         ("XFS", &[(0, b"XFSB")]),
         ("NTFS", &[(3, b"NTFS    ")]),
