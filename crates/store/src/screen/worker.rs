@@ -54,6 +54,15 @@ impl Waiting {
     }
 }
 
+/// Whether a content is known by the newest definitions, where others read it as well: it may have been in this process only.
+async fn is_settled(scanner: &Scanner, content: ContentId) -> Result<bool, Error> {
+    let is_known = scanner.is_known(content).await;
+    if is_known {
+        scanner.settle(content).await.map_err(|error| Error::Unscanned(error.to_string()))?;
+    }
+    Ok(is_known)
+}
+
 /// Gone, or another one by now.
 fn is_gone(error: &Error) -> bool {
     matches!(error, Error::NoSuchKey | Error::NoSuchVersion | Error::NoSuchBucket(_) | Error::Contended)
@@ -208,9 +217,7 @@ impl Store {
         let record = self.bucket_record(bucket).await?;
         let Found { record, .. } = self.object(&record, name, Some(id)).await?;
         let Some(mark) = record.scan else { return Ok(Known::Nothing) };
-        if scanner.is_known(mark.content).await {
-            // It may be known in this process only.
-            scanner.settle(mark.content).await.map_err(|error| Error::Unscanned(error.to_string()))?;
+        if is_settled(scanner, mark.content).await? {
             return Ok(Known::Newest);
         }
         let known = self.record::<VerdictRecord>(key::verdict_key(mark.content)).await?;
@@ -260,10 +267,8 @@ impl Store {
         let record = self.bucket_record(bucket).await?;
         let Found { record, .. } = self.object(&record, name, Some(id)).await?;
         if let Some(mark) = record.scan
-            && scanner.is_known(mark.content).await
+            && is_settled(scanner, mark.content).await?
         {
-            // It may be known in this process only.
-            scanner.settle(mark.content).await.map_err(|error| Error::Unscanned(error.to_string()))?;
             return Ok(false);
         }
         let content = self.read_to_scan(scanner, bucket, name, id, lane).await?;
